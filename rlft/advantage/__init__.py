@@ -1,0 +1,7 @@
+"""Advantage estimators: how good was this action?"""
+
+from rlft.advantage.base import AdvantageEstimator
+from rlft.advantage.gae import GAE
+from rlft.advantage.monte_carlo import MonteCarlo
+
+__all__ = ["GAE", "AdvantageEstimator", "MonteCarlo"]

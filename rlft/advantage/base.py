@@ -1,0 +1,62 @@
+"""The advantage axis: how good was this action?"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from rlft.types import AdvantageEstimate, Batch, Critic, Rollout
+
+
+class AdvantageEstimator(ABC):
+    """Turns a rollout into advantages, and says how its critic learns. Holds no weights."""
+
+    @abstractmethod
+    def estimate(self, rollout: Rollout, critic: Critic) -> AdvantageEstimate:
+        """Advantages of every action of `rollout`. Called without gradients."""
+
+    @abstractmethod
+    def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's loss on a minibatch, and metrics to average over the iteration."""
+
+
+class ValueEstimator(AdvantageEstimator):
+    """Estimators that use a state-value critic, regressed on the estimator's own value targets.
+
+    Args:
+        gamma: discount per env step.
+        reward_scale: factor on every reward before anything else is computed.
+        vf_coef: weight of the value loss.
+        clip_vloss: penalise the larger of the plain and the clipped value error (PPO2's value clipping).
+        vf_clip_coef: how far a value may move before `clip_vloss` clips it, in units of the scaled return.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.8,
+        reward_scale: float = 1.0,
+        vf_coef: float = 0.5,
+        clip_vloss: bool = False,
+        vf_clip_coef: float = 0.2,
+    ) -> None:
+        self.gamma = gamma
+        self.reward_scale = reward_scale
+        self.vf_coef = vf_coef
+        self.clip_vloss = clip_vloss
+        self.vf_clip_coef = vf_clip_coef
+
+    def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """0.5 (V - R)^2, optionally clipped as in PPO2."""
+        value = critic(batch.obs)  # [B]
+        error = (value - batch.value_target) ** 2
+        if self.clip_vloss:
+            clipped = batch.value + (value - batch.value).clamp(-self.vf_clip_coef, self.vf_clip_coef)
+            error = torch.maximum(error, (clipped - batch.value_target) ** 2)
+        loss = 0.5 * error.mean()
+        return self.vf_coef * loss, {"losses/value_loss": loss.detach()}
+
+
+def explained_variance(prediction: Tensor, target: Tensor) -> float:
+    """1 - Var(target - prediction) / Var(target); 0 where the target does not vary."""
+    variance = target.var()
+    return float(1 - (target - prediction).var() / variance) if variance > 0 else 0.0

@@ -1,0 +1,240 @@
+"""ManiSkill tasks: the only door to the `mani_skill` package."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlft.envs.headless import allow_no_renderer
+from rlft.errors import UserError
+from rlft.types import BatchEnv, EnvSpec, EnvStates, Step
+
+
+@dataclass(frozen=True)
+class ManiSkill:
+    """A ManiSkill task with state observations.
+
+    Runs on ManiSkill's own `physx_cuda` where there is a CUDA device, else on rlft's batched CPU scenes.
+
+    Args:
+        task: the task's registered name.
+        control_mode: how actions drive the robot; `null` takes the task's default.
+        reward_mode: `sparse` is 1 on success (and -1 on a task's failure flag).
+        robot: the robot's name; `null` takes the task's default.
+        device: where to simulate: `cpu`, `cuda`, or `auto` for CUDA where there is one.
+    """
+
+    task: str = "PickCube-v1"
+    control_mode: str | None = "pd_joint_delta_pos"
+    reward_mode: Literal["sparse", "dense", "normalized_dense"] = "sparse"
+    robot: str | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def name(self) -> str:
+        """`PickCube-v1` becomes `pickcube`."""
+        return self.task.rsplit("-v", 1)[0].lower()
+
+    def make(self, num_envs: int) -> BatchEnv:
+        """Builds `num_envs` scenes of the task; see `EnvFactory.make`."""
+        cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+        return ManiSkillBatch(self, num_envs, cuda=cuda)
+
+
+class ManiSkillBatch:
+    """`N` scenes of one task; implements `rlft.types.BatchEnv`.
+
+    Raises:
+        UserError: if the task, robot, control mode or assets are not there, or the task cannot run state-only.
+    """
+
+    def __init__(self, config: ManiSkill, num_envs: int, *, cuda: bool = False) -> None:
+        if num_envs < 1:
+            raise UserError(f"num_envs is {num_envs}: at least one environment is needed.")
+        self.num_envs = num_envs
+        env, horizon = _build(config, num_envs, cuda=cuda)
+        self.env: Any = env
+        low, high = (torch.as_tensor(bound) for bound in (env.single_action_space.low, env.single_action_space.high))
+        (obs_dim,) = env.single_observation_space.shape
+        self.spec = EnvSpec(config.task, obs_dim, len(low), low, high, horizon)
+        self._physics: _CpuPhysics | _CudaPhysics = _CudaPhysics(env) if cuda else _CpuPhysics(env)
+        self._task_state = _TaskState(env)
+
+    def step(self, action: Tensor) -> Step:
+        """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""
+        obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
+        success = info.get("success", torch.zeros_like(terminated))
+        return Step(obs.cpu(), reward.float().cpu(), terminated.cpu(), success.bool().cpu())
+
+    def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Physics `[M, P]` uint8 and task state `[M, Q]` of scenes `rows`."""
+        return self._physics.save(rows), self._task_state.save(rows)
+
+    def restore(self, rows: Sequence[int], states: EnvStates) -> None:
+        """Puts scene `rows[i]` into `states[i]`, a state of any scene of the same task."""
+        self._physics.restore(rows, states.physics)
+        self._task_state.restore(rows, states.task)
+        self.env._elapsed_steps[torch.as_tensor(rows)] = states.elapsed.int().to(self.env.device)
+
+    def activate(self, count: int) -> None:
+        """Simulates only the first `count` scenes from now on."""
+        self._physics.activate(count)
+
+    def initial_states(self, seed: int) -> EnvStates:
+        """Resets all scenes with one seed, as ManiSkill's users do."""
+        obs, _ = self.env.reset(seed=seed)
+        physics, task = self.save(range(self.num_envs))
+        zeros = torch.zeros(self.num_envs, dtype=torch.int64)
+        return EnvStates(physics, task, obs.cpu(), zeros, zeros)
+
+
+class _CpuPhysics:
+    """Physical states as the bytes of `PhysxCpuSystem.pack`: exact, and restoring drops contact caches."""
+
+    def __init__(self, env: Any) -> None:
+        self.px = env.scene.px
+
+    def save(self, rows: Sequence[int]) -> Tensor:
+        states = [np.frombuffer(self.px.pack(row), dtype=np.uint8) for row in rows]
+        return torch.from_numpy(np.stack(states)) if states else torch.zeros(0, 0, dtype=torch.uint8)
+
+    def restore(self, rows: Sequence[int], physics: Tensor) -> None:
+        for row, state in zip(rows, physics.numpy(), strict=True):
+            self.px.unpack(row, state.tobytes())
+
+    def activate(self, count: int) -> None:
+        self.px.activate(count)
+
+
+class _CudaPhysics:
+    """Physical states through ManiSkill's own state vector: poses and velocities, for GPU simulation."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def save(self, rows: Sequence[int]) -> Tensor:
+        state = self.env.get_state()[torch.as_tensor(rows, device=self.env.device)]  # [M, D] float32
+        return state.contiguous().cpu().view(torch.uint8)
+
+    def restore(self, rows: Sequence[int], physics: Tensor) -> None:
+        index = torch.as_tensor(rows, device=self.env.device)
+        self.env.set_state(physics.contiguous().view(torch.float32).to(self.env.device), index)
+        self.env.scene._gpu_apply_all()
+        self.env.scene.px.gpu_update_articulation_kinematics()
+        self.env.scene._gpu_fetch_all()
+
+    def activate(self, count: int) -> None:
+        """The GPU steps all scenes at once."""
+
+
+class _TaskState:
+    """Tensors with one row per environment that a task or its controllers keep beside the physics.
+
+    A goal that is no actor, a counter, the target of a `use_target` controller: anything that is an attribute of the
+    task or of a controller, has the batch as its first dimension, and is not constant by construction.
+    """
+
+    IGNORED = frozenset({"_elapsed_steps", "_last_obs", "_reset_mask"})
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def _tensors(self) -> Iterator[Tensor]:
+        controller = self.env.agent.controller if self.env.agent is not None else None
+        for owner in (self.env, controller, *getattr(controller, "controllers", {}).values()):
+            for name, value in sorted(vars(owner).items(), key=lambda item: item[0]) if owner is not None else ():
+                tensor = getattr(value, "raw_pose", value) if type(value).__name__ == "Pose" else value
+                if name in self.IGNORED or not isinstance(tensor, Tensor) or tensor.ndim == 0:
+                    continue
+                if len(tensor) == self.env.num_envs and not tensor.is_complex():
+                    yield tensor
+
+    def save(self, rows: Sequence[int]) -> Tensor:
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        columns = [tensor[index.to(tensor.device)].reshape(len(index), -1).double().cpu() for tensor in self._tensors()]
+        return torch.cat(columns, 1) if columns else torch.zeros(len(index), 0, dtype=torch.float64)
+
+    def restore(self, rows: Sequence[int], task: Tensor) -> None:
+        index, column = torch.as_tensor(rows, dtype=torch.int64), 0
+        for tensor in self._tensors():
+            width = tensor[0].numel()
+            values = task[:, column : column + width].reshape(len(index), *tensor.shape[1:])
+            tensor[index.to(tensor.device)] = values.to(tensor.device, tensor.dtype)
+            column += width
+
+
+def _build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
+    """The environment and its time limit in env steps."""
+    _quiet_import("mani_skill.envs")
+    allow_no_renderer()
+    backend = importlib.import_module("rlft.envs.physx_cpu_batch")
+    registration = importlib.import_module("mani_skill.utils.registration")
+    spec = registration.REGISTERED_ENVS.get(config.task)
+    if spec is None:
+        import difflib
+
+        near = difflib.get_close_matches(config.task, registration.REGISTERED_ENVS, n=3)
+        raise UserError(f"Task {config.task!r} is not registered with ManiSkill; did you mean {' or '.join(near) or 'PickCube-v1'}?")
+    if spec.max_episode_steps is None:
+        raise UserError(f"Task {config.task} has no time limit, which rlft needs to cut episodes and to evaluate.")
+    kwargs: dict[str, Any] = {
+        **spec.default_kwargs,
+        "num_envs": num_envs,
+        "obs_mode": "state",
+        "reward_mode": config.reward_mode,
+        "control_mode": config.control_mode,
+    }
+    if config.robot is not None:
+        kwargs["robot_uids"] = config.robot
+    with _no_questions(config.task):
+        try:
+            if cuda:
+                env = spec.cls(**kwargs, sim_backend="physx_cuda", render_backend="none")
+            else:
+                with backend.cpu_batch_backend():
+                    env = backend.batched(spec.cls)(**kwargs)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(_explain(config, error)) from error
+    return env, spec.max_episode_steps
+
+
+def _explain(config: ManiSkill, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:
+        return f"Task {config.task} has no control mode {config.control_mode!r}: {reason}."
+    return f"Task {config.task} (control {config.control_mode}, reward {config.reward_mode}) cannot run here: {reason[:300]}"
+
+
+@contextmanager
+def _no_questions(task: str) -> Iterator[None]:
+    """ManiSkill asks on the terminal whether to download missing assets; a training run must not wait for that."""
+
+    def refuse(question: str) -> bool:
+        raise UserError(
+            f"Task {task} needs assets that are not on this machine; "
+            f"`python -m mani_skill.utils.download_asset {task}` fetches them. ManiSkill asked: {' '.join(question.split())}"
+        )
+
+    download_asset = importlib.import_module("mani_skill.utils.download_asset")
+    with patch.object(download_asset, "prompt_yes_no", refuse):
+        yield
+
+
+def _quiet_import(name: str) -> None:
+    """ManiSkill and SAPIEN warn about Vulkan, torchvision and old robots on import; none of it concerns a run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module(name)
+    logging.getLogger("mani_skill").setLevel(logging.ERROR)

@@ -1,0 +1,83 @@
+"""A point that must reach a goal: a task in pure torch, for tests and for trying the command line in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlft.types import BatchEnv, EnvSpec, EnvStates, Step
+
+
+@dataclass(frozen=True)
+class PointReach:
+    """A point in the square [-1, 1]^2 moves by up to `speed` per step; success is to be within `radius` of the goal.
+
+    Args:
+        horizon: env steps until an episode is truncated.
+        radius: distance to the goal that counts as success.
+        speed: distance per step of an action of 1.
+    """
+
+    horizon: int = 20
+    radius: float = 0.2
+    speed: float = 0.1
+
+    @property
+    def name(self) -> str:
+        """`pointreach`."""
+        return "pointreach"
+
+    def make(self, num_envs: int) -> BatchEnv:
+        """Builds `num_envs` points."""
+        return PointReachBatch(self, num_envs)
+
+
+class PointReachBatch:
+    """`N` points; implements `rlft.types.BatchEnv`. Observation: position, velocity of the last step, goal offset."""
+
+    def __init__(self, config: PointReach, num_envs: int) -> None:
+        self.config = config
+        self.num_envs = num_envs
+        bound = torch.ones(2)
+        self.spec = EnvSpec("PointReach", 6, 2, -bound, bound, config.horizon)
+        self.state = torch.zeros(num_envs, 6)  # position, last move, goal
+        self.active = num_envs
+
+    def _obs(self) -> Tensor:
+        position, move, goal = self.state.split(2, dim=1)
+        return torch.cat([position, move, goal - position], dim=1)
+
+    def step(self, action: Tensor) -> Step:
+        """Moves the active points; see `BatchEnv.step`."""
+        moved = self.state.clone()
+        moved[:, 2:4] = self.config.speed * action
+        moved[:, :2] = (self.state[:, :2] + moved[:, 2:4]).clamp(-1, 1)
+        self.state[: self.active] = moved[: self.active]
+        obs = self._obs()
+        success = obs[:, 4:].norm(dim=1) <= self.config.radius
+        return Step(obs, success.float(), success, success)
+
+    def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The state is position, move and goal; nothing else is kept."""
+        physics = self.state[list(rows)].contiguous().view(torch.uint8).clone()
+        return physics, torch.zeros(len(rows), 0, dtype=torch.float64)
+
+    def restore(self, rows: Sequence[int], states: EnvStates) -> None:
+        """Puts point `rows[i]` into `states[i]`."""
+        self.state[list(rows)] = states.physics.contiguous().view(torch.float32)
+
+    def activate(self, count: int) -> None:
+        """Moves only the first `count` points from now on."""
+        self.active = count
+
+    def initial_states(self, seed: int) -> EnvStates:
+        """Positions and goals uniform in the square, at rest."""
+        generator = torch.Generator().manual_seed(seed)
+        self.state = torch.zeros(self.num_envs, 6)
+        self.state[:, [0, 1, 4, 5]] = 2 * torch.rand(self.num_envs, 4, generator=generator) - 1
+        physics, task = self.save(range(self.num_envs))
+        zeros = torch.zeros(self.num_envs, dtype=torch.int64)
+        return EnvStates(physics, task, self._obs(), zeros, zeros)

@@ -1,0 +1,8 @@
+"""The one exception that is meant for the person at the keyboard."""
+
+
+class UserError(Exception):
+    """Something in the configuration or the files is wrong: one sentence saying what, where, and what would be right.
+
+    The command line prints the sentence alone, without a traceback, and exits with status 1.
+    """

@@ -1,0 +1,45 @@
+"""Policies."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from rlft.networks.mlp import MLP
+from rlft.types import Actor
+
+LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class GaussianActor(Actor):
+    """Gaussian policy with a network for the mean and one free log standard deviation per action dimension.
+
+    Args:
+        obs_dim: numbers per observation.
+        action_dim: numbers per action.
+        hidden_dim: width of the hidden layers.
+        num_layers: number of hidden layers.
+        init_log_std: initial log standard deviation of every action dimension.
+    """
+
+    def __init__(
+        self, obs_dim: int, action_dim: int, hidden_dim: int = 256, num_layers: int = 3, init_log_std: float = -0.5
+    ) -> None:
+        super().__init__()
+        self.mean = MLP(obs_dim, action_dim, hidden_dim, num_layers, output_gain=0.01 * math.sqrt(2))
+        self.log_std = nn.Parameter(torch.full((action_dim,), init_log_std))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """The mean action `[..., A]`."""
+        mean: Tensor = self.mean(obs)
+        return mean
+
+
+def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """log N(action; mean, diag(exp(2 log_std))) of `[..., A]`, summed over A; action is the unclipped sample."""
+    return -(0.5 * ((action - mean) * torch.exp(-log_std)) ** 2 + log_std + LOG_SQRT_2PI).sum(-1)  # [...]
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Entropy (nats) of a diagonal Gaussian, a scalar."""
+    return (log_std + 0.5 + LOG_SQRT_2PI).sum()

@@ -1,0 +1,157 @@
+"""Rollouts in worker processes: one message there and one back per rollout."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from rlft.errors import UserError
+from rlft.rollout.worker import RolloutWorker
+from rlft.types import Actor, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Rollout
+
+PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the parent dies
+
+
+class WorkerDied(RuntimeError):
+    """A rollout worker ended or failed; the message holds its traceback if it could still send one."""
+
+
+class ProcessRollouts:
+    """The environments of a run, split over worker processes; implements `rlft.types.Rollouts`.
+
+    Args:
+        factory: how to build the environments.
+        num_envs: environments in all.
+        num_workers: processes; each takes a contiguous share of the environments.
+
+    Raises:
+        UserError: if the workers cannot build the environments as configured.
+        WorkerDied: if a worker ends or fails, now or in any later call. The others are ended first.
+    """
+
+    def __init__(self, factory: EnvFactory, num_envs: int, num_workers: int) -> None:
+        self.num_envs = num_envs
+        num_workers = min(num_workers, num_envs)
+        self.shares = [range(w * num_envs // num_workers, (w + 1) * num_envs // num_workers) for w in range(num_workers)]
+        context = multiprocessing.get_context("spawn")  # a fork of a process that holds torch threads can deadlock
+        self._workers: list[tuple[Any, Connection]] = []
+        for share in self.shares:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, factory, share, os.getpid()), daemon=True)
+            process.start()
+            theirs.close()
+            self._workers.append((process, ours))
+        specs: list[EnvSpec] = self._receive()
+        self.spec = specs[0]
+
+    def initial_states(self, seed: int) -> EnvStates:
+        """The first episode of every environment."""
+        return EnvStates.cat(self._call("initial_states", [{"seed": seed} for _ in self.shares]))
+
+    def collect(self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int) -> tuple[Rollout, EnvStates]:
+        """Acts for `num_steps`; see `RolloutWorker.collect`."""
+        common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
+        jobs = [{"actor": actor, "states": states[slice(s.start, s.stop)], **common} for s in self.shares]
+        rollouts, ends = zip(*self._call("collect", jobs), strict=True)
+        return Rollout.cat(rollouts), EnvStates.cat(ends)
+
+    def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
+        """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
+        w = len(self.shares)
+        parts = [range(i * num_episodes // w, (i + 1) * num_episodes // w) for i in range(w)]
+        common = {"actor": actor, "seed": seed, "deterministic": deterministic}
+        return EpisodeResults.cat(self._call("evaluate", [{"episodes": part, **common} for part in parts]))
+
+    def close(self) -> None:
+        """Ends the workers. Idempotent."""
+        for process, connection in self._workers:
+            connection.close()
+            process.terminate()
+        for process, _ in self._workers:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._workers = []
+
+    def _call(self, method: str, jobs: Sequence[dict[str, Any]]) -> list[Any]:
+        """Calls `method` of every worker with its own arguments, at the same time."""
+        if not self._workers:
+            raise WorkerDied("the rollout workers have been closed")
+        for (process, connection), job in zip(self._workers, jobs, strict=True):
+            try:
+                connection.send((method, job))
+            except OSError:
+                self._fail(process, connection)
+        return self._receive()
+
+    def _receive(self) -> list[Any]:
+        answers = []
+        for process, connection in self._workers:
+            try:
+                kind, answer = connection.recv()
+            except (EOFError, OSError):
+                self._fail(process, connection)
+            except BaseException:  # Ctrl-C while waiting: answers would be one call behind from here on
+                self.close()
+                raise
+            if kind == "ok":
+                answers.append(answer)
+                continue
+            self.close()
+            raise UserError(answer) if kind == "user error" else WorkerDied(f"a rollout worker failed:\n{answer}")
+        return answers
+
+    def _fail(self, process: Any, connection: Connection) -> None:
+        """Reports a worker that is gone, with its last words if there are any."""
+        last_words = ""
+        with contextlib.suppress(EOFError, OSError):
+            last_words = f":\n{connection.recv()[1]}"
+        process.join(timeout=5)
+        self.close()
+        raise WorkerDied(f"rollout worker {process.pid} ended with exit code {process.exitcode}{last_words}")
+
+
+def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: int) -> None:
+    """A worker process: builds its environments, then answers calls until the connection closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides what follows
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            return
+    torch.set_num_threads(1)
+    worker: RolloutWorker | None = None
+
+    def build() -> EnvSpec:
+        nonlocal worker
+        worker = RolloutWorker(factory, env_ids)
+        return worker.env.spec
+
+    _answer(connection, build)
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except (EOFError, OSError):
+            return
+        _answer(connection, lambda call=getattr(worker, method), arguments=arguments: call(**arguments))
+
+
+def _answer(connection: Connection, work: Callable[[], Any]) -> None:
+    try:
+        answer = ("ok", work())
+    except UserError as error:
+        answer = ("user error", str(error))
+    except Exception:
+        answer = ("error", traceback.format_exc())
+    with contextlib.suppress(OSError):  # the main process has gone; the next `recv` will notice
+        connection.send(answer)

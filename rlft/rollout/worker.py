@@ -1,0 +1,131 @@
+"""The worker: owns environments and acts in them with a copy of the policy.
+
+The same class runs in this process, in a worker process and anywhere else. It is a function of what it is told: the
+policy, the states to start from and the address of the noise. It keeps nothing between calls but its environments and
+its bank of initial states, so any worker can do any part of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rlft.envs.initial_states import InitialStates
+from rlft.networks.actors import gaussian_log_prob
+from rlft.rollout import noise
+from rlft.types import Actor, EnvFactory, EnvStates, EpisodeResults, Rollout
+
+CHUNK = 32  # rows per policy call; see `mean_action`
+TRAINING_BANK = 1_000_003  # separates training episodes from evaluation episodes of the same seed
+
+
+class RolloutWorker:
+    """Environments `env_ids` of a run.
+
+    Args:
+        factory: how to build the environments.
+        env_ids: which of the run's environments these are, e.g. `range(50, 100)`.
+    """
+
+    def __init__(self, factory: EnvFactory, env_ids: Sequence[int]) -> None:
+        self.env = factory.make(len(env_ids))
+        self.env_ids = env_ids
+        self.bank = InitialStates(factory)
+
+    def initial_states(self, seed: int) -> EnvStates:
+        """The first training episodes of these environments."""
+        return self.bank.get(seed + TRAINING_BANK, self.env_ids)
+
+    @torch.no_grad()
+    def collect(
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, num_envs: int
+    ) -> tuple[Rollout, EnvStates]:
+        """Acts for `num_steps` from `states`, resetting episodes that end.
+
+        Restoring before acting also drops the simulator's contact caches, so a rollout is a function of its start
+        states alone and a resumed run continues bit for bit.
+
+        Args:
+            actor: the policy; samples its Gaussian.
+            states: where environments `env_ids` are, `[N]`.
+            num_steps: env steps per environment.
+            seed: the run's seed: addresses the noise and the bank of episodes.
+            iteration: addresses the noise.
+            num_envs: environments in the whole run; an environment's next episode is this many numbers further.
+        """
+        rows = list(range(len(self.env_ids)))
+        spec, device = self.env.spec, next(actor.parameters()).device
+        scale = actor.log_std.exp().cpu()
+        draws = torch.stack(
+            [noise.standard_normal([seed, noise.TRAIN, iteration, i], num_steps, spec.action_dim) for i in self.env_ids], 1
+        )  # [T, N, A]
+        self.env.activate(len(rows))
+        self.env.restore(rows, states)
+        obs, elapsed, episode = states.obs.clone(), states.elapsed.clone(), states.episode.clone()
+        steps: list[tuple[Tensor, ...]] = []
+        for t in range(num_steps):
+            mean = mean_action(actor, obs.to(device)).cpu()  # [N, A]
+            action = mean + scale * draws[t]
+            step = self.env.step(action.clamp(spec.action_low, spec.action_high))
+            truncated = ~step.terminated & (elapsed + 1 >= spec.max_episode_steps)
+            log_prob = gaussian_log_prob(action, mean, actor.log_std.cpu())
+            steps.append(
+                (obs, action, log_prob, step.obs, step.reward, step.terminated, truncated, step.success, elapsed)
+            )
+            obs, elapsed = step.obs, elapsed + 1
+            done = (step.terminated | truncated).nonzero().flatten().tolist()
+            if done:
+                episode[done] += num_envs
+                fresh = self.bank.get(seed + TRAINING_BANK, episode[done].tolist())
+                self.env.restore(done, fresh)
+                obs = obs.clone()
+                obs[done], elapsed[done] = fresh.obs, 0
+        rollout = Rollout(*(torch.stack(column) for column in zip(*steps, strict=True)))
+        return rollout, EnvStates(*self.env.save(rows), obs, elapsed, episode)
+
+    @torch.no_grad()
+    def evaluate(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> EpisodeResults:
+        """Plays these episodes of the evaluation bank of `seed`, each once and to the time limit."""
+        size = self.env.num_envs
+        waves = [episodes[i : i + size] for i in range(0, len(episodes), size)]
+        return EpisodeResults.cat([self._play(actor, wave, seed, deterministic=deterministic) for wave in waves])
+
+    def _play(self, actor: Actor, episodes: Sequence[int], seed: int, *, deterministic: bool) -> EpisodeResults:
+        """One episode in each of the first `len(episodes)` environments."""
+        spec, device = self.env.spec, next(actor.parameters()).device
+        horizon, count = spec.max_episode_steps, len(episodes)
+        scale = torch.zeros(spec.action_dim) if deterministic else actor.log_std.exp().cpu()
+        draws = torch.stack(
+            [noise.standard_normal([seed, noise.EVALUATE, e], horizon, spec.action_dim) for e in episodes], 1
+        )  # [T, M, A]
+        states = self.bank.get(seed, episodes)
+        self.env.activate(count)
+        self.env.restore(range(count), states)
+        obs = states.obs
+        action = torch.zeros(self.env.num_envs, spec.action_dim)
+        running = torch.ones(count, dtype=torch.bool)
+        success = once = torch.zeros(count, dtype=torch.bool)
+        total, length = torch.zeros(count), torch.zeros(count, dtype=torch.int64)
+        for t in range(horizon):
+            mean = mean_action(actor, obs.to(device)).cpu()
+            action[:count] = (mean + scale * draws[t]).clamp(spec.action_low, spec.action_high)
+            step = self.env.step(action)[:count]
+            obs, success = step.obs, step.success
+            total += step.reward * running
+            length += running
+            once = once | success
+            running = running & ~step.terminated
+        return EpisodeResults(once, success, total, length)
+
+
+def mean_action(actor: Actor, obs: Tensor) -> Tensor:
+    """`actor(obs)` in calls of a fixed size: `[M, O]` to `[M, A]`.
+
+    A matrix product rounds differently for different numbers of rows. With every call the same size, the result of a
+    row no longer depends on how environments are split over workers.
+    """
+    padding = -len(obs) % CHUNK
+    padded = torch.cat([obs, obs.new_zeros(padding, obs.shape[1])])
+    return torch.cat([actor(chunk) for chunk in padded.split(CHUNK)])[: len(obs)]

@@ -1,0 +1,77 @@
+"""Proximal policy optimisation.
+
+Schulman, Wolski, Dhariwal, Radford, Klimov 2017, "Proximal Policy Optimization Algorithms", equation 7, with the
+details of CleanRL's and ManiSkill's implementations: advantages normalised per minibatch, KL estimated by k3 of
+Schulman's 2020 note "Approximating KL divergence" and checked before each gradient step.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.types import Actor, AdvantageEstimate, Batch
+from rlft.update.base import PolicyUpdate
+
+
+class PPO(PolicyUpdate):
+    """Clipped surrogate objective.
+
+    Args:
+        clip_coef: the probability ratio may leave 1 by this much before its gradient is cut.
+        ent_coef: weight of the entropy bonus.
+        norm_adv: normalise the advantages of every minibatch to mean 0 and standard deviation 1.
+        target_kl: stop updating the actor for this iteration once KL(old || new) exceeds this many nats; `null` never
+            stops.
+        kl_stop_scope: `actor`: the critic goes on learning after such a stop. `both`: the iteration ends, as in
+            ManiSkill's and CleanRL's PPO, which starves the critic when many epochs meet a tight `target_kl`.
+    """
+
+    def __init__(
+        self,
+        clip_coef: float = 0.2,
+        ent_coef: float = 0.0,
+        norm_adv: bool = True,
+        target_kl: float | None = 0.1,
+        kl_stop_scope: Literal["actor", "both"] = "actor",
+    ) -> None:
+        self.kl_stop_scope = kl_stop_scope
+        self.clip_coef = clip_coef
+        self.ent_coef = ent_coef
+        self.norm_adv = norm_adv
+        self.target_kl = target_kl
+
+    def signal(self, estimate: AdvantageEstimate) -> Tensor:
+        """The advantages as they are; PPO normalises per minibatch."""
+        return estimate.advantage
+
+    def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """mean max(-A r, -A clip(r, 1 - eps, 1 + eps)) - c H, with r = pi_new / pi_old."""
+        log_ratio = gaussian_log_prob(batch.action, actor(batch.obs), actor.log_std) - batch.log_prob  # [B]
+        ratio = log_ratio.exp()
+        advantage = batch.signal
+        if self.norm_adv:
+            advantage = normalize(advantage)
+        clipped_ratio = ratio.clamp(1 - self.clip_coef, 1 + self.clip_coef)
+        policy_loss = torch.maximum(-advantage * ratio, -advantage * clipped_ratio).mean()
+        entropy = gaussian_entropy(actor.log_std)
+        with torch.no_grad():
+            metrics = {
+                "losses/policy_loss": policy_loss.detach(),
+                "losses/entropy": entropy.detach(),
+                "losses/approx_kl": (ratio - 1 - log_ratio).mean(),
+                "losses/clipfrac": ((ratio - 1).abs() > self.clip_coef).float().mean(),
+            }
+        return policy_loss - self.ent_coef * entropy, metrics
+
+    def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
+        """Whether the minibatch's approximate KL exceeds `target_kl`."""
+        return self.target_kl is not None and bool(metrics["losses/approx_kl"] > self.target_kl)
+
+
+def normalize(advantage: Tensor) -> Tensor:
+    """Mean 0, standard deviation 1 (ddof 1); a constant or a single element becomes 0."""
+    if len(advantage) < 2:
+        return torch.zeros_like(advantage)
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
