@@ -7,6 +7,7 @@ packed physics, `Q` numbers of task and controller state, `E` episodes.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -74,7 +75,7 @@ class Step(TensorRows):
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Rollout(TensorRows):
     """`T` steps of `N` environments that are reset as soon as an episode ends.
 
     It stores no values: whoever needs a critic evaluates it on these observations.
@@ -94,12 +95,6 @@ class Rollout:
     def done(self) -> Tensor:
         """[T, N] bool: the episode ended with this step, for either reason."""
         return self.terminated | self.truncated
-
-    @classmethod
-    def cat(cls, parts: Sequence[Rollout]) -> Rollout:
-        """Joins rollouts of different environments."""
-        names = [f.name for f in dataclasses.fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in names})
 
 
 @dataclass(frozen=True)
@@ -180,21 +175,21 @@ class BatchEnv(Protocol):
         ...
 
 
-class EnvFactory(Protocol):
+class EnvFactory(ABC):
     """Configuration of an environment: small, picklable, sent to every worker."""
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What to call the task in run names and reports."""
+
+    @abstractmethod
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` environments.
 
         Raises:
             UserError: if this machine or this package cannot run the task as configured.
         """
-        ...
-
-    @property
-    def name(self) -> str:
-        """What to call the task in run names and reports."""
-        ...
 
 
 class Rollouts(Protocol):

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from rlft.envs.headless import allow_no_renderer
 from rlft.errors import UserError
-from rlft.types import BatchEnv, EnvSpec, EnvStates, Step
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
 
 
 @dataclass(frozen=True)
-class ManiSkill:
+class ManiSkill(EnvFactory):
     """A ManiSkill task with state observations.
 
     Runs on ManiSkill's own `physx_cuda` where there is a CUDA device, else on rlft's batched CPU scenes.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlft.types import BatchEnv, EnvSpec, EnvStates, Step
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
 
 
 @dataclass(frozen=True)
-class PointReach:
+class PointReach(EnvFactory):
     """A point in the square [-1, 1]^2 moves by up to `speed` per step; success is to be within `radius` of the goal.
 
     Args:

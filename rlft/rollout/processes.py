@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import traceback
@@ -63,7 +64,7 @@ class ProcessRollouts:
         common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
         jobs = [{"actor": actor, "states": states[slice(s.start, s.stop)], **common} for s in self.shares]
         rollouts, ends = zip(*self._call("collect", jobs), strict=True)
-        return Rollout.cat(rollouts), EnvStates.cat(ends)
+        return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends)
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
@@ -90,7 +91,7 @@ class ProcessRollouts:
             raise WorkerDied("the rollout workers have been closed")
         for (process, connection), job in zip(self._workers, jobs, strict=True):
             try:
-                connection.send((method, job))
+                _send(connection, (method, job))
             except OSError:
                 self._fail(process, connection)
         return self._receive()
@@ -99,7 +100,7 @@ class ProcessRollouts:
         answers = []
         for process, connection in self._workers:
             try:
-                kind, answer = connection.recv()
+                kind, answer = _receive(connection)
             except (EOFError, OSError):
                 self._fail(process, connection)
             except BaseException:  # Ctrl-C while waiting: answers would be one call behind from here on
@@ -116,10 +117,19 @@ class ProcessRollouts:
         """Reports a worker that is gone, with its last words if there are any."""
         last_words = ""
         with contextlib.suppress(EOFError, OSError):
-            last_words = f":\n{connection.recv()[1]}"
+            last_words = f":\n{_receive(connection)[1]}"
         process.join(timeout=5)
         self.close()
         raise WorkerDied(f"rollout worker {process.pid} ended with exit code {process.exitcode}{last_words}")
+
+
+def _send(connection: Connection, message: Any) -> None:
+    """Plain pickle: torch would otherwise send every tensor as a shared-memory file that both sides must keep alive."""
+    connection.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def _receive(connection: Connection) -> Any:
+    return pickle.loads(connection.recv_bytes())
 
 
 def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: int) -> None:
@@ -140,7 +150,7 @@ def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: 
     _answer(connection, build)
     while True:
         try:
-            method, arguments = connection.recv()
+            method, arguments = _receive(connection)
         except (EOFError, OSError):
             return
         _answer(connection, lambda call=getattr(worker, method), arguments=arguments: call(**arguments))
@@ -154,4 +164,4 @@ def _answer(connection: Connection, work: Callable[[], Any]) -> None:
     except Exception:
         answer = ("error", traceback.format_exc())
     with contextlib.suppress(OSError):  # the main process has gone; the next `recv` will notice
-        connection.send(answer)
+        _send(connection, answer)

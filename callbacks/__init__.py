@@ -1,0 +1,9 @@
+"""Experiment apparatus: callbacks that observe and steer training, seeing only the module and the trainer."""
+
+from callbacks.deterministic_eval import DeterministicEval
+from callbacks.freeze_schedule import FreezeSchedule
+from callbacks.iteration_progress import IterationProgress
+from callbacks.run_report import RunReport
+from callbacks.success_checkpoint import SuccessCheckpoint
+
+__all__ = ["DeterministicEval", "FreezeSchedule", "IterationProgress", "RunReport", "SuccessCheckpoint"]

@@ -1,0 +1,59 @@
+"""Deterministic evaluation: the mean action, one episode per fixed initial state."""
+
+import time
+
+import lightning
+
+from rlft.metrics import log_metrics
+from rlft.statistics import summarize
+
+EVAL_SEED = 20_240_101  # the bank of evaluation episodes; the same for every run, never used for training
+
+
+class DeterministicEval(lightning.Callback):
+    """Evaluates the policy before the first iteration and after every `every_n_iterations`.
+
+    Each episode starts in its own fixed initial state and is played to the time limit, so rates are unbiased and the
+    same for every run, machine and number of workers. Logs `eval/success_rate` (success at any step, with its 95%
+    Wilson interval), `eval/success_at_end`, `eval/return` and `eval/episode_length` (both up to the first success).
+
+    Args:
+        num_episodes: episodes per evaluation.
+        every_n_iterations: iterations between evaluations; the last iteration is always evaluated.
+        stochastic: also evaluate with sampled actions, as `eval_stochastic/*`.
+        seed: which bank of initial states to use.
+    """
+
+    def __init__(
+        self, num_episodes: int = 128, every_n_iterations: int = 1, stochastic: bool = False, seed: int = EVAL_SEED
+    ) -> None:
+        self.num_episodes = num_episodes
+        self.every_n_iterations = every_n_iterations
+        self.stochastic = stochastic
+        self.seed = seed
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Evaluates the start policy; a resumed run has been evaluated where it stopped."""
+        if trainer.current_epoch == 0:
+            log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.env_steps)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Evaluates the policy that this iteration's updates have produced; the module logs it with the iteration."""
+        iteration = trainer.current_epoch + 1
+        if iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs:
+            pl_module.add_metrics(self._evaluate(trainer, pl_module))
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Evaluates for `rlft validate`."""
+        log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.env_steps)
+
+    def _evaluate(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, float]:
+        started = time.perf_counter()
+        metrics: dict[str, float] = {}
+        for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
+            if deterministic or self.stochastic:
+                results = trainer.datamodule.rollouts.evaluate(
+                    module.actor, self.num_episodes, seed=self.seed, deterministic=deterministic
+                )
+                metrics |= {f"{prefix}/{name}": value for name, value in summarize(results).items()}
+        return metrics | {"time/eval": time.perf_counter() - started}

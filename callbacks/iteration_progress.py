@@ -1,0 +1,71 @@
+"""The progress line: iteration, env steps, steps per second, success."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class IterationProgress(ProgressBar):
+    """A bar over the iterations of a run; a plain line per iteration where the output is no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = 0.0
+        self._steps_at_start = 0
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Called by Lightning where another process reports."""
+        self._enabled = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Opens the bar."""
+        self._started, self._steps_at_start = time.perf_counter(), pl_module.env_steps
+        if not self._enabled:
+            return
+        if sys.stdout.isatty():
+            columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=Console(file=sys.stdout))
+            self._task = self._progress.add_task("", total=float(trainer.max_epochs or 1))
+            self._progress.start()
+        self._show(trainer, pl_module, trainer.current_epoch, trainer.callback_metrics)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves the bar within an iteration."""
+        if self._progress and batch_idx % 20 == 0:
+            within = batch_idx / max(1, int(trainer.num_training_batches))
+            self._progress.update(self._task, completed=trainer.current_epoch + within)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Shows the iteration that ended."""
+        self._show(trainer, pl_module, trainer.current_epoch + 1, pl_module.iteration_metrics())
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Leaves the terminal as it was, whatever ended the run."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+    def _show(self, trainer: lightning.Trainer, module: Any, done: int, metrics: Mapping[str, Any]) -> None:
+        seconds = time.perf_counter() - self._started
+        rate = (module.env_steps - self._steps_at_start) / seconds if done else 0.0
+        text = f"iteration {done}/{trainer.max_epochs}  env steps {module.env_steps:,}  SPS {rate:,.0f}"
+        if "eval/success_rate" in metrics:
+            rate, low, high = (float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
+            text += f"  success {rate:.1%} [{low:.1%}, {high:.1%}]"
+        if self._progress:
+            self._progress.update(self._task, completed=done, description=text)
+        elif self._enabled:
+            print(f"{text}  {seconds:.0f} s", flush=True)

@@ -1,0 +1,151 @@
+"""The report of a run: what was asked, what happened, where the time went."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+COLUMNS = {
+    "steps/env": "env steps",
+    "eval/success_rate": "success",
+    "eval/success_rate_low": "low",
+    "eval/success_rate_high": "high",
+    "eval/success_at_end": "at end",
+    "train/success_rate": "training success",
+    "losses/explained_variance": "explained variance",
+    "losses/approx_kl": "KL",
+    "losses/entropy": "entropy",
+    "time/iteration": "seconds",
+}
+
+
+class RunReport(lightning.Callback):
+    """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too."""
+
+    def __init__(self) -> None:
+        self.differences: dict[str, Any] = {}  # config keys that differ from their defaults; filled in by the CLI
+        self._rows: list[dict[str, float]] = []
+        self._started = time.time()
+        self._commit = _git_commit()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Notes the evaluation of the start policy."""
+        if not self._rows:
+            evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Notes the iteration that ended."""
+        self._note(trainer, pl_module.iteration_metrics())
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Says in the report why the run ended early."""
+        self._write(trainer, note=f"Ended early: {type(exception).__name__} {exception}".strip())
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Completes the report."""
+        self._write(trainer, note="Completed.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far, for a resumed run."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        self._rows = state_dict["rows"]
+
+    def _note(self, trainer: lightning.Trainer, metrics: dict[str, float]) -> None:
+        self._rows.append(metrics)
+        self._write(trainer, note="Running.")
+
+    def _write(self, trainer: lightning.Trainer, note: str) -> None:
+        if trainer.log_dir is None or trainer.fast_dev_run:
+            return
+        folder = Path(trainer.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.md").write_text(self._text(folder, note))
+
+    def _text(self, folder: Path, note: str) -> str:
+        command = shlex.join(["rlft", *sys.argv[1:]])
+        rows = self._rows
+        lines = [
+            f"# {folder.parent.name} {folder.name}",
+            "",
+            f"{note} {_summary(rows)}",
+            "",
+            f"- command: `{command}`",
+            f"- commit: {self._commit}",
+            f"- started: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._started))}, "
+            f"wall time {time.time() - self._started:.0f} s",
+            f"- machine: {platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+            "",
+            "## Configuration that differs from the defaults",
+            "",
+            *(f"- `{key}`: {value}" for key, value in self.differences.items()),
+            "",
+            "## Iterations",
+            "",
+            *_table(rows),
+            "",
+            "## Where the time went",
+            "",
+            *_times(rows),
+            "",
+            "## Notes",
+            "",
+            "Success is deterministic: the mean action, one episode per fixed initial state, success at any step; low "
+            "and high are its 95% Wilson interval. Iteration 0 is the policy that the run started from. The best of "
+            "several noisy evaluations is biased upwards; compare runs by their last iterations.",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _summary(rows: list[dict[str, float]]) -> str:
+    rates = [row["eval/success_rate"] for row in rows if "eval/success_rate" in row]
+    if not rates:
+        return ""
+    best = max(range(len(rates)), key=rates.__getitem__)
+    return (
+        f"Deterministic success went from {rates[0]:.1%} to {rates[-1]:.1%} in {int(rows[-1]['steps/env']):,} env steps; "
+        f"the best evaluation was {rates[best]:.1%} (number {best})."
+    )
+
+
+def _table(rows: list[dict[str, float]]) -> list[str]:
+    keys = [key for key in COLUMNS if any(key in row for row in rows)]
+    lines = ["| iteration | " + " | ".join(COLUMNS[key] for key in keys) + " |", "|---:" * (len(keys) + 1) + "|"]
+    for i, row in enumerate(rows):
+        cells = [_cell(row.get(key)) for key in keys]
+        lines.append(f"| {i} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(value: float | None) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{int(value):,}" if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"
+
+
+def _times(rows: list[dict[str, float]]) -> list[str]:
+    rollout = sum(row.get("time/rollout", 0.0) for row in rows)
+    evaluation = sum(row.get("time/eval", 0.0) for row in rows)
+    total = sum(row.get("time/iteration", 0.0) for row in rows) + (rows[0].get("time/eval", 0.0) if rows else 0.0)
+    parts = {"collecting rollouts": rollout, "evaluating": evaluation, "learning": total - rollout - evaluation}
+    return [f"- {name}: {seconds:.1f} s ({seconds / total:.0%})" for name, seconds in parts.items() if total > 0]
+
+
+def _git_commit() -> str:
+    """The commit of the working directory, and whether anything is changed on top of it."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "not under git"
+    return f"{commit} with uncommitted changes" if dirty.strip() else commit

@@ -1,0 +1,65 @@
+"""Checkpoints of the best and the last iteration, and the policies in them as plain files."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from rlft.policies import save_policy
+
+
+class SuccessCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint with the highest deterministic success and the last one, under `checkpoints/`.
+
+    Beside them `policies/best.safetensors` and `policies/last.safetensors` (with a json of what they are) hold the actor
+    and the critic alone: that is what `rlft evaluate` and `--model.policy` read.
+
+    Args:
+        monitor: metric that decides which iteration is best.
+        mode: whether `max` or `min` of it is best.
+        keep_every: also keep the policy of every so many iterations, as `policies/iteration_<i>.safetensors`.
+    """
+
+    def __init__(
+        self, monitor: str = "eval/success_rate", mode: str = "max", keep_every: int | None = None
+    ) -> None:
+        super().__init__(
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+        self.keep_every = keep_every
+        self._best_exported: float | None = None
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Saves checkpoints, then policies."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if trainer.fast_dev_run or trainer.log_dir is None:
+            return
+        info = self._describe(trainer, pl_module)
+        folder = Path(trainer.log_dir) / "policies"
+        save_policy(folder / "last.safetensors", pl_module.actor, pl_module.critic, info)
+        iteration = info["iteration"]
+        if self.keep_every and iteration % self.keep_every == 0:
+            save_policy(folder / f"iteration_{iteration}.safetensors", pl_module.actor, pl_module.critic, info)
+        best = None if self.best_model_score is None else float(self.best_model_score)
+        if best is not None and best != self._best_exported:
+            save_policy(folder / "best.safetensors", pl_module.actor, pl_module.critic, info)
+            self._best_exported = best
+
+    def _describe(self, trainer: lightning.Trainer, module: Any) -> dict[str, Any]:
+        spec = trainer.datamodule.rollouts.spec
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("eval")}
+        return {
+            "task": spec.task,
+            "control_mode": getattr(trainer.datamodule.env, "control_mode", None),
+            "run": str(trainer.log_dir),
+            "iteration": trainer.current_epoch + 1,
+            "env_steps": module.env_steps,
+            "metrics": metrics,
+        }

@@ -1,0 +1,52 @@
+"""The command line: `rlft fit|validate` through LightningCLI, everything else without importing Lightning."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rlft.errors import UserError
+
+HELP = """\
+usage: rlft <command> [options]
+
+Finetune robot policies with reinforcement learning and find out which method works.
+
+commands:
+  fit        train:                   rlft fit --config configs/gae_ppo.yaml
+  validate   evaluate a checkpoint:   rlft validate --config configs/gae_ppo.yaml --ckpt_path FILE
+  evaluate   evaluate a policy:       rlft evaluate pickcube/weak --episodes 1000
+
+Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2
+`rlft <command> --help` lists the options; `rlft fit --model.update.help PPO` those of one plug-in.
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit status: 0, or 1 after a sentence about what the user can change, or 130 after Ctrl-C.
+    """
+    args = sys.argv[1:] if args is None else list(args)
+    command = args[0] if args else "--help"
+    try:
+        if command in ("-h", "--help", "help"):
+            print(HELP, end="")
+        elif command == "evaluate":
+            from rlft.evaluate import run
+
+            run(args[1:])
+        elif command in ("fit", "validate"):
+            from rlft.training import run
+
+            run(args)
+        else:
+            raise UserError(f"There is no command {command!r}; the commands are fit, validate and evaluate.")
+    except UserError as error:
+        print(f"rlft: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("rlft: interrupted.", file=sys.stderr)
+        return 130
+    return 0

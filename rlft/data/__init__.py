@@ -1,0 +1,5 @@
+"""Data modules: where the transitions of an iteration come from."""
+
+from rlft.data.rollout_datamodule import RolloutDataModule
+
+__all__ = ["RolloutDataModule"]

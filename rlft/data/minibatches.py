@@ -1,0 +1,29 @@
+"""From a rollout to minibatches: every transition exactly once per epoch."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rlft.types import AdvantageEstimate, Batch, Rollout
+
+
+def flatten(rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> Batch:
+    """All transitions that have an estimate, as one batch of `B <= T N`."""
+    keep = estimate.mask  # [T, N]
+    return Batch(
+        obs=rollout.obs[keep],
+        action=rollout.action[keep],
+        log_prob=rollout.log_prob[keep],
+        signal=signal[keep],
+        value=estimate.value[keep],
+        value_target=estimate.value_target[keep],
+    )
+
+
+def minibatches(batch: Batch, num_minibatches: int, epochs: int, generator: torch.Generator) -> Iterator[Batch]:
+    """`epochs` passes over `batch`, each newly shuffled and split into `num_minibatches` parts of (nearly) equal size."""
+    for _ in range(epochs):
+        order = torch.randperm(len(batch), generator=generator).to(batch.obs.device)
+        for rows in order.tensor_split(num_minibatches):
+            yield batch[rows]

@@ -1,0 +1,173 @@
+"""One epoch is one iteration: collect, estimate, then minibatches of what was collected."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+import lightning
+import numpy as np
+import torch
+
+from rlft.data.minibatches import flatten, minibatches
+from rlft.errors import UserError
+from rlft.rollout import make_rollouts
+from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rollout, Rollouts
+
+
+class Learner(Protocol):
+    """What the data module needs of the module it feeds."""
+
+    actor: Actor
+    device: torch.device
+
+    def prepare(self, rollout: Rollout) -> tuple[AdvantageEstimate, torch.Tensor]:
+        """Advantages of a new rollout and the policy update's signal `[T, N]`."""
+        ...
+
+    def add_metrics(self, metrics: dict[str, float]) -> None:
+        """Takes numbers to log with this iteration."""
+        ...
+
+
+class RolloutDataModule(lightning.LightningDataModule):
+    """Collects a rollout at the start of every epoch and serves it in minibatches.
+
+    Args:
+        env: the environment to act in.
+        num_envs: environments stepped in parallel.
+        num_steps: env steps per environment and iteration.
+        num_minibatches: parts that one pass over an iteration's data is split into; must divide num_envs * num_steps.
+        update_epochs: passes over an iteration's data.
+        num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
+        total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`.
+        seed: addresses initial states, action noise and shuffling; follows `seed_everything`.
+    """
+
+    def __init__(
+        self,
+        env: EnvFactory,
+        num_envs: int = 100,
+        num_steps: int = 50,
+        num_minibatches: int = 5,
+        update_epochs: int = 100,
+        num_workers: int | None = None,
+        total_timesteps: int | None = None,
+        seed: int = 1,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "num_envs": num_envs,
+            "num_steps": num_steps,
+            "num_minibatches": num_minibatches,
+            "update_epochs": update_epochs,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise UserError(f"data.{name} is {size}; it must be at least 1.")
+        if (num_envs * num_steps) % num_minibatches:
+            raise UserError(
+                f"data.num_minibatches is {num_minibatches}, which does not divide the batch of "
+                f"{num_envs} envs x {num_steps} steps = {num_envs * num_steps}."
+            )
+        self.env = env
+        self.num_envs = num_envs
+        self.num_steps = num_steps
+        self.num_minibatches = num_minibatches
+        self.update_epochs = update_epochs
+        self.num_workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+        self.seed = seed
+        self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
+
+    @property
+    def batch_size(self) -> int:
+        """Env steps per iteration."""
+        return self.num_envs * self.num_steps
+
+    @property
+    def obs_dim(self) -> int:
+        """Numbers per observation of the environment."""
+        return self.rollouts.spec.obs_dim
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers per action of the environment."""
+        return self.rollouts.spec.action_dim
+
+    @cached_property
+    def rollouts(self) -> Rollouts:
+        """The environments; started on first use."""
+        return make_rollouts(self.env, self.num_envs, self.num_workers)
+
+    def train_dataloader(self) -> RolloutLoader:
+        """One iteration per pass."""
+        return RolloutLoader(self)
+
+    def val_dataloader(self) -> list[int]:
+        """`rlft validate` evaluates in callbacks: the loop needs one batch to run at all. `fit` evaluates after epochs."""
+        return [0]
+
+    def iterate(self) -> Iterator[Batch]:
+        """Collects once, then yields `update_epochs * num_minibatches` minibatches."""
+        trainer = self.trainer
+        assert trainer is not None
+        learner = cast(Learner, trainer.lightning_module)
+        iteration = trainer.current_epoch
+        batch = self._collect(learner, iteration)
+        shuffle_seed = int(np.random.SeedSequence([self.seed, iteration]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(shuffle_seed)
+        yield from minibatches(batch, self.num_minibatches, self.update_epochs, generator)
+
+    def _collect(self, learner: Learner, iteration: int) -> Batch:
+        started = time.perf_counter()
+        if self._states is None:
+            self._states = self.rollouts.initial_states(self.seed)
+        rollout, self._states = self.rollouts.collect(learner.actor, self._states, self.num_steps, self.seed, iteration)
+        episodes = int(rollout.done.sum())
+        learner.add_metrics(
+            {
+                "time/rollout": time.perf_counter() - started,
+                "train/episodes": episodes,
+                "train/success_rate": float(rollout.success[rollout.done].float().mean()) if episodes else float("nan"),
+                "train/reward": float(rollout.reward.mean()),
+            }
+        )
+        rollout = rollout.to(learner.device)
+        estimate, signal = learner.prepare(rollout)
+        return flatten(rollout, estimate, signal)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where every environment is: with it a resumed run continues as if it had not stopped."""
+        if self._states is None:
+            return {}
+        return {"states": {name: getattr(self._states, name) for name in self._states.__dataclass_fields__}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        if "states" in state_dict:
+            self._states = EnvStates(**state_dict["states"])
+
+    def teardown(self, stage: str) -> None:
+        """Ends the workers."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers, if they were ever started."""
+        if "rollouts" in self.__dict__:
+            self.rollouts.close()
+
+
+class RolloutLoader:
+    """What Lightning iterates over: sized, and lazy, so that nothing is collected before an epoch has begun."""
+
+    def __init__(self, data: RolloutDataModule) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.data.update_epochs * self.data.num_minibatches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.data.iterate()

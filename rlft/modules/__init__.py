@@ -1,0 +1,5 @@
+"""Lightning modules: what learns."""
+
+from rlft.modules.finetune import FinetuneModule
+
+__all__ = ["FinetuneModule"]

@@ -1,0 +1,173 @@
+"""The learner: an actor, a critic, and what the two plug-in axes make of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from rlft.advantage import GAE, AdvantageEstimator
+from rlft.errors import UserError
+from rlft.metrics import IterationMetrics, log_metrics
+from rlft.networks import GaussianActor, ValueCritic
+from rlft.policies import check_shapes, load_policy
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout
+from rlft.update import PPO, PolicyUpdate
+
+
+class FinetuneModule(lightning.LightningModule):
+    """Finetunes an actor with an advantage estimator and a policy update; one epoch is one iteration.
+
+    Args:
+        obs_dim: numbers per observation; taken from the environment.
+        action_dim: numbers per action; taken from the environment.
+        advantage: answers how good an action was.
+        update: answers what to do about it.
+        policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
+            starts from scratch.
+        actor: how to build the actor when there is no `policy`.
+        critic: how to build the critic.
+        critic_policy: policy or checkpoint file whose critic to start from; `null` starts with a new critic.
+        learning_rate: of Adam.
+        critic_learning_rate: of the critic, if it differs.
+        anneal_lr: lower the learning rates linearly to 0 over the run.
+        max_grad_norm: the joint gradient norm of actor and critic is clipped to this.
+        warmup_iterations: iterations at the start that update the critic only.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        advantage: AdvantageEstimator | None = None,
+        update: PolicyUpdate | None = None,
+        policy: str | None = None,
+        actor: Callable[[int, int], Actor] = GaussianActor,
+        critic: Callable[[int], Critic] = ValueCritic,
+        critic_policy: str | None = None,
+        learning_rate: float = 3e-4,
+        critic_learning_rate: float | None = None,
+        anneal_lr: bool = False,
+        max_grad_norm: float = 0.5,
+        warmup_iterations: int = 0,
+    ) -> None:
+        super().__init__()
+        self.advantage = advantage or GAE()
+        self.update = update or PPO()
+        self.actor = self._start_actor(policy, actor, obs_dim, action_dim)
+        self.critic = self._start_critic(critic_policy, critic, obs_dim)
+        self.learning_rate = learning_rate
+        self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
+        self.anneal_lr = anneal_lr
+        self.max_grad_norm = max_grad_norm
+        self.warmup_iterations = warmup_iterations
+        self.env_steps = 0  # collected since the run began
+        self.metrics = IterationMetrics()
+        self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
+        self._clock = time.perf_counter()
+
+    @staticmethod
+    def _start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
+        if name is None:
+            return build(obs_dim, action_dim)
+        policy = load_policy(name)
+        check_shapes(policy, obs_dim, action_dim, "the task")
+        return policy.actor
+
+    @staticmethod
+    def _start_critic(name: str | None, build: Callable[[int], Critic], obs_dim: int) -> Critic:
+        if name is None:
+            return build(obs_dim)
+        critic = load_policy(name).critic
+        if critic is None:
+            raise UserError(f"model.critic_policy {name!r} holds no critic; leave it out to start with a new one.")
+        return critic
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One Adam with a group for the actor and one for the critic."""
+        groups = [
+            {"params": list(self.actor.parameters()), "lr": self.learning_rate, "name": "actor"},
+            {"params": list(self.critic.parameters()), "lr": self.critic_learning_rate, "name": "critic"},
+        ]
+        return torch.optim.Adam(groups, eps=1e-5)
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """Clips the joint norm of everything that is learning."""
+        torch.nn.utils.clip_grad_norm_(self.parameters(), self.max_grad_norm)
+
+    # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        """Begins an iteration: fresh metrics, learning rates of the schedule."""
+        self.metrics.clear()
+        self._clock = time.perf_counter()
+        self._actor_stopped = False
+        optimizer = self.trainer.optimizers[0]
+        remaining = 1 - self.current_epoch / self.trainer.max_epochs if self.anneal_lr and self.trainer.max_epochs else 1.0
+        rates = {"actor": self.learning_rate, "critic": self.critic_learning_rate}
+        for group in optimizer.param_groups:
+            group["lr"] = remaining * rates[group["name"]]
+            self.metrics.set({f"charts/learning_rate/{group['name']}": group["lr"]})
+
+    @torch.no_grad()
+    def prepare(self, rollout: Rollout) -> tuple[AdvantageEstimate, Tensor]:
+        """Advantages of a new rollout and the update's signal `[T, N]`; called by the data module."""
+        estimate = self.advantage.estimate(rollout, self.critic)
+        known = estimate.advantage[estimate.mask]
+        self.env_steps += rollout.reward.numel()
+        self.metrics.set(
+            {
+                **estimate.metrics,
+                "charts/advantage_mean": float(known.mean()),
+                "charts/advantage_std": float(known.std()),
+                "charts/advantage_positive_ratio": float((known > 0).float().mean()),
+            }
+        )
+        return estimate, self.update.signal(estimate)
+
+    def add_metrics(self, metrics: dict[str, float]) -> None:
+        """Takes numbers to log with this iteration; called by the data module."""
+        self.metrics.set(metrics)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+        """Ends the iteration (-1) when neither network has anything left to learn from it."""
+        return -1 if self._actor_stopped and self.update.kl_stop_scope == "both" else None
+
+    def training_step(self, batch: Batch) -> Tensor | None:
+        """Sum of the actor's and the critic's loss on a minibatch, or `None` if nothing is to be learned."""
+        loss, metrics = self.advantage.critic_loss(self.critic, batch)
+        if self.current_epoch >= self.warmup_iterations and not self._actor_stopped:
+            actor_loss, actor_metrics = self.update.actor_loss(self.actor, batch)
+            metrics |= actor_metrics
+            self._actor_stopped = self.update.wants_to_stop(actor_metrics)
+            if not self._actor_stopped:
+                loss = loss + actor_loss
+                metrics["charts/actor_updates"] = torch.ones(())
+        self.metrics.average(metrics)
+        if self._actor_stopped and self.update.kl_stop_scope == "both":
+            return None
+        return loss if loss.requires_grad else None
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the iteration."""
+        log_metrics(self.trainer, self.iteration_metrics(), self.env_steps)
+
+    def iteration_metrics(self) -> dict[str, float]:
+        """Everything known about the current iteration."""
+        metrics = self.metrics.compute()
+        seconds = time.perf_counter() - self._clock
+        return metrics | {"steps/env": float(self.env_steps), "time/iteration": seconds}
+
+    # ---- checkpoints ---------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the step count."""
+        checkpoint["env_steps"] = self.env_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the step count."""
+        self.env_steps = checkpoint["env_steps"]

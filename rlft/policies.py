@@ -1,0 +1,157 @@
+"""Policies as files: weights in safetensors, everything else in a json beside them. Nothing is ever unpickled.
+
+A policy is named by a zoo name (`pickcube/weak`), by the path of its `.safetensors` file, or by the path of a
+checkpoint: rlft's own `.ckpt`, or a state dict of ManiSkill's PPO baseline (`.pt` with `actor_mean.*`, `actor_logstd`,
+`critic.*`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.networks import GaussianActor, ValueCritic
+from rlft.types import Actor, Critic
+
+ZOO = Path(__file__).parent / "zoo"
+FORMAT = "rlft-policy-1"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """An actor, maybe its critic, and where they come from."""
+
+    name: str
+    actor: Actor
+    critic: Critic | None
+    info: dict[str, Any] = field(default_factory=dict)  # task, control mode, provenance, measured success
+
+
+def save_policy(path: Path, actor: Actor, critic: Critic | None, info: Mapping[str, Any]) -> None:
+    """Writes `path` (`.safetensors`) and the `.json` beside it; each appears complete or not at all."""
+    weights = {f"actor.{k}": v.detach().cpu().contiguous() for k, v in actor.state_dict().items()}
+    if critic is not None:
+        weights |= {f"critic.{k}": v.detach().cpu().contiguous() for k, v in critic.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file(weights, temporary, metadata={"format": FORMAT})
+    os.replace(temporary, path)
+    temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=2) + "\n")
+    os.replace(temporary, path.with_suffix(".json"))
+
+
+def load_policy(name: str) -> Policy:
+    """Loads a policy by zoo name or path; see the module's docstring.
+
+    Raises:
+        UserError: if there is no such policy, or the file is not one.
+    """
+    path = _find(name)
+    if path.suffix == ".safetensors":
+        try:
+            weights = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"Policy file {path} cannot be read as safetensors: {error}.") from error
+        info = _read_info(path.with_suffix(".json"))
+    else:
+        weights, info = _read_checkpoint(path), {}
+    return _build(name, path, weights, info)
+
+
+def zoo_names() -> list[str]:
+    """The names of all policies that come with rlft."""
+    return sorted(p.relative_to(ZOO).with_suffix("").as_posix() for p in ZOO.glob("*/*.safetensors"))
+
+
+def check_shapes(policy: Policy, obs_dim: int, action_dim: int, task: str) -> None:
+    """Refuses a policy that was made for another task.
+
+    Raises:
+        UserError: if the observation or action dimensions differ.
+    """
+    weights = policy.actor.state_dict()
+    shape = (weights["mean.0.weight"].shape[1], weights["log_std"].shape[0])
+    if shape != (obs_dim, action_dim):
+        raise UserError(
+            f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
+            f"but {task} has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
+        )
+
+
+def _find(name: str) -> Path:
+    in_zoo = ZOO / f"{name}.safetensors"
+    if in_zoo.is_file() and in_zoo.resolve().is_relative_to(ZOO.resolve()):
+        return in_zoo
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    raise UserError(f"No policy {name!r}: it is neither a file nor one of the zoo's ({', '.join(zoo_names())}).")
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}, which describes a policy, is not valid json: {error}.") from error
+    if not isinstance(info, dict):
+        raise UserError(f"{path}, which describes a policy, must hold a json object.")
+    return info
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the broken file happens to trigger
+        raise UserError(f"Policy file {path} is no checkpoint that can be read without running code in it.") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    weights = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    return {_rlft_name(k): v.reshape(-1) if k == "actor_logstd" else v for k, v in weights.items()}
+
+
+def _rlft_name(key: str) -> str:
+    """`actor_mean.0.weight`, `actor_logstd`, `critic.0.weight` of ManiSkill's PPO in our words; others unchanged."""
+    key = re.sub(r"^actor_mean\.(?=\d)", "actor.mean.", key)
+    key = re.sub(r"^critic\.(?=\d)", "critic.value.", key)
+    return "actor.log_std" if key == "actor_logstd" else key
+
+
+def _build(name: str, path: Path, weights: dict[str, Tensor], info: dict[str, Any]) -> Policy:
+    actor = {k.removeprefix("actor."): v for k, v in weights.items() if k.startswith("actor.")}
+    critic = {k.removeprefix("critic."): v for k, v in weights.items() if k.startswith("critic.")}
+    try:
+        layers = _layers(actor, "mean")
+        obs_dim, hidden_dim, action_dim = layers[0].shape[1], layers[0].shape[0], layers[-1].shape[0]
+        actor_net = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
+        actor_net.load_state_dict(actor)
+        critic_net = None
+        if critic:
+            layers = _layers(critic, "value")
+            critic_net = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1)
+            critic_net.load_state_dict(critic)
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise UserError(
+            f"{path} holds no rlft policy: expected the layers of a tanh MLP under actor.mean (and critic.value) and "
+            f"actor.log_std, found {', '.join(sorted(weights)[:4]) or 'no tensors'}."
+        ) from error
+    if not all(bool(v.isfinite().all()) for v in weights.values()):
+        raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
+    return Policy(name, actor_net, critic_net, info)
+
+
+def _layers(weights: Mapping[str, Tensor], prefix: str) -> list[Tensor]:
+    """The weight matrices of an MLP, first to last."""
+    found = [(int(m[1]), v) for k, v in weights.items() if (m := re.fullmatch(rf"{prefix}\.(\d+)\.weight", k))]
+    return [v for _, v in sorted(found, key=lambda item: item[0])]

@@ -1,0 +1,139 @@
+"""`rlft fit` and `rlft validate`: LightningCLI with rlft's links, defaults and run directories."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+import rlft.advantage
+import rlft.data
+import rlft.envs
+import rlft.modules
+import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
+from callbacks import DeterministicEval, IterationProgress, RunReport, SuccessCheckpoint
+from rlft.errors import UserError
+from rlft.rollout import WorkerDied
+from rlft.run_name import flatten_config, run_name
+
+TRAINER_DEFAULTS = {
+    "accelerator": "auto",
+    "devices": 1,
+    "max_epochs": 10,
+    "num_sanity_val_steps": 0,
+    "limit_val_batches": 1,
+    "check_val_every_n_epoch": None,
+    "val_check_interval": 10**12,  # `fit` evaluates in a callback, which also works when a KL stop ends the epoch
+    "enable_model_summary": False,
+    "log_every_n_steps": 10**9,  # metrics are logged once per iteration, by the module
+}
+
+
+class RLFTCli(LightningCLI):
+    """LightningCLI for modules and data modules of rlft."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """`fit` and `validate`."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+            "validate": {"model", "dataloaders", "datamodule"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links what the environment and the seed determine; adds the callbacks every run has."""
+        parser.link_arguments("data.obs_dim", "model.init_args.obs_dim", apply_on="instantiate")
+        parser.link_arguments("data.action_dim", "model.init_args.action_dim", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.add_lightning_class_args(DeterministicEval, "eval")
+        parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
+        parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run; default: from the config.")
+        parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
+
+    def before_instantiate_classes(self) -> None:
+        """Decides the run directory and the number of iterations before anything is built."""
+        config = self.config[self.subcommand]
+        config.run_name = config.run_name or run_name(config)
+        _set_iterations(config)
+        if self.subcommand == "fit" and config.trainer.logger is None and not config.trainer.fast_dev_run:
+            self.trainer_defaults["logger"] = _logger(config.log_dir, config.run_name)
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """Adds the progress line and the report, which run after every other callback."""
+        logger = self.trainer_defaults.get("logger")
+        trainer = super().instantiate_trainer(**kwargs, **({"logger": logger} if logger else {}))
+        report = RunReport()
+        report.differences = flatten_config(self.config[self.subcommand], self.parser_defaults())
+        ours: list[Any] = [report] if self.subcommand == "fit" else []
+        last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
+        trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last
+        return trainer
+
+    def parser_defaults(self) -> Any:
+        """The configuration of a run without config file or options."""
+        return self._subcommand_parsers[self.subcommand].get_defaults(skip_validation=True)
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs `rlft fit` or `rlft validate` with command-line arguments.
+
+    Raises:
+        UserError: if something the user can change is wrong.
+    """
+    _quiet()
+    cli: RLFTCli | None = None
+    try:
+        cli = RLFTCli(
+            lightning.LightningModule,
+            lightning.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            seed_everything_default=1,
+            trainer_defaults=dict(TRAINER_DEFAULTS, callbacks=[IterationProgress()]),
+            args=list(args),
+            run=True,
+        )
+    except WorkerDied as error:
+        raise UserError(str(error)) from error
+
+
+def _set_iterations(config: Any) -> None:
+    """`data.total_timesteps` becomes the number of iterations."""
+    data = config.data.init_args
+    total = data.get("total_timesteps")
+    if total is None:
+        return
+    batch = data.num_envs * data.num_steps
+    if total < batch:
+        raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")
+    config.trainer.max_epochs = total // batch
+
+
+def _logger(log_dir: str, name: str) -> TensorBoardLogger:
+    """TensorBoard under `log_dir/name/version_k`, which is created now so that a mistake shows before the simulation."""
+    logger = TensorBoardLogger(log_dir, name=name, default_hp_metric=False)
+    try:
+        Path(logger.log_dir).mkdir(parents=True, exist_ok=True)
+        writable = os.access(logger.log_dir, os.W_OK)
+    except OSError as error:
+        raise UserError(f"Cannot create the run directory {logger.log_dir}: {error.strerror}; choose another --log_dir.") from error
+    if not writable:
+        raise UserError(f"Cannot write to the run directory {logger.log_dir}; choose another --log_dir.")
+    return logger
+
+
+def _quiet() -> None:
+    """Silences what Lightning says to users of its own data loaders and devices."""
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
