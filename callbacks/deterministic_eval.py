@@ -4,10 +4,9 @@ import time
 
 import lightning
 
+from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.metrics import log_metrics
 from rlft.statistics import summarize
-
-EVAL_SEED = 20_240_101  # the bank of evaluation episodes; the same for every run, never used for training
 
 
 class DeterministicEval(lightning.Callback):
@@ -25,7 +24,7 @@ class DeterministicEval(lightning.Callback):
     """
 
     def __init__(
-        self, num_episodes: int = 128, every_n_iterations: int = 1, stochastic: bool = False, seed: int = EVAL_SEED
+        self, num_episodes: int = 128, every_n_iterations: int = 1, stochastic: bool = False, seed: int = EVALUATION_SEED
     ) -> None:
         self.num_episodes = num_episodes
         self.every_n_iterations = every_n_iterations

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TRAIN, EVALUATE = 0, 1  # streams never share numbers
-
 
 def standard_normal(address: Sequence[int], num_steps: int, action_dim: int) -> Tensor:
     """`[T, A]` standard normal numbers of the generator at `address` (non-negative integers)."""

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rlft.envs.initial_states import InitialStates
+from rlft.envs.initial_states import EVALUATION, TRAINING, InitialStates
 from rlft.networks.actors import gaussian_log_prob
-from rlft.rollout import noise
+from rlft.rollout.noise import standard_normal
 from rlft.types import Actor, EnvFactory, EnvStates, EpisodeResults, Rollout
 
 CHUNK = 32  # rows per policy call; see `mean_action`
-TRAINING_BANK = 1_000_003  # separates training episodes from evaluation episodes of the same seed
 
 
 class RolloutWorker:
@@ -36,7 +35,7 @@ class RolloutWorker:
 
     def initial_states(self, seed: int) -> EnvStates:
         """The first training episodes of these environments."""
-        return self.bank.get(seed + TRAINING_BANK, self.env_ids)
+        return self.bank.get(TRAINING, seed, self.env_ids)
 
     @torch.no_grad()
     def collect(
@@ -59,7 +58,7 @@ class RolloutWorker:
         spec, device = self.env.spec, next(actor.parameters()).device
         scale = actor.log_std.exp().cpu()
         draws = torch.stack(
-            [noise.standard_normal([seed, noise.TRAIN, iteration, i], num_steps, spec.action_dim) for i in self.env_ids], 1
+            [standard_normal([TRAINING, seed, iteration, i], num_steps, spec.action_dim) for i in self.env_ids], 1
         )  # [T, N, A]
         self.env.activate(len(rows))
         self.env.restore(rows, states)
@@ -78,7 +77,7 @@ class RolloutWorker:
             done = (step.terminated | truncated).nonzero().flatten().tolist()
             if done:
                 episode[done] += num_envs
-                fresh = self.bank.get(seed + TRAINING_BANK, episode[done].tolist())
+                fresh = self.bank.get(TRAINING, seed, episode[done].tolist())
                 self.env.restore(done, fresh)
                 obs = obs.clone()
                 obs[done], elapsed[done] = fresh.obs, 0
@@ -98,9 +97,9 @@ class RolloutWorker:
         horizon, count = spec.max_episode_steps, len(episodes)
         scale = torch.zeros(spec.action_dim) if deterministic else actor.log_std.exp().cpu()
         draws = torch.stack(
-            [noise.standard_normal([seed, noise.EVALUATE, e], horizon, spec.action_dim) for e in episodes], 1
+            [standard_normal([EVALUATION, seed, e], horizon, spec.action_dim) for e in episodes], 1
         )  # [T, M, A]
-        states = self.bank.get(seed, episodes)
+        states = self.bank.get(EVALUATION, seed, episodes)
         self.env.activate(count)
         self.env.restore(range(count), states)
         obs = states.obs
