@@ -1,6 +1,7 @@
 """Deterministic evaluation: the mean action, one episode per fixed initial state."""
 
 import time
+from typing import Any
 
 import lightning
 
@@ -24,29 +25,33 @@ class DeterministicEval(lightning.Callback):
     """
 
     def __init__(
-        self, num_episodes: int = 128, every_n_iterations: int = 1, stochastic: bool = False, seed: int = EVALUATION_SEED
+        self,
+        num_episodes: int = 128,
+        every_n_iterations: int = 1,
+        stochastic: bool = False,
+        seed: int = EVALUATION_SEED,
     ) -> None:
         self.num_episodes = num_episodes
         self.every_n_iterations = every_n_iterations
         self.stochastic = stochastic
         self.seed = seed
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the start policy; a resumed run has been evaluated where it stopped."""
         if trainer.current_epoch == 0:
             log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.env_steps)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the policy that this iteration's updates have produced; the module logs it with the iteration."""
         iteration = trainer.current_epoch + 1
         if iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs:
             pl_module.add_metrics(self._evaluate(trainer, pl_module))
 
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates for `rlft validate`."""
         log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.env_steps)
 
-    def _evaluate(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, float]:
+    def _evaluate(self, trainer: Any, module: Any) -> dict[str, float]:
         started = time.perf_counter()
         metrics: dict[str, float] = {}
         for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import lightning
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,7 +18,7 @@ class IterationProgress(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._task = TaskID(0)
         self._started = 0.0
         self._steps_at_start = 0
         self._enabled = True
@@ -28,7 +27,7 @@ class IterationProgress(ProgressBar):
         """Called by Lightning where another process reports."""
         self._enabled = False
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Opens the bar."""
         self._started, self._steps_at_start = time.perf_counter(), pl_module.env_steps
         if not self._enabled:
@@ -40,25 +39,23 @@ class IterationProgress(ProgressBar):
             self._progress.start()
         self._show(trainer, pl_module, trainer.current_epoch, trainer.callback_metrics)
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the bar within an iteration."""
         if self._progress and batch_idx % 20 == 0:
             within = batch_idx / max(1, int(trainer.num_training_batches))
             self._progress.update(self._task, completed=trainer.current_epoch + within)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Shows the iteration that ended."""
         self._show(trainer, pl_module, trainer.current_epoch + 1, pl_module.iteration_metrics())
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leaves the terminal as it was, whatever ended the run."""
         if self._progress:
             self._progress.stop()
             self._progress = None
 
-    def _show(self, trainer: lightning.Trainer, module: Any, done: int, metrics: Mapping[str, Any]) -> None:
+    def _show(self, trainer: Any, module: Any, done: int, metrics: Mapping[str, Any]) -> None:
         seconds = time.perf_counter() - self._started
         rate = (module.env_steps - self._steps_at_start) / seconds if done else 0.0
         text = f"iteration {done}/{trainer.max_epochs}  env steps {module.env_steps:,}  SPS {rate:,.0f}"

@@ -35,21 +35,21 @@ class RunReport(lightning.Callback):
         self._started = time.time()
         self._commit = _git_commit()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Notes the evaluation of the start policy."""
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes the iteration that ended."""
         self._note(trainer, pl_module.iteration_metrics())
 
-    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Says in the report why the run ended early."""
         self._write(trainer, note=f"Ended early: {type(exception).__name__} {exception}".strip())
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the report."""
         self._write(trainer, note="Completed.")
 
@@ -61,11 +61,11 @@ class RunReport(lightning.Callback):
         """Restores `state_dict()`."""
         self._rows = state_dict["rows"]
 
-    def _note(self, trainer: lightning.Trainer, metrics: dict[str, float]) -> None:
+    def _note(self, trainer: Any, metrics: dict[str, float]) -> None:
         self._rows.append(metrics)
         self._write(trainer, note="Running.")
 
-    def _write(self, trainer: lightning.Trainer, note: str) -> None:
+    def _write(self, trainer: Any, note: str) -> None:
         if trainer.log_dir is None or trainer.fast_dev_run:
             return
         folder = Path(trainer.log_dir)
@@ -113,8 +113,8 @@ def _summary(rows: list[dict[str, float]]) -> str:
         return ""
     best = max(range(len(rates)), key=rates.__getitem__)
     return (
-        f"Deterministic success went from {rates[0]:.1%} to {rates[-1]:.1%} in {int(rows[-1]['steps/env']):,} env steps; "
-        f"the best evaluation was {rates[best]:.1%} (number {best})."
+        f"Deterministic success went from {rates[0]:.1%} to {rates[-1]:.1%} in {int(rows[-1]['steps/env']):,} env "
+        f"steps; the best evaluation was {rates[best]:.1%} (number {best})."
     )
 
 

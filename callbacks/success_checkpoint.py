@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from rlft.policies import save_policy
@@ -12,8 +11,8 @@ from rlft.policies import save_policy
 class SuccessCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint with the highest deterministic success and the last one, under `checkpoints/`.
 
-    Beside them `policies/best.safetensors` and `policies/last.safetensors` (with a json of what they are) hold the actor
-    and the critic alone: that is what `rlft evaluate` and `--model.policy` read.
+    Beside them `policies/best.safetensors` and `policies/last.safetensors` (with a json of what they are) hold the
+    actor and the critic alone: that is what `rlft evaluate` and `--model.policy` read.
 
     Args:
         monitor: metric that decides which iteration is best.
@@ -21,9 +20,7 @@ class SuccessCheckpoint(ModelCheckpoint):
         keep_every: also keep the policy of every so many iterations, as `policies/iteration_<i>.safetensors`.
     """
 
-    def __init__(
-        self, monitor: str = "eval/success_rate", mode: str = "max", keep_every: int | None = None
-    ) -> None:
+    def __init__(self, monitor: str = "eval/success_rate", mode: str = "max", keep_every: int | None = None) -> None:
         super().__init__(
             filename="best",
             monitor=monitor,
@@ -36,7 +33,7 @@ class SuccessCheckpoint(ModelCheckpoint):
         self.keep_every = keep_every
         self._best_exported: float | None = None
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves checkpoints, then policies."""
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.fast_dev_run or trainer.log_dir is None:
@@ -52,7 +49,7 @@ class SuccessCheckpoint(ModelCheckpoint):
             save_policy(folder / "best.safetensors", pl_module.actor, pl_module.critic, info)
             self._best_exported = best
 
-    def _describe(self, trainer: lightning.Trainer, module: Any) -> dict[str, Any]:
+    def _describe(self, trainer: Any, module: Any) -> dict[str, Any]:
         spec = trainer.datamodule.rollouts.spec
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("eval")}
         return {

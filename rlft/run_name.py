@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-SHORT = {  # what a run name calls a setting, in this order
-    "gamma": "gamma",
-    "gae_lambda": "lambda",
-    "finite_horizon_gae": "finite_horizon",
-    "bootstrap_at_done": "bootstrap",
-    "tail": "tail",
-    "reward_scale": "reward_scale",
-    "clip_coef": "clip",
-    "ent_coef": "ent",
-    "norm_adv": "norm_adv",
-    "target_kl": "kl",
-    "kl_stop_scope": "stop",
-}
+SETTINGS = {"gamma": "gamma", "gae_lambda": "lambda", "target_kl": "kl"}  # what a name says of the plug-ins, and how
 
 
 def run_name(config: Any) -> str:
@@ -29,22 +17,18 @@ def run_name(config: Any) -> str:
     plugins = [model.get(axis) for axis in ("advantage", "update")]
     method = "_".join(_class(plugin).lower() for plugin in plugins if plugin is not None)
     settings = {k: v for plugin in plugins if plugin is not None for k, v in plugin.init_args.items()}
-    words = [f"{word}{_number(settings[key])}" for key, word in SHORT.items() if key in settings and key in ALWAYS]
+    words = [f"{word}{_number(settings[key])}" for key, word in SETTINGS.items() if key in settings]
     sizes = f"{data.num_envs}x{data.num_steps}-{data.update_epochs}x{data.num_minibatches}"
     return "-".join([start, method, *words, sizes, f"seed{config.seed_everything}"])
 
 
-ALWAYS = ("gamma", "gae_lambda", "target_kl")
-
-
 def flatten_config(config: Any, defaults: Any) -> dict[str, Any]:
     """The keys of `config` whose values differ from `defaults`."""
-    mine, theirs = dict(config.items()), dict(defaults.items())
-    skipped = ("config", "trainer.callbacks", "trainer.logger")
+    theirs = dict(defaults.items())
     return {
         key: value
-        for key, value in sorted(mine.items())
-        if not key.startswith(skipped) and key not in theirs or (key in theirs and theirs[key] != value and not key.startswith(skipped))
+        for key, value in sorted(config.items())
+        if not key.startswith(("config", "trainer.callbacks")) and (key not in theirs or theirs[key] != value)
     }
 
 

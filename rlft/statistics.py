@@ -3,7 +3,7 @@
 from scipy.stats import binomtest
 from torch import Tensor
 
-from rlft.types import EpisodeResults
+from rlft.types import EpisodeResults, Rollout
 
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
@@ -23,6 +23,16 @@ def summarize(results: EpisodeResults) -> dict[str, float]:
         "return": _mean(results.episode_return),
         "episode_length": _mean(results.length),
     }
+
+
+def legacy_success_rate(rollout: Rollout) -> tuple[float, int]:
+    """The success rate as the founding documents measured it, and the number of episodes it averages.
+
+    The average over the episodes that finish within the rollout is biased upwards: a failure takes the whole time
+    limit, so every further episode that still finishes is a success. For comparison with old figures only.
+    """
+    finished = int(rollout.done.sum())
+    return (float(rollout.success[rollout.done].double().mean()) if finished else 0.0), finished
 
 
 def _mean(values: Tensor) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import rlft.advantage
 import rlft.data
@@ -20,20 +20,61 @@ import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
-from rlft.rollout import WorkerDied
+from rlft.rollout import WorkerDied, close_all
 from rlft.run_name import flatten_config, run_name
 
-TRAINER_DEFAULTS = {
-    "accelerator": "auto",
-    "devices": 1,
-    "max_epochs": 10,
-    "num_sanity_val_steps": 0,
-    "limit_val_batches": 1,
-    "check_val_every_n_epoch": None,
-    "val_check_interval": 10**12,  # `fit` evaluates in a callback, which also works when a KL stop ends the epoch
-    "enable_model_summary": False,
-    "log_every_n_steps": 10**9,  # metrics are logged once per iteration, by the module
-}
+FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
+
+Options of the parts, by name of their class: `--model.help FinetuneModule`, `--data.help RolloutDataModule`,
+`--model.advantage.help GAE`, `--model.update.help PPO`, `--data.env.help ManiSkill`. Where a config names a class, its
+options follow directly: `--model.advantage.gamma 0.99`, `--data.num_envs 50`, `--model.update PPO`."""
+VALIDATE = "Evaluates the checkpoint given by --ckpt_path as `fit` would, with the same configuration."
+
+
+def trainer(
+    max_epochs: int = 10,
+    max_time: str | None = None,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    precision: str = "32-true",
+    callbacks: list[lightning.Callback] | None = None,
+    logger: Logger | bool | None = None,
+    profiler: str | None = None,
+    detect_anomaly: bool = False,
+    fast_dev_run: bool = False,
+) -> lightning.Trainer:
+    """The part of Lightning's Trainer that means something when one epoch is one iteration.
+
+    Args:
+        max_epochs: iterations to run.
+        max_time: stop after this long, as DD:HH:MM:SS.
+        accelerator: where the networks learn: cpu, gpu or auto.
+        devices: how many of them, or which.
+        precision: of the networks' arithmetic, as Lightning names it.
+        callbacks: further callbacks, such as FreezeSchedule.
+        logger: where metrics go; by default TensorBoard under the run directory.
+        profiler: simple or advanced: where Lightning spends its time.
+        detect_anomaly: let autograd say which operation produced a NaN.
+        fast_dev_run: one minibatch, no files.
+    """
+    return lightning.Trainer(
+        max_epochs=max_epochs,
+        max_time=max_time,
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,  # type: ignore[arg-type]  # Lightning checks the name
+        callbacks=callbacks,
+        logger=logger,
+        profiler=profiler,
+        detect_anomaly=detect_anomaly,
+        fast_dev_run=fast_dev_run,
+        enable_model_summary=False,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+        val_check_interval=10**12,  # `fit` evaluates in a callback, which also works when a KL stop ends the epoch
+        log_every_n_steps=10**9,  # metrics are logged once per iteration, by the module
+    )
 
 
 class RLFTCli(LightningCLI):
@@ -54,7 +95,7 @@ class RLFTCli(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.add_lightning_class_args(DeterministicEval, "eval")
         parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
-        parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run; default: from the config.")
+        parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run (default: derived).")
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
 
     def before_instantiate_classes(self) -> None:
@@ -65,10 +106,10 @@ class RLFTCli(LightningCLI):
         if self.subcommand == "fit" and config.trainer.logger is None and not config.trainer.fast_dev_run:
             self.trainer_defaults["logger"] = _logger(config.log_dir, config.run_name)
 
-    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Adds the progress line and the report, which run after every other callback."""
         logger = self.trainer_defaults.get("logger")
-        trainer = super().instantiate_trainer(**kwargs, **({"logger": logger} if logger else {}))
+        trainer: Any = super().instantiate_trainer(**kwargs, **({"logger": logger} if logger else {}))
         report = RunReport()
         report.differences = flatten_config(self.config[self.subcommand], self.parser_defaults())
         ours: list[Any] = [report] if self.subcommand == "fit" else []
@@ -78,7 +119,7 @@ class RLFTCli(LightningCLI):
 
     def parser_defaults(self) -> Any:
         """The configuration of a run without config file or options."""
-        return self._subcommand_parsers[self.subcommand].get_defaults(skip_validation=True)
+        return self._subcommand_parsers[str(self.subcommand)].get_defaults(skip_validation=True)
 
 
 def run(args: Sequence[str]) -> None:
@@ -88,9 +129,8 @@ def run(args: Sequence[str]) -> None:
         UserError: if something the user can change is wrong.
     """
     _quiet()
-    cli: RLFTCli | None = None
     try:
-        cli = RLFTCli(
+        RLFTCli(
             lightning.LightningModule,
             lightning.LightningDataModule,
             subclass_mode_model=True,
@@ -98,12 +138,19 @@ def run(args: Sequence[str]) -> None:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             seed_everything_default=1,
-            trainer_defaults=dict(TRAINER_DEFAULTS, callbacks=[IterationProgress()]),
+            trainer_class=trainer,
+            trainer_defaults={"callbacks": [IterationProgress()]},
+            parser_kwargs={
+                "fit": {"description": FIT, "usage": "rlft fit --config FILE [--option value ...]"},
+                "validate": {"description": VALIDATE, "usage": "rlft validate --config FILE --ckpt_path FILE [...]"},
+            },
             args=list(args),
             run=True,
         )
     except WorkerDied as error:
         raise UserError(str(error)) from error
+    finally:
+        close_all()
 
 
 def _set_iterations(config: Any) -> None:
@@ -119,15 +166,15 @@ def _set_iterations(config: Any) -> None:
 
 
 def _logger(log_dir: str, name: str) -> TensorBoardLogger:
-    """TensorBoard under `log_dir/name/version_k`, which is created now so that a mistake shows before the simulation."""
+    """TensorBoard under `log_dir/name/version_k`, created now so that a mistake shows before the simulation."""
     logger = TensorBoardLogger(log_dir, name=name, default_hp_metric=False)
     try:
         Path(logger.log_dir).mkdir(parents=True, exist_ok=True)
         writable = os.access(logger.log_dir, os.W_OK)
     except OSError as error:
-        raise UserError(f"Cannot create the run directory {logger.log_dir}: {error.strerror}; choose another --log_dir.") from error
+        raise UserError(f"Cannot create {logger.log_dir}: {error.strerror}; choose another --log_dir.") from error
     if not writable:
-        raise UserError(f"Cannot write to the run directory {logger.log_dir}; choose another --log_dir.")
+        raise UserError(f"Cannot write to {logger.log_dir}; choose another --log_dir.")
     return logger
 
 

@@ -202,7 +202,9 @@ class Rollouts(Protocol):
         """The first episode of every environment, `[N]`, from the training bank of `seed`."""
         ...
 
-    def collect(self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int) -> tuple[Rollout, EnvStates]:
+    def collect(
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int
+    ) -> tuple[Rollout, EnvStates]:
         """Acts for `num_steps` from `states [N]`; returns what happened and where the environments are now."""
         ...
 

@@ -22,7 +22,7 @@ def flatten(rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> Ba
 
 
 def minibatches(batch: Batch, num_minibatches: int, epochs: int, generator: torch.Generator) -> Iterator[Batch]:
-    """`epochs` passes over `batch`, each newly shuffled and split into `num_minibatches` parts of (nearly) equal size."""
+    """`epochs` passes over `batch`, each newly shuffled and split into `num_minibatches` (nearly) equal parts."""
     for _ in range(epochs):
         order = torch.randperm(len(batch), generator=generator).to(batch.obs.device)
         for rows in order.tensor_split(num_minibatches):

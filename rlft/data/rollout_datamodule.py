@@ -107,7 +107,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         return RolloutLoader(self)
 
     def val_dataloader(self) -> list[int]:
-        """`rlft validate` evaluates in callbacks: the loop needs one batch to run at all. `fit` evaluates after epochs."""
+        """`rlft validate` evaluates in a callback; Lightning's loop needs one batch to run at all."""
         return [0]
 
     def iterate(self) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import warnings
@@ -124,7 +125,8 @@ class _CudaPhysics:
 
     def save(self, rows: Sequence[int]) -> Tensor:
         state = self.env.get_state()[torch.as_tensor(rows, device=self.env.device)]  # [M, D] float32
-        return state.contiguous().cpu().view(torch.uint8)
+        packed: Tensor = state.contiguous().cpu().view(torch.uint8)
+        return packed
 
     def restore(self, rows: Sequence[int], physics: Tensor) -> None:
         index = torch.as_tensor(rows, device=self.env.device)
@@ -181,10 +183,8 @@ def _build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     registration = importlib.import_module("mani_skill.utils.registration")
     spec = registration.REGISTERED_ENVS.get(config.task)
     if spec is None:
-        import difflib
-
-        near = difflib.get_close_matches(config.task, registration.REGISTERED_ENVS, n=3)
-        raise UserError(f"Task {config.task!r} is not registered with ManiSkill; did you mean {' or '.join(near) or 'PickCube-v1'}?")
+        near = difflib.get_close_matches(config.task, registration.REGISTERED_ENVS, n=3) or ["PickCube-v1"]
+        raise UserError(f"Task {config.task!r} is not registered with ManiSkill; did you mean {' or '.join(near)}?")
     if spec.max_episode_steps is None:
         raise UserError(f"Task {config.task} has no time limit, which rlft needs to cut episodes and to evaluate.")
     kwargs: dict[str, Any] = {
@@ -214,7 +214,8 @@ def _explain(config: ManiSkill, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:
         return f"Task {config.task} has no control mode {config.control_mode!r}: {reason}."
-    return f"Task {config.task} (control {config.control_mode}, reward {config.reward_mode}) cannot run here: {reason[:300]}"
+    settings = f"control {config.control_mode}, reward {config.reward_mode}"
+    return f"Task {config.task} ({settings}) cannot run here: {reason[:300]}"
 
 
 @contextmanager
@@ -223,8 +224,8 @@ def _no_questions(task: str) -> Iterator[None]:
 
     def refuse(question: str) -> bool:
         raise UserError(
-            f"Task {task} needs assets that are not on this machine; "
-            f"`python -m mani_skill.utils.download_asset {task}` fetches them. ManiSkill asked: {' '.join(question.split())}"
+            f"Task {task} needs assets that are not on this machine; `python -m mani_skill.utils.download_asset {task}` "
+            f"fetches them. ManiSkill asked: {' '.join(question.split())}"
         )
 
     download_asset = importlib.import_module("mani_skill.utils.download_asset")

@@ -22,7 +22,6 @@ from unittest.mock import patch
 import numpy as np
 import sapien
 import torch
-from mani_skill.agents.controllers.pd_ee_pose import PDEEPosController
 from mani_skill.agents.controllers.utils.kinematics import Kinematics
 from mani_skill.envs import sapien_env
 from mani_skill.envs.scene import ManiSkillScene
@@ -30,7 +29,7 @@ from mani_skill.envs.utils.system.backend import BackendInfo
 from mani_skill.utils.structs.articulation import Articulation
 from mani_skill.utils.structs.base import PhysxRigidBodyComponentStruct
 from sapien import physx
-from torch import Tensor
+from torch import Size, Tensor
 
 POSE, VELOCITY = slice(0, 7), slice(7, 13)  # columns of a rigid-body row: xyz + wxyz, linear + angular (m, m/s, rad/s)
 
@@ -47,9 +46,6 @@ class _Buffer:
         self.data = torch.zeros(*shape)
         self.written: set[int] = set()  # rows written since they were last applied to the simulator
 
-    def torch(self) -> _Buffer:
-        return self
-
     def __getitem__(self, key: Any) -> Tensor:
         self._refresh(key)
         return self.data[key]
@@ -64,8 +60,11 @@ class _Buffer:
         return len(self.data)
 
     @property
-    def shape(self) -> torch.Size:
+    def shape(self) -> Size:
         return self.data.shape
+
+    def torch(self) -> _Buffer:
+        return self
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -180,6 +179,7 @@ class PhysxCpuBatch:
 
     @property
     def timestep(self) -> float:
+        """Seconds per substep."""
         return float(self.systems[0].timestep)
 
     @timestep.setter
@@ -266,17 +266,19 @@ class PhysxCpuBatch:
             buffer.register(index)
         return index
 
-    # Buffers fetch themselves when they are read, so the explicit fetches have nothing left to do.
-    def gpu_fetch_rigid_dynamic_data(self) -> None: ...
-    def gpu_fetch_articulation_link_pose(self) -> None: ...
-    def gpu_fetch_articulation_link_velocity(self) -> None: ...
-    def gpu_fetch_articulation_qpos(self) -> None: ...
-    def gpu_fetch_articulation_qvel(self) -> None: ...
-    def gpu_fetch_articulation_qacc(self) -> None: ...
-    def gpu_fetch_articulation_target_qpos(self) -> None: ...
-    def gpu_fetch_articulation_target_qvel(self) -> None: ...
-    def gpu_update_articulation_kinematics(self) -> None: ...
-    def sync_poses_gpu_to_cpu(self) -> None: ...
+    def _nothing(self) -> None:
+        """Buffers fetch themselves when they are read, so explicit fetches have nothing left to do."""
+
+    gpu_fetch_rigid_dynamic_data = _nothing
+    gpu_fetch_articulation_link_pose = _nothing
+    gpu_fetch_articulation_link_velocity = _nothing
+    gpu_fetch_articulation_qpos = _nothing
+    gpu_fetch_articulation_qvel = _nothing
+    gpu_fetch_articulation_qacc = _nothing
+    gpu_fetch_articulation_target_qpos = _nothing
+    gpu_fetch_articulation_target_qvel = _nothing
+    gpu_update_articulation_kinematics = _nothing
+    sync_poses_gpu_to_cpu = _nothing
 
     def gpu_fetch_articulation_link_incoming_joint_forces(self) -> None:
         """Reads the wrench (N, N m) through every joint."""

@@ -47,7 +47,7 @@ class PointReachBatch:
         self.active = num_envs
 
     def _obs(self) -> Tensor:
-        position, move, goal = self.state.split(2, dim=1)
+        position, move, goal = self.state[:, :2], self.state[:, 2:4], self.state[:, 4:]
         return torch.cat([position, move, goal - position], dim=1)
 
     def step(self, action: Tensor) -> Step:

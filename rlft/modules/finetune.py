@@ -107,7 +107,7 @@ class FinetuneModule(lightning.LightningModule):
         self._clock = time.perf_counter()
         self._actor_stopped = False
         optimizer = self.trainer.optimizers[0]
-        remaining = 1 - self.current_epoch / self.trainer.max_epochs if self.anneal_lr and self.trainer.max_epochs else 1.0
+        remaining = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
         rates = {"actor": self.learning_rate, "critic": self.critic_learning_rate}
         for group in optimizer.param_groups:
             group["lr"] = remaining * rates[group["name"]]

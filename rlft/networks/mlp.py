@@ -2,14 +2,14 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import nn
 
 
 class MLP(nn.Sequential):
     """`num_layers` hidden tanh layers, orthogonal initialisation with gain sqrt(2), zero bias.
 
-    Source: ManiSkill examples/baselines/ppo/ppo.py (`layer_init`), which follows CleanRL except that the output layer of
-    its critic keeps the gain of sqrt(2).
+    Source: ManiSkill examples/baselines/ppo/ppo.py (`layer_init`), which follows CleanRL except that its critic's
+    output layer keeps the gain of sqrt(2).
 
     Args:
         input_dim: numbers per input.
@@ -26,11 +26,6 @@ class MLP(nn.Sequential):
         for i in range(num_layers):
             layers += [_linear(input_dim if i == 0 else hidden_dim, hidden_dim, math.sqrt(2)), nn.Tanh()]
         super().__init__(*layers, _linear(hidden_dim, output_dim, output_gain))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps `[..., input_dim]` to `[..., output_dim]`."""
-        out: Tensor = super().forward(x)
-        return out
 
 
 def _linear(input_dim: int, output_dim: int, gain: float) -> nn.Linear:

@@ -1,7 +1,7 @@
 """Acting in environments."""
 
 from rlft.rollout.local import LocalRollouts
-from rlft.rollout.processes import ProcessRollouts, WorkerDied
+from rlft.rollout.processes import ProcessRollouts, WorkerDied, close_all
 from rlft.types import EnvFactory, Rollouts
 
 
@@ -12,4 +12,4 @@ def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollo
     return ProcessRollouts(factory, num_envs, num_workers)
 
 
-__all__ = ["LocalRollouts", "ProcessRollouts", "WorkerDied", "make_rollouts"]
+__all__ = ["LocalRollouts", "ProcessRollouts", "WorkerDied", "close_all", "make_rollouts"]

@@ -21,7 +21,9 @@ class LocalRollouts:
         """The first episode of every environment."""
         return self.worker.initial_states(seed)
 
-    def collect(self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int) -> tuple[Rollout, EnvStates]:
+    def collect(
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int
+    ) -> tuple[Rollout, EnvStates]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         return self.worker.collect(actor, states, num_steps, seed, iteration, self.num_envs)
 

@@ -10,7 +10,9 @@ import pickle
 import signal
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -25,6 +27,15 @@ PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the parent dies
 
 class WorkerDied(RuntimeError):
     """A rollout worker ended or failed; the message holds its traceback if it could still send one."""
+
+
+_open: weakref.WeakSet[ProcessRollouts] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Ends the workers of every pool that is still open, whatever went wrong around it."""
+    for rollouts in list(_open):
+        rollouts.close()
 
 
 class ProcessRollouts:
@@ -43,7 +54,8 @@ class ProcessRollouts:
     def __init__(self, factory: EnvFactory, num_envs: int, num_workers: int) -> None:
         self.num_envs = num_envs
         num_workers = min(num_workers, num_envs)
-        self.shares = [range(w * num_envs // num_workers, (w + 1) * num_envs // num_workers) for w in range(num_workers)]
+        self.shares = _split(num_envs, num_workers)
+        _open.add(self)
         context = multiprocessing.get_context("spawn")  # a fork of a process that holds torch threads can deadlock
         self._workers: list[tuple[Any, Connection]] = []
         for share in self.shares:
@@ -59,7 +71,9 @@ class ProcessRollouts:
         """The first episode of every environment."""
         return EnvStates.cat(self._call("initial_states", [{"seed": seed} for _ in self.shares]))
 
-    def collect(self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int) -> tuple[Rollout, EnvStates]:
+    def collect(
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int
+    ) -> tuple[Rollout, EnvStates]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
         jobs = [{"actor": actor, "states": states[slice(s.start, s.stop)], **common} for s in self.shares]
@@ -68,8 +82,7 @@ class ProcessRollouts:
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
-        w = len(self.shares)
-        parts = [range(i * num_episodes // w, (i + 1) * num_episodes // w) for i in range(w)]
+        parts = _split(num_episodes, len(self.shares))
         common = {"actor": actor, "seed": seed, "deterministic": deterministic}
         return EpisodeResults.cat(self._call("evaluate", [{"episodes": part, **common} for part in parts]))
 
@@ -123,6 +136,11 @@ class ProcessRollouts:
         raise WorkerDied(f"rollout worker {process.pid} ended with exit code {process.exitcode}{last_words}")
 
 
+def _split(total: int, parts: int) -> list[range]:
+    """`range(total)` in contiguous parts of (nearly) equal length."""
+    return [range(i * total // parts, (i + 1) * total // parts) for i in range(parts)]
+
+
 def _send(connection: Connection, message: Any) -> None:
     """Plain pickle: torch would otherwise send every tensor as a shared-memory file that both sides must keep alive."""
     connection.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
@@ -134,7 +152,7 @@ def _receive(connection: Connection) -> Any:
 
 def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: int) -> None:
     """A worker process: builds its environments, then answers calls until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides what follows
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
@@ -153,7 +171,7 @@ def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: 
             method, arguments = _receive(connection)
         except (EOFError, OSError):
             return
-        _answer(connection, lambda call=getattr(worker, method), arguments=arguments: call(**arguments))
+        _answer(connection, partial(getattr(worker, method), **arguments))
 
 
 def _answer(connection: Connection, work: Callable[[], Any]) -> None:

@@ -127,4 +127,4 @@ def mean_action(actor: Actor, obs: Tensor) -> Tensor:
     """
     padding = -len(obs) % CHUNK
     padded = torch.cat([obs, obs.new_zeros(padding, obs.shape[1])])
-    return torch.cat([actor(chunk) for chunk in padded.split(CHUNK)])[: len(obs)]
+    return torch.cat([actor(padded[i : i + CHUNK]) for i in range(0, len(padded), CHUNK)])[: len(obs)]

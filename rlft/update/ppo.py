@@ -47,7 +47,7 @@ class PPO(PolicyUpdate):
         return estimate.advantage
 
     def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """mean max(-A r, -A clip(r, 1 - eps, 1 + eps)) - c H, with r = pi_new / pi_old."""
+        """Mean of max(-A r, -A clip(r, 1 - eps, 1 + eps)) - c H, with r = pi_new / pi_old."""
         log_ratio = gaussian_log_prob(batch.action, actor(batch.obs), actor.log_std) - batch.log_prob  # [B]
         ratio = log_ratio.exp()
         advantage = batch.signal

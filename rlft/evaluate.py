@@ -1,0 +1,131 @@
+"""`rlft evaluate`: the success of any policy, with intervals, deterministic and stochastic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import jsonargparse
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rlft.envs import ManiSkill
+from rlft.envs.initial_states import EVALUATION_SEED
+from rlft.errors import UserError
+from rlft.policies import Policy, check_shapes, load_policy
+from rlft.rollout import WorkerDied, make_rollouts
+from rlft.statistics import legacy_success_rate, summarize, wilson
+from rlft.types import EpisodeResults, Rollouts
+
+LEGACY_ENVS = 128  # of the evaluation in the founding documents
+
+
+def evaluate(
+    policy: str,
+    episodes: int = 1000,
+    task: str | None = None,
+    control_mode: str | None = None,
+    num_envs: int = 128,
+    num_workers: int | None = None,
+    seed: int = EVALUATION_SEED,
+    legacy: bool = False,
+) -> dict[str, EpisodeResults]:
+    """Measures the success of a policy, with the mean action and with sampled actions.
+
+    One episode per fixed initial state, played to the time limit whatever happens on the way: the rates are unbiased,
+    and equal on every machine with the same number of episodes.
+
+    Args:
+        policy: a zoo name such as `pickcube/weak`, or a policy or checkpoint file.
+        episodes: how many, each from its own initial state.
+        task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
+        control_mode: by default the one the policy's file names, else pd_joint_delta_pos.
+        num_envs: environments stepped in parallel.
+        num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
+        seed: which bank of initial states.
+        legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
+            sampled actions, average over the episodes that finish), for comparison with their figures only.
+
+    Returns:
+        The episodes, under `deterministic` and `stochastic`.
+
+    Raises:
+        UserError: if the policy or the task cannot be had, or they do not fit together.
+    """
+    for name, value in (("episodes", episodes), ("num_envs", num_envs)):
+        if value < 1:
+            raise UserError(f"{name} is {value}; it must be at least 1.")
+    loaded = load_policy(policy)
+    env = ManiSkill(
+        task=task or loaded.info.get("task", "PickCube-v1"),
+        control_mode=control_mode or loaded.info.get("control_mode", "pd_joint_delta_pos"),
+    )
+    workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+    rollouts = make_rollouts(env, min(num_envs, episodes), workers)
+    try:
+        check_shapes(loaded, rollouts.spec.obs_dim, rollouts.spec.action_dim, env.task)
+        results = {
+            kind: rollouts.evaluate(loaded.actor, episodes, seed=seed, deterministic=kind == "deterministic")
+            for kind in ("deterministic", "stochastic")
+        }
+    finally:
+        rollouts.close()
+    _print(loaded, env, results)
+    if legacy:
+        _print_legacy(loaded, env, workers, seed)
+    return results
+
+
+def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
+    table = Table(title=f"{policy.name} on {env.task} ({env.control_mode}), {len(results['deterministic'])} episodes")
+    for column in ("actions", "success", "95% interval", "success at end", "return", "steps to success"):
+        table.add_column(column, justify="left" if column == "actions" else "right")
+    for kind, episodes in results.items():
+        s = summarize(episodes)
+        steps = episodes.length[episodes.success_once].double()
+        table.add_row(
+            kind,
+            f"{s['success_rate']:.1%}",
+            f"{s['success_rate_low']:.1%} - {s['success_rate_high']:.1%}",
+            f"{s['success_at_end']:.1%}",
+            f"{s['return']:.3f}",
+            f"{steps.mean():.1f}" if len(steps) else "-",
+        )
+    Console().print(table)
+
+
+def _print_legacy(policy: Policy, env: ManiSkill, workers: int, seed: int) -> None:
+    rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
+    try:
+        rollout, _ = rollouts.collect(
+            policy.actor, rollouts.initial_states(seed), rollouts.spec.max_episode_steps, seed, iteration=0
+        )
+    finally:
+        rollouts.close()
+    rate, finished = legacy_success_rate(rollout)
+    first = int(_first_episode_success(rollout.success, rollout.done).sum())
+    low, high = wilson(first, LEGACY_ENVS)
+    print(
+        f"legacy estimator: {rate:.1%} of the {finished} episodes that finished; the same run counted once per "
+        f"environment: {first / LEGACY_ENVS:.1%} [{low:.1%}, {high:.1%}]"
+    )
+
+
+def _first_episode_success(success: torch.Tensor, done: torch.Tensor) -> torch.Tensor:
+    """[N] bool: the first episode of each environment succeeded; `success` and `done` are `[T, N]`."""
+    earlier_dones = done.int().cumsum(0) - done.int()
+    return (success & (earlier_dones == 0)).any(0)
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs `rlft evaluate` with command-line arguments."""
+    parser = jsonargparse.ArgumentParser(
+        prog="rlft evaluate", description="Measures the success of a policy, deterministic and stochastic."
+    )
+    parser.add_function_arguments(evaluate, as_positional=True)
+    options = parser.parse_args(list(args))
+    try:
+        evaluate(**options.as_dict())
+    except WorkerDied as error:
+        raise UserError(str(error)) from error
