@@ -130,7 +130,7 @@ def _table(rows: list[dict[str, float]]) -> list[str]:
 def _cell(value: float | None) -> str:
     if value is None or value != value:
         return ""
-    return f"{int(value):,}" if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def _times(rows: list[dict[str, float]]) -> list[str]:

@@ -23,6 +23,10 @@ class IterationMetrics:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
+    def count(self, name: str) -> None:
+        """Adds one to a counter of the iteration."""
+        self._values[name] = self._values.get(name, 0) + 1
+
     def set(self, metrics: Mapping[str, float]) -> None:
         """Sets numbers that describe the whole iteration."""
         self._values.update(metrics)

@@ -20,8 +20,8 @@ import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
+from rlft.resolved_config import differences, run_name
 from rlft.rollout import WorkerDied, close_all
-from rlft.run_name import flatten_config, run_name
 
 FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
 
@@ -111,7 +111,7 @@ class RLFTCli(LightningCLI):
         logger = self.trainer_defaults.get("logger")
         trainer: Any = super().instantiate_trainer(**kwargs, **({"logger": logger} if logger else {}))
         report = RunReport()
-        report.differences = flatten_config(self.config[self.subcommand], self.parser_defaults())
+        report.differences = differences(self.config[self.subcommand], self.parser_defaults())
         ours: list[Any] = [report] if self.subcommand == "fit" else []
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
         trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last

@@ -178,11 +178,6 @@ class BatchEnv(Protocol):
 class EnvFactory(ABC):
     """Configuration of an environment: small, picklable, sent to every worker."""
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What to call the task in run names and reports."""
-
     @abstractmethod
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` environments.

@@ -41,11 +41,6 @@ class ManiSkill(EnvFactory):
     robot: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
-    @property
-    def name(self) -> str:
-        """`PickCube-v1` becomes `pickcube`."""
-        return self.task.rsplit("-v", 1)[0].lower()
-
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`."""
         cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
@@ -224,8 +219,8 @@ def _no_questions(task: str) -> Iterator[None]:
 
     def refuse(question: str) -> bool:
         raise UserError(
-            f"Task {task} needs assets that are not on this machine; `python -m mani_skill.utils.download_asset {task}` "
-            f"fetches them. ManiSkill asked: {' '.join(question.split())}"
+            f"Task {task} needs assets that are not on this machine; fetch them with "
+            f"`python -m mani_skill.utils.download_asset {task}`. ManiSkill asked: {' '.join(question.split())}"
         )
 
     download_asset = importlib.import_module("mani_skill.utils.download_asset")

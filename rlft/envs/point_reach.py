@@ -25,11 +25,6 @@ class PointReach(EnvFactory):
     radius: float = 0.2
     speed: float = 0.1
 
-    @property
-    def name(self) -> str:
-        """`pointreach`."""
-        return "pointreach"
-
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` points."""
         return PointReachBatch(self, num_envs)

@@ -68,7 +68,7 @@ class FinetuneModule(lightning.LightningModule):
         self.env_steps = 0  # collected since the run began
         self.metrics = IterationMetrics()
         self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
-        self._clock = time.perf_counter()
+        self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began
 
     @staticmethod
     def _start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
@@ -104,7 +104,7 @@ class FinetuneModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Begins an iteration: fresh metrics, learning rates of the schedule."""
         self.metrics.clear()
-        self._clock = time.perf_counter()
+        self._clock, self._steps_before = time.perf_counter(), self.env_steps
         self._actor_stopped = False
         optimizer = self.trainer.optimizers[0]
         remaining = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
@@ -146,10 +146,11 @@ class FinetuneModule(lightning.LightningModule):
             self._actor_stopped = self.update.wants_to_stop(actor_metrics)
             if not self._actor_stopped:
                 loss = loss + actor_loss
-                metrics["charts/actor_updates"] = torch.ones(())
+                self.metrics.count("charts/actor_updates")
         self.metrics.average(metrics)
         if self._actor_stopped and self.update.kl_stop_scope == "both":
             return None
+        self.metrics.count("charts/critic_updates")
         return loss if loss.requires_grad else None
 
     def on_train_epoch_end(self) -> None:
@@ -160,7 +161,8 @@ class FinetuneModule(lightning.LightningModule):
         """Everything known about the current iteration."""
         metrics = self.metrics.compute()
         seconds = time.perf_counter() - self._clock
-        return metrics | {"steps/env": float(self.env_steps), "time/iteration": seconds}
+        steps = self.env_steps - self._steps_before
+        return metrics | {"steps/env": self.env_steps, "time/iteration": seconds, "charts/SPS": steps / seconds}
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class GaussianActor(Actor):
 
 
 def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log density N(action; mean, diag(exp(2 log_std))) of `[..., A]`, summed over A; action is the unclipped sample."""
+    """Log density `[...]` of the unclipped sample `action [..., A]` under N(mean, diag(exp(2 log_std)))."""
     return -(0.5 * ((action - mean) * torch.exp(-log_std)) ** 2 + log_std + LOG_SQRT_2PI).sum(-1)  # [...]
 
 

@@ -1,0 +1,24 @@
+.PHONY: check format lint types test fast bench
+
+check: lint types fast
+
+format:
+	ruff format .
+	ruff check --fix .
+
+lint:
+	ruff format --check .
+	ruff check .
+
+types:
+	mypy
+
+test:
+	pytest
+
+fast:
+	pytest -m "not maniskill and not slow and not gpu"
+
+bench:
+	python tests/benchmarks/bench_simulator.py --policy pickcube/expert
+	python tests/benchmarks/bench_learner.py

@@ -1,0 +1,65 @@
+"""What a resolved configuration says about a run: its name, and where it leaves the defaults."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+SETTINGS = {"gamma": "gamma", "gae_lambda": "lambda", "target_kl": "kl"}  # what a name says of the plug-ins, and how
+
+
+def run_name(config: Any) -> str:
+    """Derived from what is run, so that a name cannot contradict it.
+
+    E.g. `pickcube_weak-gae_ppo-gamma0.8-lambda0.9-kl100-100x50-100x5-seed1`: task and start policy, estimator and
+    update with their main settings, envs x steps, epochs x minibatches, seed.
+    """
+    model, data = config.model.init_args, config.data.init_args
+    task = _task(data.env)
+    policy = (model.get("policy") or "scratch").replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
+    start = policy if policy.startswith(task) else f"{task}_{policy}"
+    plugins = [plugin for axis in ("advantage", "update") if (plugin := model.get(axis)) is not None]
+    method = "_".join(_class_name(plugin).lower() for plugin in plugins)
+    settings = {key: value for plugin in plugins for key, value in plugin.init_args.items()}
+    words = [f"{word}{_number(settings[key])}" for key, word in SETTINGS.items() if key in settings]
+    sizes = f"{data.num_envs}x{data.num_steps}-{data.update_epochs}x{data.num_minibatches}"
+    return "-".join([start, method, *words, sizes, f"seed{config.seed_everything}"])
+
+
+def differences(config: Any, defaults: Any) -> dict[str, Any]:
+    """The settings of `config` that differ from `defaults` (of the command line) or from their class's signature."""
+    flat, plain = dict(config.items()), dict(defaults.items())
+    found: dict[str, Any] = {}
+    for key, value in sorted(flat.items()):
+        parent, _, name = key.rpartition(".init_args.")
+        if key.startswith(("config", "trainer.callbacks", "run_name")):
+            continue
+        if key.endswith(".class_path"):
+            found[key.removesuffix(".class_path")] = value.rsplit(".", 1)[-1]
+        elif parent:
+            signature = inspect.signature(_class(flat[f"{parent}.class_path"])).parameters
+            if name in signature and value != signature[name].default and value is not None:
+                found[key] = value
+        elif not parent and plain.get(key) != value:
+            found[key] = value
+    return {key.replace(".init_args", ""): value for key, value in found.items()}
+
+
+def _class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _class_name(node: Any) -> str:
+    return str(node.class_path).rsplit(".", 1)[-1]
+
+
+def _task(env: Any) -> str:
+    """`PickCube-v1` becomes `pickcube`."""
+    name = env.init_args.get("task") if env.get("init_args") else None
+    return str(name or _class_name(env)).rsplit("-v", 1)[0].lower()
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
