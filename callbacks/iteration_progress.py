@@ -9,7 +9,17 @@ from typing import Any
 
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+WIDE = 105  # columns of a terminal that has room for a bar
 
 
 class IterationProgress(ProgressBar):
@@ -33,8 +43,11 @@ class IterationProgress(ProgressBar):
         if not self._enabled:
             return
         if sys.stdout.isatty():
-            columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=Console(file=sys.stdout))
+            console = Console(file=sys.stdout)
+            columns: list[ProgressColumn] = [TextColumn("{task.description}"), TimeElapsedColumn()]
+            if console.width >= WIDE:
+                columns = [BarColumn(12), *columns, TimeRemainingColumn()]
+            self._progress = Progress(*columns, console=console)
             self._task = self._progress.add_task("", total=float(trainer.max_epochs or 1))
             self._progress.start()
         self._show(trainer, pl_module, trainer.current_epoch, trainer.callback_metrics)
@@ -49,6 +62,12 @@ class IterationProgress(ProgressBar):
         """Shows the iteration that ended."""
         self._show(trainer, pl_module, trainer.current_epoch + 1, pl_module.iteration_metrics())
 
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Shows what `rlft validate` measured."""
+        numbers = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("eval")}
+        for name, value in numbers.items():
+            print(f"{name:32s} {value:.3f}")
+
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leaves the terminal as it was, whatever ended the run."""
         if self._progress:
@@ -58,10 +77,10 @@ class IterationProgress(ProgressBar):
     def _show(self, trainer: Any, module: Any, done: int, metrics: Mapping[str, Any]) -> None:
         seconds = time.perf_counter() - self._started
         rate = (module.env_steps - self._steps_at_start) / seconds if done else 0.0
-        text = f"iteration {done}/{trainer.max_epochs}  env steps {module.env_steps:,}  SPS {rate:,.0f}"
+        text = f"iteration {done}/{trainer.max_epochs}  {module.env_steps:,} env steps  {rate:,.0f} SPS"
         if "eval/success_rate" in metrics:
-            rate, low, high = (float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
-            text += f"  success {rate:.1%} [{low:.1%}, {high:.1%}]"
+            rate, low, high = (100 * float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
+            text += f"  success {rate:.1f}% [{low:.0f}, {high:.0f}]"
         if self._progress:
             self._progress.update(self._task, completed=done, description=text)
         elif self._enabled:

@@ -47,7 +47,8 @@ class RunReport(lightning.Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Says in the report why the run ended early."""
-        self._write(trainer, note=f"Ended early: {type(exception).__name__} {exception}".strip())
+        if self._rows:
+            self._write(trainer, note=f"Ended early: {type(exception).__name__} {exception}".strip())
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the report."""

@@ -1,5 +1,6 @@
 """Checkpoints of the best and the last iteration, and the policies in them as plain files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ class SuccessCheckpoint(ModelCheckpoint):
             filename="best",
             monitor=monitor,
             mode=mode,
-            save_last=True,
             save_on_train_epoch_end=True,
             auto_insert_metric_name=False,
             enable_version_counter=False,
@@ -38,6 +38,9 @@ class SuccessCheckpoint(ModelCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.fast_dev_run or trainer.log_dir is None:
             return
+        last = Path(self.dirpath or ".") / "last.ckpt"
+        trainer.save_checkpoint(last.with_suffix(".tmp"))
+        os.replace(last.with_suffix(".tmp"), last)
         info = self._describe(trainer, pl_module)
         folder = Path(trainer.log_dir) / "policies"
         save_policy(folder / "last.safetensors", pl_module.actor, pl_module.critic, info)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
@@ -20,6 +21,7 @@ import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
+from rlft.parse_errors import one_sentence, user_error_behind
 from rlft.resolved_config import differences, run_name
 from rlft.rollout import WorkerDied, close_all
 
@@ -103,13 +105,17 @@ class RLFTCli(LightningCLI):
         config = self.config[self.subcommand]
         config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
-        if self.subcommand == "fit" and config.trainer.logger is None and not config.trainer.fast_dev_run:
-            self.trainer_defaults["logger"] = _logger(config.log_dir, config.run_name)
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        if config.trainer.logger is None:
+            writes = self.subcommand == "fit" and not config.trainer.fast_dev_run
+            self.trainer_defaults["logger"] = _logger(config.log_dir, config.run_name) if writes else False
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Adds the progress line and the report, which run after every other callback."""
-        logger = self.trainer_defaults.get("logger")
-        trainer: Any = super().instantiate_trainer(**kwargs, **({"logger": logger} if logger else {}))
+        if "logger" in self.trainer_defaults:
+            kwargs["logger"] = self.trainer_defaults["logger"]
+        trainer: Any = super().instantiate_trainer(**kwargs)
         report = RunReport()
         report.differences = differences(self.config[self.subcommand], self.parser_defaults())
         ours: list[Any] = [report] if self.subcommand == "fit" else []
@@ -141,16 +147,27 @@ def run(args: Sequence[str]) -> None:
             trainer_class=trainer,
             trainer_defaults={"callbacks": [IterationProgress()]},
             parser_kwargs={
-                "fit": {"description": FIT, "usage": "rlft fit --config FILE [--option value ...]"},
-                "validate": {"description": VALIDATE, "usage": "rlft validate --config FILE --ckpt_path FILE [...]"},
+                "exit_on_error": False,
+                "fit": _parser(FIT, "rlft fit --config FILE [--option value ...]"),
+                "validate": _parser(VALIDATE, "rlft validate --config FILE --ckpt_path FILE [--option value ...]"),
             },
             args=list(args),
             run=True,
         )
+    except ArgumentError as error:
+        raise UserError(one_sentence(str(error))) from error
     except WorkerDied as error:
         raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.strerror}: {error.filename}") from error
+    except Exception as error:
+        raise user_error_behind(error) or error from None
     finally:
         close_all()
+
+
+def _parser(description: str, usage: str) -> dict[str, Any]:
+    return {"description": description, "usage": usage, "exit_on_error": False}
 
 
 def _set_iterations(config: Any) -> None:
@@ -166,15 +183,11 @@ def _set_iterations(config: Any) -> None:
 
 
 def _logger(log_dir: str, name: str) -> TensorBoardLogger:
-    """TensorBoard under `log_dir/name/version_k`, created now so that a mistake shows before the simulation."""
+    """TensorBoard under `log_dir/name/version_k`; a directory that cannot be written shows before the simulation."""
     logger = TensorBoardLogger(log_dir, name=name, default_hp_metric=False)
-    try:
-        Path(logger.log_dir).mkdir(parents=True, exist_ok=True)
-        writable = os.access(logger.log_dir, os.W_OK)
-    except OSError as error:
-        raise UserError(f"Cannot create {logger.log_dir}: {error.strerror}; choose another --log_dir.") from error
-    if not writable:
-        raise UserError(f"Cannot write to {logger.log_dir}; choose another --log_dir.")
+    existing = next(path for path in Path(logger.log_dir).absolute().parents if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"Cannot write run directories below {existing}; choose another --log_dir.")
     return logger
 
 

@@ -10,13 +10,13 @@ import lightning
 import torch
 from torch import Tensor
 
-from rlft.advantage import GAE, AdvantageEstimator
+from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError
 from rlft.metrics import IterationMetrics, log_metrics
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout
-from rlft.update import PPO, PolicyUpdate
+from rlft.update import PolicyUpdate
 
 
 class FinetuneModule(lightning.LightningModule):
@@ -43,8 +43,8 @@ class FinetuneModule(lightning.LightningModule):
         self,
         obs_dim: int,
         action_dim: int,
-        advantage: AdvantageEstimator | None = None,
-        update: PolicyUpdate | None = None,
+        advantage: AdvantageEstimator,
+        update: PolicyUpdate,
         policy: str | None = None,
         actor: Callable[[int, int], Actor] = GaussianActor,
         critic: Callable[[int], Critic] = ValueCritic,
@@ -56,8 +56,8 @@ class FinetuneModule(lightning.LightningModule):
         warmup_iterations: int = 0,
     ) -> None:
         super().__init__()
-        self.advantage = advantage or GAE()
-        self.update = update or PPO()
+        self.advantage = advantage
+        self.update = update
         self.actor = self._start_actor(policy, actor, obs_dim, action_dim)
         self.critic = self._start_critic(critic_policy, critic, obs_dim)
         self.learning_rate = learning_rate
@@ -152,6 +152,9 @@ class FinetuneModule(lightning.LightningModule):
             return None
         self.metrics.count("charts/critic_updates")
         return loss if loss.requires_grad else None
+
+    def validation_step(self, batch: int) -> None:
+        """Evaluation is a callback's work; Lightning wants this method to exist."""
 
     def on_train_epoch_end(self) -> None:
         """Logs the iteration."""
