@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -105,6 +106,8 @@ class RLFTCli(LightningCLI):
         config = self.config[self.subcommand]
         config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
+        if config.ckpt_path is not None:
+            config.ckpt_path = str(_checkpoint(config))
         if self.subcommand != "fit":
             self.save_config_callback = None
         if config.trainer.logger is None:
@@ -159,7 +162,7 @@ def run(args: Sequence[str]) -> None:
     except WorkerDied as error:
         raise UserError(str(error)) from error
     except OSError as error:
-        raise UserError(f"{error.strerror}: {error.filename}") from error
+        raise UserError(str(error)) from error
     except Exception as error:
         raise user_error_behind(error) or error from None
     finally:
@@ -180,6 +183,23 @@ def _set_iterations(config: Any) -> None:
     if total < batch:
         raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")
     config.trainer.max_epochs = total // batch
+
+
+def _checkpoint(config: Any) -> Path:
+    """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
+    if config.ckpt_path == "last":
+        versions = (Path(config.log_dir) / config.run_name).glob("version_*/checkpoints/last.ckpt")
+        found = max(versions, key=lambda path: path.stat().st_mtime, default=None)
+        if found is None:
+            raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
+        return found
+    if not Path(config.ckpt_path).is_file():
+        raise UserError(f"--ckpt_path {config.ckpt_path} is no file.")
+    try:
+        torch.load(config.ckpt_path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the broken file happens to trigger
+        raise UserError(f"--ckpt_path {config.ckpt_path} is no checkpoint that can be read safely.") from error
+    return Path(config.ckpt_path)
 
 
 def _logger(log_dir: str, name: str) -> TensorBoardLogger:

@@ -41,8 +41,7 @@ class _Buffer:
     tensor of a struct fetches that group; any other index fetches everything.
     """
 
-    def __init__(self, system: PhysxCpuBatch, shape: Sequence[int]) -> None:
-        self.system = system
+    def __init__(self, shape: Sequence[int]) -> None:
         self.data = torch.zeros(*shape)
         self.written: set[int] = set()  # rows written since they were last applied to the simulator
 
@@ -78,9 +77,6 @@ class _Buffer:
         self.written.clear()
         return rows
 
-    def invalidate(self) -> None:
-        """The simulator moved on: what was fetched is stale."""
-
     def _refresh(self, key: Any) -> None:
         """Fetches what `key` is about to read."""
 
@@ -88,8 +84,8 @@ class _Buffer:
 class _GroupBuffer(_Buffer):
     """A buffer that knows how to fetch its rows, group by group."""
 
-    def __init__(self, system: PhysxCpuBatch, shape: Sequence[int], groups: Sequence[Sequence[Any]]) -> None:
-        super().__init__(system, shape)
+    def __init__(self, shape: Sequence[int], groups: Sequence[Sequence[Any]]) -> None:
+        super().__init__(shape)
         starts = np.cumsum([0, *(len(group) for group in groups)])
         self.groups = [(slice(int(a), int(b)), g) for a, b, g in zip(starts, starts[1:], groups, strict=False)]
         self.groups_of: dict[int, Sequence[int]] = {}  # id of an index tensor -> the groups it reads
@@ -104,7 +100,8 @@ class _GroupBuffer(_Buffer):
         ]
         self.keep.append(index)
 
-    def invalidate(self) -> None:
+    def invalidate(self, *, stepped: bool = False) -> None:
+        """What was fetched is stale, because of a substep or because states were set."""
         self.fresh.clear()
 
     def _refresh(self, key: Any) -> None:
@@ -118,6 +115,15 @@ class _GroupBuffer(_Buffer):
 
 class _BodyBuffer(_GroupBuffer):
     """Pose and velocity of actors and links, `[R, 13]`."""
+
+    def __init__(self, shape: Sequence[int], groups: Sequence[Sequence[Any]]) -> None:
+        super().__init__(shape, groups)
+        kinematic = [g for g, (_, bodies) in enumerate(self.groups) if all(_is_kinematic(b) for b in bodies)]
+        self.immobile = {(g, part) for g in kinematic for part in ("pose", "velocity")}
+
+    def invalidate(self, *, stepped: bool = False) -> None:
+        """As above; physics does not move kinematic actors such as goal markers."""
+        self.fresh = self.fresh & self.immobile if stepped else set()
 
     def _fetch(self, group: int, columns: Any) -> None:
         poses_only = isinstance(columns, slice) and columns.stop == 7
@@ -135,8 +141,8 @@ class _BodyBuffer(_GroupBuffer):
 class _JointBuffer(_GroupBuffer):
     """A generalised coordinate (`qpos`, `qvel`, `qacc`) of articulations, `[R, dof]`, zero-padded."""
 
-    def __init__(self, system: PhysxCpuBatch, width: int, groups: Sequence[Sequence[Any]], name: str) -> None:
-        super().__init__(system, (sum(map(len, groups)), width), groups)
+    def __init__(self, width: int, groups: Sequence[Sequence[Any]], name: str) -> None:
+        super().__init__((sum(map(len, groups)), width), groups)
         self.name = name
 
     def _fetch(self, group: int, columns: Any) -> None:
@@ -148,12 +154,16 @@ class _JointBuffer(_GroupBuffer):
         self.data[where, : values.shape[1]] = torch.from_numpy(values)
 
 
+def _is_kinematic(body: Any) -> bool:
+    return isinstance(body, physx.PhysxRigidDynamicComponent) and bool(body.kinematic)
+
+
 class _ContactQuery:
     """Impulses (N s) on the first body of each pair, or on a body from everything, `[n, 3]`."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, whole_bodies: bool) -> None:
         self.impulses = np.zeros((n, 3), dtype=np.float32)
-        self.stamp = -1
+        self.whole_bodies = whole_bodies
         self.cuda_impulses = self
 
     def torch(self) -> Tensor:
@@ -173,6 +183,7 @@ class PhysxCpuBatch:
         self._stamp = 0  # changes whenever the simulator's state does
         self._stepped = [False] * len(self.systems)  # contacts are those of the last substep; none after a restore
         self._watched: dict[Any, list[tuple[_ContactQuery, int, float]]] = defaultdict(list)
+        self._queries: list[_ContactQuery] = []
         self._watched_stamp = -1
 
     # ---- simulation ------------------------------------------------------------------------------------------------
@@ -192,7 +203,7 @@ class PhysxCpuBatch:
         for step in self._steps[: self._active]:
             step()
         self._stepped = [True] * len(self.systems)
-        self._invalidate()
+        self._invalidate(stepped=True)
 
     def activate(self, count: int) -> None:
         """From now on only the first `count` scenes are simulated."""
@@ -209,10 +220,10 @@ class PhysxCpuBatch:
         self._stepped[index] = False
         self._invalidate()
 
-    def _invalidate(self) -> None:
+    def _invalidate(self, *, stepped: bool = False) -> None:
         self._stamp += 1
         for buffer in self._buffers:
-            buffer.invalidate()
+            buffer.invalidate(stepped=stepped)
 
     # ---- buffers ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +234,7 @@ class PhysxCpuBatch:
         links = [link for art in articulations for link in art.links]
         bodies = [list(struct._bodies) for struct in (*actors, *links)]
         self._bodies = [body for group in bodies for body in group]
-        self._kinematic = [isinstance(b, physx.PhysxRigidDynamicComponent) and b.kinematic for b in self._bodies]
+        self._kinematic = [_is_kinematic(body) for body in self._bodies]
         self._articulations = [obj for art in articulations for obj in art._objs]
         self._row = {obj: i for objs in (self._bodies, self._articulations) for i, obj in enumerate(objs)}
         self._root_row = {a: self._row[a.root] for a in self._articulations}
@@ -233,16 +244,16 @@ class PhysxCpuBatch:
         width = max((a.dof for a in self._articulations), default=0)
         groups = [list(art._objs) for art in articulations]
         shape = (len(self._articulations), width)
-        self.cuda_rigid_body_data = _BodyBuffer(self, (len(self._bodies), 13), bodies)
-        self.cuda_rigid_body_force = _Buffer(self, (len(self._bodies), 4))
-        self.cuda_articulation_qpos = _JointBuffer(self, width, groups, "qpos")
-        self.cuda_articulation_qvel = _JointBuffer(self, width, groups, "qvel")
-        self.cuda_articulation_qacc = _JointBuffer(self, width, groups, "qacc")
-        self.cuda_articulation_qf = _Buffer(self, shape)
-        self.cuda_articulation_target_qpos = _Buffer(self, shape)
-        self.cuda_articulation_target_qvel = _Buffer(self, shape)
+        self.cuda_rigid_body_data = _BodyBuffer((len(self._bodies), 13), bodies)
+        self.cuda_rigid_body_force = _Buffer((len(self._bodies), 4))
+        self.cuda_articulation_qpos = _JointBuffer(width, groups, "qpos")
+        self.cuda_articulation_qvel = _JointBuffer(width, groups, "qvel")
+        self.cuda_articulation_qacc = _JointBuffer(width, groups, "qacc")
+        self.cuda_articulation_qf = _Buffer(shape)
+        self.cuda_articulation_target_qpos = _Buffer(shape)
+        self.cuda_articulation_target_qvel = _Buffer(shape)
         num_links = max((len(a.links) for a in self._articulations), default=0)
-        self.cuda_articulation_link_incoming_joint_forces = _Buffer(self, (len(self._articulations), num_links, 6))
+        self.cuda_articulation_link_incoming_joint_forces = _Buffer((len(self._articulations), num_links, 6))
 
     @property
     def _buffers(self) -> list[_GroupBuffer]:
@@ -360,19 +371,23 @@ class PhysxCpuBatch:
 
     def gpu_create_contact_pair_impulse_query(self, pairs: Sequence[tuple[Any, Any]]) -> _ContactQuery:
         """A query for the impulse that the second body of each pair exerts on the first."""
-        query = _ContactQuery(len(pairs))
+        query = self._new_query(len(pairs), whole_bodies=False)
         for row, (a, b) in enumerate(pairs):
             self._watched[a, b].append((query, row, 1.0))
             self._watched[b, a].append((query, row, -1.0))
-        self._watched_stamp = -1
         return query
 
     def gpu_create_contact_body_impulse_query(self, bodies: Sequence[Any]) -> _ContactQuery:
         """A query for the net contact impulse on each body."""
-        query = _ContactQuery(len(bodies))
+        query = self._new_query(len(bodies), whole_bodies=True)
         for row, body in enumerate(bodies):
             self._watched[body].append((query, row, 1.0))
-        self._watched_stamp = -1
+        return query
+
+    def _new_query(self, n: int, *, whole_bodies: bool) -> _ContactQuery:
+        query = _ContactQuery(n, whole_bodies)
+        self._queries.append(query)
+        self._watched_stamp = -1  # what has been walked was walked without it
         return query
 
     def gpu_query_contact_pair_impulses(self, query: _ContactQuery) -> None:
@@ -386,10 +401,10 @@ class PhysxCpuBatch:
         if self._watched_stamp == self._stamp:
             return
         self._watched_stamp = self._stamp
-        for query in {id(q): q for hits in self._watched.values() for q, _, _ in hits}.values():
+        for query in self._queries:
             query.impulses[:] = 0.0
         find = self._watched.get
-        whole_bodies = any(not isinstance(key, tuple) for key in self._watched)
+        whole_bodies = any(query.whole_bodies for query in self._queries)
         for system, stepped in zip(self.systems, self._stepped, strict=True):
             if not stepped:
                 continue
