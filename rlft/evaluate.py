@@ -65,10 +65,12 @@ def evaluate(
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
         check_shapes(loaded, rollouts.spec.obs_dim, rollouts.spec.action_dim, env.task)
-        results = {
-            kind: rollouts.evaluate(loaded.actor, episodes, seed=seed, deterministic=kind == "deterministic")
-            for kind in ("deterministic", "stochastic")
-        }
+        results = {}
+        for kind in ("deterministic", "stochastic"):
+            with Console().status(f"{episodes} episodes with {kind} actions"):
+                results[kind] = rollouts.evaluate(
+                    loaded.actor, episodes, seed=seed, deterministic=kind == "deterministic"
+                )
     finally:
         rollouts.close()
     _print(loaded, env, results)
@@ -78,8 +80,11 @@ def evaluate(
 
 
 def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
-    table = Table(title=f"{policy.name} on {env.task} ({env.control_mode}), {len(results['deterministic'])} episodes")
-    for column in ("actions", "success", "95% interval", "success at end", "return", "steps to success"):
+    table = Table(
+        title=f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes",
+        caption="success at any step; steps: until success, where there is one",
+    )
+    for column in ("actions", "success", "95% interval", "at end", "return", "steps"):
         table.add_column(column, justify="left" if column == "actions" else "right")
     for kind, episodes in results.items():
         s = summarize(episodes)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rlft.errors import UserError
@@ -45,7 +45,7 @@ def save_policy(path: Path, actor: Actor, critic: Critic | None, info: Mapping[s
         weights |= {f"critic.{k}": v.detach().cpu().contiguous() for k, v in critic.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file(weights, temporary, metadata={"format": FORMAT})
+    temporary.write_bytes(save(weights, metadata={"format": FORMAT}))
     os.replace(temporary, path)
     temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=2) + "\n")
     os.replace(temporary, path.with_suffix(".json"))

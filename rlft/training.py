@@ -189,7 +189,7 @@ def _checkpoint(config: Any) -> Path:
     """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
     if config.ckpt_path == "last":
         versions = (Path(config.log_dir) / config.run_name).glob("version_*/checkpoints/last.ckpt")
-        found = max(versions, key=lambda path: path.stat().st_mtime, default=None)
+        found: Path | None = max(versions, key=lambda path: path.stat().st_mtime, default=None)
         if found is None:
             raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
         return found

@@ -34,8 +34,8 @@ class Recipe:
 
 
 RECIPES = {
-    "pickcube/weak": Recipe(80, -1.5, "imperfect mean action, little noise: where every comparison starts"),
-    "pickcube/noisy": Recipe(95, None, "good mean action under much noise: less noise would pass for progress"),
+    "pickcube/weak": Recipe(67, -1.5, "imperfect mean action, little noise: where every comparison starts"),
+    "pickcube/noisy": Recipe(90, None, "good mean action under much noise: less noise would pass for progress"),
     "pickcube/expert": Recipe(160, None, "nearly perfect with noise and without: the oracle"),
 }
 
