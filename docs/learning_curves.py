@@ -1,6 +1,6 @@
 """Draws success against env steps over seeds, and prints the table behind it.
 
-    python docs/learning_curves.py docs/gae_ppo.png "gamma 0.8=lightning_logs/*gamma0.8*" "gamma 0.99=lightning_logs/*gamma0.99*"
+    python docs/learning_curves.py docs/gae_ppo.png "gamma 0.8=lightning_logs/*-gamma0.8-*" "gamma 0.99=..."
 
 Every directory that a pattern matches is one run (its newest version). The line is the mean over seeds, the band the
 95% bootstrap interval of that mean.
@@ -47,7 +47,8 @@ def main(picture: str, *labelled_patterns: str) -> None:
         axes.plot(steps, 100 * rates.mean(0), label=f"{label} ({len(runs)} seeds)")
         axes.fill_between(steps, 100 * low, 100 * high, alpha=0.25)
         best = rates[:, 1:].max(1)
-        print(f"\n{label}, {len(runs)} seeds\n\n| iteration | env steps | mean success | 95% interval |\n|---:|---:|---:|---:|")
+        print(f"\n{label}, {len(runs)} seeds\n")
+        print("| iteration | env steps | mean success | 95% interval |\n|---:|---:|---:|---:|")
         for i, step in enumerate(steps):
             print(f"| {i} | {step:,} | {rates[:, i].mean():.1%} | {low[i]:.1%} - {high[i]:.1%} |")
         print(f"\nbest of the iterations per seed: {', '.join(f'{b:.1%}' for b in best)}; mean {best.mean():.1%}")

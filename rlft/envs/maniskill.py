@@ -60,10 +60,17 @@ class ManiSkillBatch:
         self.num_envs = num_envs
         env, horizon = _build(config, num_envs, cuda=cuda)
         self.env: Any = env
+        if not hasattr(env.single_action_space, "low"):
+            raise UserError(f"Task {config.task} has several robots; rlft controls one.")
         low, high = (torch.as_tensor(bound) for bound in (env.single_action_space.low, env.single_action_space.high))
         (obs_dim,) = env.single_observation_space.shape
         self.spec = EnvSpec(config.task, obs_dim, len(low), low, high, horizon)
         self._physics: _CpuPhysics | _CudaPhysics = _CudaPhysics(env) if cuda else _CpuPhysics(env)
+        if not cuda and len({_geometry(system) for system in env.scene.px.systems}) > 1:
+            raise UserError(
+                f"Task {config.task} builds different objects in every scene, so its states cannot be moved between "
+                "scenes, as rollouts do; choose a task whose scenes are alike."
+            )
         self._task_state = _TaskState(env)
 
     def step(self, action: Tensor) -> Step:
@@ -134,6 +141,27 @@ class _CudaPhysics:
         """The GPU steps all scenes at once."""
 
 
+def _geometry(system: Any) -> tuple[Any, ...]:
+    """What distinguishes one scene's bodies from another's: masses, collision shapes and where they sit."""
+    bodies = [*system.rigid_dynamic_components, *system.rigid_static_components, *system.articulation_link_components]
+    measures = ("half_size", "radius", "half_length", "scale")
+    return tuple(
+        (
+            getattr(body, "mass", None),
+            *(
+                (
+                    type(shape).__name__,
+                    tuple(shape.local_pose.__getstate__()),
+                    *(np.asarray(getattr(shape, m)).tobytes() for m in measures if hasattr(shape, m)),
+                    len(shape.vertices) if hasattr(shape, "vertices") else 0,
+                )
+                for shape in body.collision_shapes
+            ),
+        )
+        for body in bodies
+    )
+
+
 class _TaskState:
     """Tensors with one row per environment that a task or its controllers keep beside the physics.
 
@@ -141,7 +169,7 @@ class _TaskState:
     task or of a controller, has the batch as its first dimension, and is not constant by construction.
     """
 
-    IGNORED = frozenset({"_elapsed_steps", "_last_obs", "_reset_mask"})
+    IGNORED = frozenset({"_elapsed_steps", "_init_raw_obs", "_last_obs"})
 
     def __init__(self, env: Any) -> None:
         self.env = env
@@ -172,8 +200,8 @@ class _TaskState:
 
 def _build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     """The environment and its time limit in env steps."""
+    allow_no_renderer()  # before ManiSkill's modules copy the names they use
     _quiet_import("mani_skill.envs")
-    allow_no_renderer()
     backend = importlib.import_module("rlft.envs.physx_cpu_batch")
     registration = importlib.import_module("mani_skill.utils.registration")
     spec = registration.REGISTERED_ENVS.get(config.task)
@@ -209,6 +237,8 @@ def _explain(config: ManiSkill, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:
         return f"Task {config.task} has no control mode {config.control_mode!r}: {reason}."
+    if "render" in reason:
+        return f"Task {config.task} cannot run here: its own code needs a renderer ({reason}), and rlft has none."
     settings = f"control {config.control_mode}, reward {config.reward_mode}"
     return f"Task {config.task} ({settings}) cannot run here: {reason[:300]}"
 

@@ -429,6 +429,16 @@ class _CpuBatchDevice:
         return True
 
 
+class _Scenes(ManiSkillScene):
+    """Scenes that share nothing: each needs its own ground, of which ManiSkill builds one for all GPU scenes."""
+
+    def create_actor_builder(self) -> Any:
+        """A builder that gives every scene its plane collisions."""
+        builder = super().create_actor_builder()
+        builder.set_allow_overlapping_plane_collisions(True)
+        return builder
+
+
 class _BatchedScenes:
     """Mixin over a task class: N CPU scenes where the task would build one."""
 
@@ -439,7 +449,7 @@ class _BatchedScenes:
         env._set_scene_config()
         systems = [physx.PhysxCpuSystem() for _ in range(self.num_envs)]
         scenes = [sapien.Scene([system]) for system in systems]
-        env.scene = ManiSkillScene(scenes, sim_config=env.sim_config, device=env.device, backend=env.backend)
+        env.scene = _Scenes(scenes, sim_config=env.sim_config, device=env.device, backend=env.backend)
         env.scene.px = PhysxCpuBatch(systems)
         env.scene.px.scene = env.scene
         env.scene.gpu_sim_enabled = True
