@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 from unittest.mock import patch
 
@@ -71,7 +72,7 @@ class ManiSkillBatch:
                 f"Task {config.task} builds different objects in every scene, so its states cannot be moved between "
                 "scenes, as rollouts do; choose a task whose scenes are alike."
             )
-        self._task_state = _TaskState(env)
+        self._task_state = _TaskState(env, _task_state_names(config) if not cuda else _batched_names(env))
 
     def step(self, action: Tensor) -> Step:
         """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""
@@ -105,18 +106,18 @@ class _CpuPhysics:
     """Physical states as the bytes of `PhysxCpuSystem.pack`: exact, and restoring drops contact caches."""
 
     def __init__(self, env: Any) -> None:
-        self.px = env.scene.px
+        self.env = env
 
     def save(self, rows: Sequence[int]) -> Tensor:
-        states = [np.frombuffer(self.px.pack(row), dtype=np.uint8) for row in rows]
+        states = [np.frombuffer(self.env.scene.px.pack(row), dtype=np.uint8) for row in rows]
         return torch.from_numpy(np.stack(states)) if states else torch.zeros(0, 0, dtype=torch.uint8)
 
     def restore(self, rows: Sequence[int], physics: Tensor) -> None:
         for row, state in zip(rows, physics.numpy(), strict=True):
-            self.px.unpack(row, state.tobytes())
+            self.env.scene.px.unpack(row, state.tobytes())
 
     def activate(self, count: int) -> None:
-        self.px.activate(count)
+        self.env.scene.px.activate(count)
 
 
 class _CudaPhysics:
@@ -131,8 +132,8 @@ class _CudaPhysics:
         return packed
 
     def restore(self, rows: Sequence[int], physics: Tensor) -> None:
-        index = torch.as_tensor(rows, device=self.env.device)
-        self.env.set_state(physics.contiguous().view(torch.float32).to(self.env.device), index)
+        index, order = torch.as_tensor(rows, device=self.env.device).sort()  # ManiSkill writes rows in ascending order
+        self.env.set_state(physics[order.cpu()].contiguous().view(torch.float32).to(self.env.device), index)
         self.env.scene._gpu_apply_all()
         self.env.scene.px.gpu_update_articulation_kinematics()
         self.env.scene._gpu_fetch_all()
@@ -162,27 +163,52 @@ def _geometry(system: Any) -> tuple[Any, ...]:
     )
 
 
+def _owners(env: Any) -> dict[str, Any]:
+    """The objects that keep state beside the physics: the task and its controllers, by name."""
+    controller = env.agent.controller if env.agent is not None else None
+    parts = {f"controller.{name}": part for name, part in getattr(controller, "controllers", {}).items()}
+    return {"task": env, **({"controller": controller} if controller is not None else {}), **parts}
+
+
+def _tensor(owner: Any, name: str) -> Any:
+    """Attribute `name`, or the numbers inside it if it is a `Pose`."""
+    value = vars(owner).get(name)
+    return getattr(value, "raw_pose", value) if type(value).__name__ == "Pose" else value
+
+
+def _batched_names(env: Any) -> frozenset[tuple[str, str]]:
+    """(owner, attribute) of the tensors whose first dimension is the number of environments."""
+    return frozenset(
+        (where, name)
+        for where, owner in _owners(env).items()
+        for name in vars(owner)
+        if isinstance(tensor := _tensor(owner, name), Tensor) and tensor.ndim and len(tensor) == env.num_envs
+    )
+
+
+@lru_cache
+def _task_state_names(config: ManiSkill) -> frozenset[tuple[str, str]]:
+    """Those that follow the number of environments; a constant of some length does so for one number only."""
+    names = [_batched_names(_build(config, num_envs, cuda=False)[0]) for num_envs in (3, 5)]
+    return names[0] & names[1]
+
+
 class _TaskState:
     """Tensors with one row per environment that a task or its controllers keep beside the physics.
 
-    A goal that is no actor, a counter, the target of a `use_target` controller: anything that is an attribute of the
-    task or of a controller, has the batch as its first dimension, and is not constant by construction.
+    A goal that is no actor, a counter, the target of a `use_target` controller.
     """
 
     IGNORED = frozenset({"_elapsed_steps", "_init_raw_obs", "_last_obs"})
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env: Any, names: frozenset[tuple[str, str]]) -> None:
         self.env = env
+        self.names = sorted((where, name) for where, name in names if name not in self.IGNORED)
 
     def _tensors(self) -> Iterator[Tensor]:
-        controller = self.env.agent.controller if self.env.agent is not None else None
-        for owner in (self.env, controller, *getattr(controller, "controllers", {}).values()):
-            for name, value in sorted(vars(owner).items(), key=lambda item: item[0]) if owner is not None else ():
-                tensor = getattr(value, "raw_pose", value) if type(value).__name__ == "Pose" else value
-                if name in self.IGNORED or not isinstance(tensor, Tensor) or tensor.ndim == 0:
-                    continue
-                if len(tensor) == self.env.num_envs and not tensor.is_complex():
-                    yield tensor
+        owners = _owners(self.env)
+        for where, name in self.names:
+            yield _tensor(owners[where], name)
 
     def save(self, rows: Sequence[int]) -> Tensor:
         index = torch.as_tensor(rows, dtype=torch.int64)
@@ -219,6 +245,7 @@ def _build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     }
     if config.robot is not None:
         kwargs["robot_uids"] = config.robot
+    _check_assets(config.task, spec)
     with _no_questions(config.task):
         try:
             if cuda:
@@ -233,8 +260,28 @@ def _build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     return env, spec.max_episode_steps
 
 
+def _check_assets(task: str, spec: Any) -> None:
+    """Refuses a task some of whose files are not on this machine."""
+    assets = importlib.import_module("mani_skill.utils.assets")
+    for asset in spec.asset_download_ids or []:
+        sources = (
+            assets.expand_data_group_into_individual_data_source_ids(asset) if asset in assets.DATA_GROUPS else [asset]
+        )
+        if not all(assets.is_data_source_downloaded(source) for source in sources):
+            raise UserError(_missing_assets(task))
+
+
+def _missing_assets(task: str) -> str:
+    return (
+        f"Task {task} needs assets that are not on this machine; fetch them with "
+        f"`python -m mani_skill.utils.download_asset {task}`."
+    )
+
+
 def _explain(config: ManiSkill, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return _missing_assets(config.task)
     if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:
         return f"Task {config.task} has no control mode {config.control_mode!r}: {reason}."
     if "render" in reason:
@@ -248,10 +295,7 @@ def _no_questions(task: str) -> Iterator[None]:
     """ManiSkill asks on the terminal whether to download missing assets; a training run must not wait for that."""
 
     def refuse(question: str) -> bool:
-        raise UserError(
-            f"Task {task} needs assets that are not on this machine; fetch them with "
-            f"`python -m mani_skill.utils.download_asset {task}`. ManiSkill asked: {' '.join(question.split())}"
-        )
+        raise UserError(_missing_assets(task))
 
     download_asset = importlib.import_module("mani_skill.utils.download_asset")
     with patch.object(download_asset, "prompt_yes_no", refuse):

@@ -13,7 +13,7 @@ Shapes: `N` scenes, `R` rows of a buffer (a row is one body or one articulation 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -173,8 +173,9 @@ class _ContactQuery:
 class PhysxCpuBatch:
     """N `PhysxCpuSystem`s with the interface of one `PhysxGpuSystem`."""
 
-    def __init__(self, systems: Sequence[physx.PhysxCpuSystem]) -> None:
+    def __init__(self, systems: Sequence[physx.PhysxCpuSystem], configure: Callable[[], None]) -> None:
         self.systems = list(systems)
+        self.configure = configure  # sets PhysX's global settings to those of the task
         self._steps = [system.step for system in systems]
         self._active = len(self.systems)
         self.scene: ManiSkillScene = None  # set by the environment once ManiSkill has wrapped the scenes
@@ -215,10 +216,30 @@ class PhysxCpuBatch:
         return state
 
     def unpack(self, index: int, state: bytes) -> None:
-        """Puts scene `index` into a packed state. Its contacts are unknown, hence empty, until the next step."""
+        """Puts scene `index` into a packed state, in a new PhysX system.
+
+        A used system remembers in which order contacts appeared, and solves them in that order: with a grasped cube the
+        same state and the same actions then lead to different futures. In a new system they lead to one. Contacts are
+        unknown, hence empty, until the next step.
+        """
+        self._renew(index)
         self.systems[index].unpack(state)
         self._stepped[index] = False
         self._invalidate()
+
+    def _renew(self, index: int) -> None:
+        """Moves the entities of scene `index` into a new system."""
+        self.configure()  # a new system takes PhysX's global settings, which another task may have changed
+        system = physx.PhysxCpuSystem()
+        system.timestep = self.timestep
+        entities = self.scene.sub_scenes[index].entities
+        for entity in entities:
+            entity.remove_from_scene()
+        scene = sapien.Scene([system])
+        for entity in entities:
+            scene.add_entity(entity)
+        self.scene.sub_scenes[index] = scene
+        self.systems[index], self._steps[index] = system, system.step
 
     def _invalidate(self, *, stepped: bool = False) -> None:
         self._stamp += 1
@@ -429,7 +450,7 @@ class _CpuBatchDevice:
         return True
 
 
-class _Scenes(ManiSkillScene):
+class _Scenes(ManiSkillScene):  # type: ignore[misc]  # ManiSkill has no types
     """Scenes that share nothing: each needs its own ground, of which ManiSkill builds one for all GPU scenes."""
 
     def create_actor_builder(self) -> Any:
@@ -450,7 +471,7 @@ class _BatchedScenes:
         systems = [physx.PhysxCpuSystem() for _ in range(self.num_envs)]
         scenes = [sapien.Scene([system]) for system in systems]
         env.scene = _Scenes(scenes, sim_config=env.sim_config, device=env.device, backend=env.backend)
-        env.scene.px = PhysxCpuBatch(systems)
+        env.scene.px = PhysxCpuBatch(systems, env._set_scene_config)
         env.scene.px.scene = env.scene
         env.scene.gpu_sim_enabled = True
         env.scene.px.timestep = 1.0 / env._sim_freq
