@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 
 from rlft.envs.initial_states import EVALUATION_SEED
+from rlft.errors import UserError
 from rlft.metrics import log_metrics
 from rlft.statistics import summarize
 
@@ -31,6 +32,9 @@ class DeterministicEval(lightning.Callback):
         stochastic: bool = False,
         seed: int = EVALUATION_SEED,
     ) -> None:
+        for name, value in (("num_episodes", num_episodes), ("every_n_iterations", every_n_iterations)):
+            if value < 1:
+                raise UserError(f"eval.{name} is {value}; it must be at least 1.")
         self.num_episodes = num_episodes
         self.every_n_iterations = every_n_iterations
         self.stochastic = stochastic

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ class RunReport(lightning.Callback):
     """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too."""
 
     def __init__(self) -> None:
+        self.command = ""  # as typed; filled in by the CLI
         self.differences: dict[str, Any] = {}  # config keys that differ from their defaults; filled in by the CLI
         self._rows: list[dict[str, float]] = []
         self._started = time.time()
@@ -74,14 +73,13 @@ class RunReport(lightning.Callback):
         (folder / "report.md").write_text(self._text(folder, note))
 
     def _text(self, folder: Path, note: str) -> str:
-        command = shlex.join(["rlft", *sys.argv[1:]])
         rows = self._rows
         lines = [
             f"# {folder.parent.name} {folder.name}",
             "",
             f"{note} {_summary(rows)}",
             "",
-            f"- command: `{command}`",
+            f"- command: `{self.command}`",
             f"- commit: {self._commit}",
             f"- started: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._started))}, "
             f"wall time {time.time() - self._started:.0f} s",

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from rlft.errors import UserError
 from rlft.policies import save_policy
 
 
@@ -30,6 +31,8 @@ class SuccessCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        if keep_every is not None and keep_every < 1:
+            raise UserError(f"checkpoint.keep_every is {keep_every}; it must be at least 1.")
         self.keep_every = keep_every
         self._best_exported: float | None = None
 

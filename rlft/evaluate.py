@@ -64,7 +64,7 @@ def evaluate(
     workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
-        check_shapes(loaded, rollouts.spec.obs_dim, rollouts.spec.action_dim, env.task)
+        check_shapes(loaded, rollouts.spec.obs_dim, rollouts.spec.action_dim)
         results = {}
         for kind in ("deterministic", "stochastic"):
             with Console().status(f"{episodes} episodes with {kind} actions"):

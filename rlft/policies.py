@@ -74,7 +74,7 @@ def zoo_names() -> list[str]:
     return sorted(p.relative_to(ZOO).with_suffix("").as_posix() for p in ZOO.glob("*/*.safetensors"))
 
 
-def check_shapes(policy: Policy, obs_dim: int, action_dim: int, task: str) -> None:
+def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
     """Refuses a policy that was made for another task.
 
     Raises:
@@ -85,7 +85,7 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int, task: str) -> No
     if shape != (obs_dim, action_dim):
         raise UserError(
             f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
-            f"but {task} has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
+            f"but the task has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
         )
 
 
@@ -116,8 +116,8 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the broken file happens to trigger
         raise UserError(f"Policy file {path} is no checkpoint that can be read without running code in it.") from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else {}
-    weights = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    weights = {str(k): v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
     return {_rlft_name(k): v.reshape(-1) if k == "actor_logstd" else v for k, v in weights.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,16 @@ def trainer(
 class RLFTCli(LightningCLI):
     """LightningCLI for modules and data modules of rlft."""
 
+    arguments: Sequence[str] = ()  # what it was called with, for the report
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and refuses a seed that no generator takes."""
+        self.arguments = args
+        super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything is {seed}; it must be a number from 0 to {2**32 - 1}.")
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """`fit` and `validate`."""
@@ -120,6 +131,7 @@ class RLFTCli(LightningCLI):
             kwargs["logger"] = self.trainer_defaults["logger"]
         trainer: Any = super().instantiate_trainer(**kwargs)
         report = RunReport()
+        report.command = shlex.join(["rlft", *self.arguments])
         report.differences = differences(self.config[self.subcommand], self.parser_defaults())
         ours: list[Any] = [report] if self.subcommand == "fit" else []
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
@@ -176,13 +188,13 @@ def _parser(description: str, usage: str) -> dict[str, Any]:
 def _set_iterations(config: Any) -> None:
     """`data.total_timesteps` becomes the number of iterations."""
     data = config.data.init_args
-    total = data.get("total_timesteps")
-    if total is None:
-        return
-    batch = data.num_envs * data.num_steps
-    if total < batch:
-        raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")
-    config.trainer.max_epochs = total // batch
+    total, batch = data.get("total_timesteps"), data.num_envs * data.num_steps
+    if total is not None and batch > 0:  # the data module refuses other sizes
+        if total < batch:
+            raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")
+        config.trainer.max_epochs = total // batch
+    if config.trainer.max_epochs < 1:
+        raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
 
 
 def _checkpoint(config: Any) -> Path:

@@ -26,4 +26,5 @@ def minibatches(batch: Batch, num_minibatches: int, epochs: int, generator: torc
     for _ in range(epochs):
         order = torch.randperm(len(batch), generator=generator).to(batch.obs.device)
         for rows in order.tensor_split(num_minibatches):
-            yield batch[rows]
+            if len(rows):  # fewer estimates than minibatches
+                yield batch[rows]

@@ -68,6 +68,8 @@ class RolloutDataModule(lightning.LightningDataModule):
         for name, size in sizes.items():
             if size < 1:
                 raise UserError(f"data.{name} is {size}; it must be at least 1.")
+        if num_workers is not None and num_workers < 0:
+            raise UserError(f"data.num_workers is {num_workers}; it must be at least 0.")
         if (num_envs * num_steps) % num_minibatches:
             raise UserError(
                 f"data.num_minibatches is {num_minibatches}, which does not divide the batch of "

@@ -45,7 +45,13 @@ class ManiSkill(EnvFactory):
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`."""
         cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
-        return ManiSkillBatch(self, num_envs, cuda=cuda)
+        batch = ManiSkillBatch(self, num_envs, cuda=cuda)
+        if not cuda and len({_geometry(system) for system in batch.env.scene.px.systems}) > 1:
+            raise UserError(
+                f"Task {self.task} builds different objects in every scene, so its states cannot be moved between "
+                "scenes, as rollouts do; choose a task whose scenes are alike."
+            )
+        return batch
 
 
 class ManiSkillBatch:
@@ -67,11 +73,6 @@ class ManiSkillBatch:
         (obs_dim,) = env.single_observation_space.shape
         self.spec = EnvSpec(config.task, obs_dim, len(low), low, high, horizon)
         self._physics: _CpuPhysics | _CudaPhysics = _CudaPhysics(env) if cuda else _CpuPhysics(env)
-        if not cuda and len({_geometry(system) for system in env.scene.px.systems}) > 1:
-            raise UserError(
-                f"Task {config.task} builds different objects in every scene, so its states cannot be moved between "
-                "scenes, as rollouts do; choose a task whose scenes are alike."
-            )
         self._task_state = _TaskState(env, _task_state_names(config) if not cuda else _batched_names(env))
 
     def step(self, action: Tensor) -> Step:

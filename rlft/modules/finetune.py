@@ -75,7 +75,7 @@ class FinetuneModule(lightning.LightningModule):
         if name is None:
             return build(obs_dim, action_dim)
         policy = load_policy(name)
-        check_shapes(policy, obs_dim, action_dim, "the task")
+        check_shapes(policy, obs_dim, action_dim)
         return policy.actor
 
     @staticmethod
@@ -85,6 +85,11 @@ class FinetuneModule(lightning.LightningModule):
         critic = load_policy(name).critic
         if critic is None:
             raise UserError(f"model.critic_policy {name!r} holds no critic; leave it out to start with a new one.")
+        width = critic.state_dict()["value.0.weight"].shape[1]
+        if width != obs_dim:
+            raise UserError(
+                f"The critic of {name!r} takes {width} observations, but the task has {obs_dim} observations."
+            )
         return critic
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

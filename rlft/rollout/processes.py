@@ -64,7 +64,7 @@ class ProcessRollouts:
             process.start()
             theirs.close()
             self._workers.append((process, ours))
-        specs: list[EnvSpec] = self._receive()
+        specs: list[EnvSpec] = self._receive(self._workers)
         self.spec = specs[0]
 
     def initial_states(self, seed: int) -> EnvStates:
@@ -82,7 +82,7 @@ class ProcessRollouts:
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
-        parts = _split(num_episodes, len(self.shares))
+        parts = _split(num_episodes, min(num_episodes, len(self.shares)))
         common = {"actor": actor, "seed": seed, "deterministic": deterministic}
         return EpisodeResults.cat(self._call("evaluate", [{"episodes": part, **common} for part in parts]))
 
@@ -99,19 +99,20 @@ class ProcessRollouts:
         self._workers = []
 
     def _call(self, method: str, jobs: Sequence[dict[str, Any]]) -> list[Any]:
-        """Calls `method` of every worker with its own arguments, at the same time."""
+        """Calls `method` of the first `len(jobs)` workers, each with its own arguments, at the same time."""
         if not self._workers:
             raise WorkerDied("the rollout workers have been closed")
-        for (process, connection), job in zip(self._workers, jobs, strict=True):
+        workers = self._workers[: len(jobs)]
+        for (process, connection), job in zip(workers, jobs, strict=True):
             try:
                 _send(connection, (method, job))
             except OSError:
                 self._fail(process, connection)
-        return self._receive()
+        return self._receive(workers)
 
-    def _receive(self) -> list[Any]:
+    def _receive(self, workers: Sequence[tuple[Any, Connection]]) -> list[Any]:
         answers = []
-        for process, connection in self._workers:
+        for process, connection in workers:
             try:
                 kind, answer = _receive(connection)
             except (EOFError, OSError):

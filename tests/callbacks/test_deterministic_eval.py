@@ -1,0 +1,31 @@
+import pytest
+
+from callbacks import DeterministicEval
+from rlft.rollout import LocalRollouts
+from rlft.statistics import summarize
+from tests.training import MemoryLogger, data, fit, module
+
+BATCH = 80  # env steps per iteration
+
+
+def evaluated(iterations, **options):
+    logger, model = MemoryLogger(), module()
+    datamodule = data()
+    fit(model, datamodule, iterations, [DeterministicEval(num_episodes=10, **options)], logger)
+    return logger, model, datamodule
+
+
+@pytest.mark.parametrize(("every", "iterations"), [(1, [0, 1, 2, 3]), (2, [0, 2, 3]), (5, [0, 3])])
+def test_evaluates_the_start_every_so_many_iterations_and_the_last(every, iterations):
+    logger, _, _ = evaluated(3, every_n_iterations=every)
+    assert [step for step, _ in logger.series("eval/success_rate")] == [BATCH * i for i in iterations]
+    assert not logger.series("eval_stochastic/success_rate")
+
+
+def test_logs_what_the_policy_achieves():
+    logger, model, datamodule = evaluated(1, stochastic=True, seed=5)
+    rollouts = LocalRollouts(datamodule.env, 8)
+    for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
+        expected = summarize(rollouts.evaluate(model.actor, 10, seed=5, deterministic=deterministic))
+        for name, value in expected.items():
+            assert logger.series(f"{prefix}/{name}")[-1] == (BATCH, pytest.approx(value))

@@ -1,0 +1,25 @@
+"""Shared fixtures."""
+
+import logging
+
+import pytest
+import torch
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore:::lightning")  # its advice for data loaders we do not use
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)  # these networks are tiny, and the machine may be busy
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_lightning():
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)

@@ -1,0 +1,103 @@
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from rlft.envs import PointReach
+from rlft.errors import UserError
+from rlft.rollout import LocalRollouts, ProcessRollouts, WorkerDied, make_rollouts
+from tests.rollout.common import assert_equal, policy
+from tests.rollout.faulty import RaisingActor, Unbuildable
+
+ENV, ENVS = PointReach(horizon=12, radius=0.3), 7  # 7 splits unevenly over 2 and over 3 workers
+
+
+@pytest.fixture(scope="module")
+def local():
+    return LocalRollouts(ENV, ENVS)
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3], ids="{}_workers".format)
+def workers(request):
+    rollouts = ProcessRollouts(ENV, ENVS, request.param)
+    yield rollouts
+    rollouts.close()
+
+
+def new_children(before):
+    return set(multiprocessing.active_children()) - before
+
+
+@pytest.fixture
+def two_workers():
+    """Rollouts in two processes and the process objects."""
+    before = set(multiprocessing.active_children())
+    rollouts = ProcessRollouts(ENV, ENVS, 2)
+    processes = new_children(before)
+    assert len(processes) == 2
+    yield rollouts, processes
+    rollouts.close()
+
+
+def all_gone(processes):
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process.pid, 0)
+    return True
+
+
+def two_rollouts(rollouts):
+    """Two iterations in a row with everything they return."""
+    states = rollouts.initial_states(3)
+    first, states = rollouts.collect(policy(), states, 20, 3, 0)
+    second, states = rollouts.collect(policy(1), states, 20, 3, 1)
+    return first, second, states
+
+
+def test_collecting_is_bit_identical_with_any_number_of_workers(local, workers):
+    for ours, theirs in zip(two_rollouts(workers), two_rollouts(local), strict=True):
+        assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_evaluation_is_bit_identical_with_any_number_of_workers(local, workers, deterministic):
+    ours, theirs = (r.evaluate(policy(), 20, seed=5, deterministic=deterministic) for r in (workers, local))
+    assert_equal(ours, theirs)
+
+
+def test_fewer_episodes_than_workers(local, workers):
+    ours, theirs = (r.evaluate(policy(), 1, seed=5, deterministic=True) for r in (workers, local))
+    assert_equal(ours, theirs)
+
+
+def test_a_failure_in_a_worker_comes_with_its_traceback_and_ends_the_others(two_workers):
+    rollouts, processes = two_workers
+    with pytest.raises(WorkerDied, match=r"(?s)Traceback.*ValueError: boom in the policy"):
+        rollouts.collect(RaisingActor(), rollouts.initial_states(1), 5, 1, 0)
+    assert all_gone(processes)
+    with pytest.raises(WorkerDied, match="closed"):
+        rollouts.initial_states(1)
+    rollouts.close()  # idempotent
+
+
+def test_a_killed_worker_is_reported_and_nothing_is_left_behind(two_workers):
+    rollouts, processes = two_workers
+    victim = min(processes, key=lambda process: process.pid)
+    os.kill(victim.pid, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match=f"worker {victim.pid} ended with exit code -9"):
+        rollouts.evaluate(policy(), 4, seed=1, deterministic=True)
+    assert all_gone(processes)
+
+
+def test_what_a_factory_refuses_reaches_the_user():
+    before = set(multiprocessing.active_children())
+    with pytest.raises(UserError, match=r"^This machine has no such robot\.$"):
+        ProcessRollouts(Unbuildable(), 2, 1)
+    assert not new_children(before)
+
+
+def test_zero_workers_simulate_in_this_process():
+    before = set(multiprocessing.active_children())
+    assert isinstance(make_rollouts(ENV, 2, 0), LocalRollouts)
+    assert not new_children(before)

@@ -1,0 +1,97 @@
+"""What the command line says when something is wrong: an exit status and a sentence, never a traceback."""
+
+import pytest
+
+from rlft.cli import main
+from rlft.networks import GaussianActor, ValueCritic
+from rlft.policies import save_policy
+from tests.helpers import is_sentence
+from tests.training import smoke
+
+
+def outcome(arguments, capsys):
+    """Exit status, and what was written to stderr."""
+    try:
+        status = main(arguments)
+    except SystemExit as error:  # jsonargparse and argparse leave this way
+        status = error.code
+    return status, capsys.readouterr().err
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Things to name on a command line."""
+    save_policy(tmp_path / "other.safetensors", GaussianActor(42, 8, 8, 1), ValueCritic(42, 8, 1), {})
+    save_policy(tmp_path / "fits.safetensors", GaussianActor(6, 2, 8, 1), None, {})
+    (tmp_path / "corrupt.safetensors").write_bytes(b"nonsense")
+    (tmp_path / "broken.yaml").write_text("model: [1, 2\ndata: {")
+    (tmp_path / "file").touch()
+    return tmp_path
+
+
+MISTAKES = {  # options that are wrong, and what the answer must mention
+    # values
+    "--data.num_minibatches=7": "num_minibatches is 7, which does not divide",
+    "--data.num_envs=0": "num_envs is 0",
+    "--data.num_envs=0 --data.total_timesteps=1000": "num_envs is 0",
+    "--data.num_workers=-1": "num_workers is -1",
+    "--data.total_timesteps=319": "total_timesteps is 319, less than one iteration of 320 env steps",
+    "--eval.num_episodes=0": "num_episodes is 0",
+    "--eval.every_n_iterations=0": "every_n_iterations is 0",
+    "--seed_everything=-1": "seed_everything",
+    "--trainer.callbacks+=FreezeSchedule --trainer.callbacks.schedule=[{{'module':'nonsense'}}]": "no submodule",
+    # files
+    "--log_dir={files}/file/below": "choose another --log_dir",
+    "--model.policy={files}/nowhere.safetensors": "No policy '{files}/nowhere.safetensors'",
+    "--model.policy={files}/corrupt.safetensors": "cannot be read as safetensors",
+    "--model.policy={files}/other.safetensors": "maps 42 observations to 8 actions, but",
+    "--model.critic_policy={files}/nowhere.safetensors": "No policy",
+    "--model.critic_policy={files}/fits.safetensors": "holds no critic",
+    "--model.critic_policy={files}/other.safetensors": "42 observations",
+    "--ckpt_path={files}/nowhere.ckpt": "nowhere.ckpt",
+    "--config={files}/nowhere.yaml": "nowhere.yaml",
+    "--config={files}/broken.yaml": "while parsing",
+    # keys and classes
+    "--model.nonsense=1": "nonsense",
+    "--nonsense=1": "nonsense",
+    "--model.update=Nonsense": "Nonsense",
+    "--model.update=GAE": "GAE",
+    "--model.advantage=PPO": "PPO",
+    "--data.env=GaussianActor": "GaussianActor",
+    "--data.num_envs=many": "many",
+    "--model.advantage.init_args.bootstrap_at_done=sometimes": "sometimes",
+}
+
+
+@pytest.mark.parametrize("options", MISTAKES)
+def test_a_mistake_is_answered_with_one_line_and_a_status(options, files, capsys):
+    arguments = smoke(files / "logs", *options.format(files=files).split(" "))
+    status, err = outcome(arguments, capsys)
+    assert status == 1
+    assert err.startswith("rlft: ")
+    assert len(err.splitlines()) == 1
+    assert MISTAKES[options].format(files=files) in err
+
+
+@pytest.mark.parametrize("command", ["nonsense", "--nonsense", ""])
+def test_unknown_command(command, capsys):
+    status, err = outcome([command], capsys)
+    assert status == 1
+    assert is_sentence(err)
+    assert repr(command) in err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], []], ids=str)
+def test_help(arguments, capsys):
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in ("fit", "validate", "evaluate"))
+
+
+def test_help_of_fit_explains_the_options(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["fit", "--help"])
+    assert exit.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--eval.num_episodes" in shown
+    assert "--log_dir" in shown

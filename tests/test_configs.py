@@ -1,0 +1,46 @@
+"""Every config runs, and so does every pair of plug-ins."""
+
+import inspect
+import itertools
+
+import pytest
+
+import rlft.advantage
+import rlft.update
+from tests.helpers import REPO
+from tests.training import run, scalars
+
+CONFIGS = sorted(path.stem for path in (REPO / "configs").glob("*.yaml") if path.stem != "smoke")
+
+
+def plugins(package):
+    classes = (getattr(package, name) for name in package.__all__)
+    return [cls.__name__ for cls in classes if not inspect.isabstract(cls)]
+
+
+PAIRS = list(itertools.product(plugins(rlft.advantage), plugins(rlft.update)))
+
+
+def test_something_is_tested():
+    assert "gae_ppo" in CONFIGS
+    assert {("GAE", "PPO"), ("MonteCarlo", "PPO")} <= set(PAIRS)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_config_runs_for_an_iteration(config, tmp_path):
+    run_dir = run(tmp_path, "--trainer.max_epochs=1", config=config)
+    assert scalars(run_dir)["steps/env"] == [(320, 320.0)]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_config_says_what_it_is_and_how_to_run_it(config):
+    first, second, *_ = (REPO / f"configs/{config}.yaml").read_text().splitlines()
+    assert first.startswith("# ")
+    assert second == f"# rlft fit --config configs/{config}.yaml"
+
+
+@pytest.mark.parametrize(("advantage", "update"), PAIRS)
+def test_every_pair_of_plugins_runs(advantage, update, tmp_path):
+    run_dir = run(tmp_path, f"--model.advantage={advantage}", f"--model.update={update}", "--trainer.max_epochs=1")
+    assert f"-{advantage.lower()}_{update.lower()}-" in run_dir.parent.name
+    assert scalars(run_dir)["steps/env"] == [(320, 320.0)]

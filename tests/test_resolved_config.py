@@ -1,0 +1,64 @@
+import pytest
+from jsonargparse import Namespace
+
+from rlft.resolved_config import differences, run_name
+
+
+def namespace(tree):
+    """What the parser makes of nested settings."""
+    return Namespace(**{key: namespace(value) if isinstance(value, dict) else value for key, value in tree.items()})
+
+
+def config(policy="pickcube/weak", env=("ManiSkill", {"task": "PickCube-v1"}), **settings):
+    plugin = {"gamma": 0.8, "gae_lambda": 0.9, "clip_vloss": False, **settings}
+    model = {
+        "policy": policy,
+        "advantage": {"class_path": "rlft.advantage.GAE", "init_args": plugin},
+        "update": {"class_path": "rlft.update.PPO", "init_args": {"target_kl": 100.0, "clip_coef": 0.2}},
+    }
+    data = {
+        "env": {"class_path": f"rlft.envs.{env[0]}", "init_args": env[1]},
+        "num_envs": 100,
+        "num_steps": 50,
+        "update_epochs": 100,
+        "num_minibatches": 5,
+    }
+    return namespace({"model": {"init_args": model}, "data": {"init_args": data}, "seed_everything": 1})
+
+
+def test_a_name_says_what_was_run():
+    assert run_name(config()) == "pickcube_weak-gae_ppo-gamma0.8-lambda0.9-kl100-100x50-100x5-seed1"
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        ({"policy": None}, "pickcube_scratch-"),
+        ({"env": ("PointReach", {"horizon": 20}), "policy": None}, "pointreach_scratch-"),
+        ({"env": ("ManiSkill", {"task": "LiftPegUpright-v1"})}, "liftpegupright_pickcube_weak-"),
+        ({"policy": "runs/x/last.ckpt"}, "pickcube_runs_x_last-"),
+    ],
+)
+def test_a_name_begins_with_task_and_start(options, start):
+    assert run_name(config(**options)).startswith(start)
+
+
+def test_a_name_follows_the_settings():
+    assert "-gamma0.99-lambda1-" in run_name(config(gamma=0.99, gae_lambda=1.0))
+
+
+@pytest.mark.parametrize("policy", ["/abs/path/policy.safetensors", "../up.pt", "~/policy.ckpt"])
+def test_a_name_is_one_directory(policy):
+    assert "/" not in run_name(config(policy=policy))
+
+
+def test_differences_of_the_command_line():
+    defaults = namespace({"trainer": {"max_epochs": 10, "max_time": None}, "log_dir": "logs", "run_name": None})
+    mine = namespace({"trainer": {"max_epochs": 3, "max_time": None}, "log_dir": "logs", "run_name": "derived"})
+    assert differences(mine, defaults) == {"trainer.max_epochs": 3}
+
+
+def test_differences_of_a_plugin_are_from_its_signature():
+    settings = {"gamma": 0.8, "gae_lambda": 0.5, "clip_vloss": False}
+    mine = namespace({"model": {"class_path": "rlft.advantage.GAE", "init_args": settings}})
+    assert differences(mine, namespace({"model": None})) == {"model": "GAE", "model.gae_lambda": 0.5}
