@@ -46,7 +46,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Lightning ends an interrupted run with SystemExit; argument parsers end `--help` with it.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
         print("rlft: interrupted.", file=sys.stderr)
         return 130
     return 0

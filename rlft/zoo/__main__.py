@@ -2,7 +2,7 @@
 
 Trains `configs/pretrain_ppo.yaml` up to the recipe's iteration (or takes it from a run that has been there), sets the
 recipe's noise, measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with
-its provenance. The same processor gives the same bits; another one rounds differently and will need another iteration.
+its provenance. The same processor gives the same bits; another one may round differently and need another iteration.
 """
 
 from __future__ import annotations
@@ -26,29 +26,46 @@ CONFIG = Path(__file__).parents[2] / "configs" / "pretrain_ppo.yaml"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which iteration of the pretraining run a policy is, and its log standard deviation if that is set by hand."""
+    """Which iteration of the pretraining run a policy is, and what its success has to be.
+
+    Args:
+        iteration: of `configs/pretrain_ppo.yaml`, found on one machine.
+        log_std: log standard deviation of every action dimension, if it is set by hand.
+        deterministic: lowest and highest success with the mean action.
+        stochastic: lowest and highest success with sampled actions.
+        description: what the policy is for.
+    """
 
     iteration: int
     log_std: float | None
+    deterministic: tuple[float, float]
+    stochastic: tuple[float, float]
     description: str
 
 
 RECIPES = {
-    "pickcube/weak": Recipe(67, -1.5, "imperfect mean action, little noise: where every comparison starts"),
-    "pickcube/noisy": Recipe(90, None, "good mean action under much noise: less noise would pass for progress"),
-    "pickcube/expert": Recipe(160, None, "nearly perfect with noise and without: the oracle"),
+    "pickcube/weak": Recipe(
+        67, -1.5, (0.38, 0.50), (0.0, 1.0), "imperfect mean action, little noise: where every comparison starts"
+    ),
+    "pickcube/noisy": Recipe(
+        90, None, (0.93, 1.0), (0.0, 0.70), "good mean action under much noise: less noise would pass for progress"
+    ),
+    "pickcube/expert": Recipe(160, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle"),
 }
 
 
-def make(name: str, run: Path) -> None:
-    """Writes `rlft/zoo/<name>.safetensors` and `.json` from the run's policy."""
+def make(name: str, run: Path, iteration: int) -> None:
+    """Writes `rlft/zoo/<name>.safetensors` and `.json` from one iteration of a run.
+
+    Raises:
+        UserError: if the policy is not what its recipe asks for; nothing is written then.
+    """
     recipe = RECIPES[name]
-    source = run / "policies" / f"iteration_{recipe.iteration}.safetensors"
+    source = run / "policies" / f"iteration_{iteration}.safetensors"
     policy = load_policy(str(source))
     if recipe.log_std is not None:
         with torch.no_grad():
             policy.actor.log_std.fill_(recipe.log_std)
-    path = ZOO / f"{name}.safetensors"
     info = {
         "task": policy.info["task"],
         "control_mode": policy.info["control_mode"],
@@ -61,9 +78,17 @@ def make(name: str, run: Path) -> None:
             "log_std": "trained" if recipe.log_std is None else f"set to {recipe.log_std}",
         },
     }
-    save_policy(path, policy.actor, policy.critic, info)
-    results = evaluate(str(path), episodes=1000)
-    save_policy(path, policy.actor, policy.critic, info | {"measured": {k: summarize(r) for k, r in results.items()}})
+    candidate = run / "policies" / "candidate.safetensors"
+    save_policy(candidate, policy.actor, policy.critic, info)
+    measured = {kind: summarize(results) for kind, results in evaluate(str(candidate), episodes=1000).items()}
+    for kind, (low, high) in (("deterministic", recipe.deterministic), ("stochastic", recipe.stochastic)):
+        rate = measured[kind]["success_rate"]
+        if not low <= rate <= high:
+            raise UserError(
+                f"Iteration {iteration} has {kind} success {rate:.1%}, but {name} should have {low:.0%} to {high:.0%}; "
+                f"this processor rounds differently, so try its neighbours: --run {run} --iteration N."
+            )
+    save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info | {"measured": measured})
 
 
 def main() -> int:
@@ -71,16 +96,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
+    parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
     options = parser.parse_args()
-    run = options.run
+    run, iteration = options.run, options.iteration or RECIPES[options.name].iteration
     if run is None:
-        iterations = str(RECIPES[options.name].iteration)
+        iterations = str(iteration)
         status = cli.main(["fit", "--config", str(CONFIG), "--trainer.max_epochs", iterations, "--run_name", "zoo"])
         if status:
             return status
         run = Path(max(glob.glob("lightning_logs/zoo/version_*"), key=lambda p: int(p.rsplit("_", 1)[1])))
     try:
-        make(options.name, run)
+        make(options.name, run, iteration)
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)
         return 1
