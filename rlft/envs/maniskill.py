@@ -229,7 +229,7 @@ def _build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     """The environment and its time limit in env steps."""
     allow_no_renderer()  # before ManiSkill's modules copy the names they use
     _quiet_import("mani_skill.envs")
-    backend = importlib.import_module("rlft.envs.physx_cpu_batch")
+    backend = importlib.import_module("rlft.envs.physx_cpu_backend")
     registration = importlib.import_module("mani_skill.utils.registration")
     spec = registration.REGISTERED_ENVS.get(config.task)
     if spec is None:

@@ -1,0 +1,37 @@
+"""Policies succeed as often in the batch as in stock ManiSkill environments."""
+
+import pytest
+import torch
+
+from rlft.envs import ManiSkill
+from rlft.policies import load_policy
+from rlft.rollout import LocalRollouts
+from rlft.statistics import wilson
+from tests.envs.stock_maniskill import make_stock
+
+pytestmark = [pytest.mark.maniskill, pytest.mark.slow]
+EPISODES = 200
+
+
+@torch.no_grad()
+def stock_successes(actor) -> int:
+    env = make_stock(ManiSkill(), seed=0)
+    count = 0
+    for episode in range(EPISODES):
+        obs, _ = env.reset(seed=episode)
+        success = False
+        for _ in range(50):
+            obs, _, _, _, info = env.step(actor(obs).clamp(-1, 1))
+            success |= bool(info["success"])
+        count += success
+    return count
+
+
+@pytest.mark.parametrize("name", ["pickcube/expert", "pickcube/weak"])
+def test_success_agrees_with_stock(name):
+    actor = load_policy(name).actor
+    stock = wilson(stock_successes(actor), EPISODES)
+    ours = LocalRollouts(ManiSkill(), 50).evaluate(actor, EPISODES, seed=7, deterministic=True)
+    batch = wilson(int(ours.success_once.sum()), EPISODES)
+    assert stock[0] <= batch[1], (stock, batch)
+    assert batch[0] <= stock[1], (stock, batch)

@@ -1,0 +1,30 @@
+"""The README's promises that can be read off the repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlft.policies import load_policy, zoo_names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_config_it_names_exists():
+    named = set(re.findall(r"configs/([\w]+\.yaml)", README)) | set(re.findall(r"^\| `(\w+\.yaml)`", README, re.M))
+    assert named == {path.name for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_every_file_it_sends_readers_to_exists():
+    for name in re.findall(r"`((?:rlft|configs|callbacks|docs|tests)/[\w/.]+\.\w+)`", README):
+        assert (ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_its_policy_table_says_what_was_measured(name):
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}`"))
+    measured = load_policy(name).info["measured"]
+    for kind in ("deterministic", "stochastic"):
+        rate, low, high = (100 * measured[kind][f"success_rate{end}"] for end in ("", "_low", "_high"))
+        assert f"{rate:.1f}% [{low:.1f}, {high:.1f}]" in row
