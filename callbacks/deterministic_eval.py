@@ -16,7 +16,8 @@ class DeterministicEval(lightning.Callback):
 
     Each episode starts in its own fixed initial state and is played to the time limit, so rates are unbiased and the
     same for every run, machine and number of workers. Logs `eval/success_rate` (success at any step, with its 95%
-    Wilson interval), `eval/success_at_end`, `eval/return` and `eval/episode_length` (both up to the first success).
+    Wilson interval), `eval/success_at_end`, and up to the first termination `eval/return` and
+    `eval/episode_length`.
 
     Args:
         num_episodes: episodes per evaluation.

@@ -68,6 +68,10 @@ class IterationProgress(ProgressBar):
         for name, value in numbers.items():
             print(f"{name:32s} {value:.3f}")
 
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Lightning does not call `teardown` then."""
+        self.teardown(trainer, pl_module, "fit")
+
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leaves the terminal as it was, whatever ended the run."""
         if self._progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
@@ -70,7 +71,8 @@ class RunReport(lightning.Callback):
             return
         folder = Path(trainer.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.md").write_text(self._text(folder, note))
+        (folder / "report.tmp").write_text(self._text(folder, note))
+        os.replace(folder / "report.tmp", folder / "report.md")
 
     def _text(self, folder: Path, note: str) -> str:
         rows = self._rows
@@ -107,13 +109,13 @@ class RunReport(lightning.Callback):
 
 
 def _summary(rows: list[dict[str, float]]) -> str:
-    rates = [row["eval/success_rate"] for row in rows if "eval/success_rate" in row]
+    rates = {i: row["eval/success_rate"] for i, row in enumerate(rows) if "eval/success_rate" in row}
     if not rates:
         return ""
-    best = max(range(len(rates)), key=rates.__getitem__)
+    first, last, best = min(rates), max(rates), max(rates, key=rates.__getitem__)
     return (
-        f"Deterministic success went from {rates[0]:.1%} to {rates[-1]:.1%} in {int(rows[-1]['steps/env']):,} env "
-        f"steps; the best evaluation was {rates[best]:.1%} (number {best})."
+        f"Deterministic success went from {rates[first]:.1%} to {rates[last]:.1%} in {int(rows[-1]['steps/env']):,} env "
+        f"steps; the best evaluation was {rates[best]:.1%} (iteration {best})."
     )
 
 
@@ -141,10 +143,14 @@ def _times(rows: list[dict[str, float]]) -> list[str]:
 
 
 def _git_commit() -> str:
-    """The commit of the working directory, and whether anything is changed on top of it."""
+    """The commit of the code that runs, and whether anything is changed on top of it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        commit, dirty = git("rev-parse", "HEAD"), git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return "not under git"
-    return f"{commit} with uncommitted changes" if dirty.strip() else commit
+    return f"{commit} with uncommitted changes" if dirty else commit

@@ -13,6 +13,8 @@ from rlft.policies import save_policy
 class SuccessCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint with the highest deterministic success and the last one, under `checkpoints/`.
 
+    A run that is continued writes into a new directory, and its best is the best since then.
+
     Beside them `policies/best.safetensors` and `policies/last.safetensors` (with a json of what they are) hold the
     actor and the critic alone: that is what `rlft evaluate` and `--model.policy` read.
 
@@ -38,26 +40,28 @@ class SuccessCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves checkpoints, then policies."""
-        super().on_train_epoch_end(trainer, pl_module)
+        evaluated = self.monitor in pl_module.iteration_metrics()
+        if evaluated:  # else the monitored value is of an earlier policy
+            super().on_train_epoch_end(trainer, pl_module)
         if trainer.fast_dev_run or trainer.log_dir is None:
             return
         last = Path(self.dirpath or ".") / "last.ckpt"
         trainer.save_checkpoint(last.with_suffix(".tmp"))
         os.replace(last.with_suffix(".tmp"), last)
-        info = self._describe(trainer, pl_module)
+        info = self._describe(trainer, pl_module, evaluated)
         folder = Path(trainer.log_dir) / "policies"
         save_policy(folder / "last.safetensors", pl_module.actor, pl_module.critic, info)
         iteration = info["iteration"]
         if self.keep_every and iteration % self.keep_every == 0:
             save_policy(folder / f"iteration_{iteration}.safetensors", pl_module.actor, pl_module.critic, info)
         best = None if self.best_model_score is None else float(self.best_model_score)
-        if best is not None and best != self._best_exported:
+        if evaluated and best is not None and best != self._best_exported:
             save_policy(folder / "best.safetensors", pl_module.actor, pl_module.critic, info)
             self._best_exported = best
 
-    def _describe(self, trainer: Any, module: Any) -> dict[str, Any]:
+    def _describe(self, trainer: Any, module: Any, evaluated: bool) -> dict[str, Any]:
         spec = trainer.datamodule.rollouts.spec
-        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("eval")}
+        metrics = {k: v for k, v in module.iteration_metrics().items() if evaluated and k.startswith("eval")}
         return {
             "task": spec.task,
             "control_mode": getattr(trainer.datamodule.env, "control_mode", None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import jsonargparse
@@ -14,11 +13,11 @@ from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
 from rlft.policies import Policy, check_shapes, load_policy
-from rlft.rollout import WorkerDied, make_rollouts
+from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics import legacy_success_rate, summarize, wilson
 from rlft.types import EpisodeResults, Rollouts
 
-LEGACY_ENVS = 128  # of the evaluation in the founding documents
+LEGACY_ENVS, LEGACY_STEPS = 128, 50  # of the evaluation in the founding documents
 
 
 def evaluate(
@@ -53,15 +52,15 @@ def evaluate(
     Raises:
         UserError: if the policy or the task cannot be had, or they do not fit together.
     """
-    for name, value in (("episodes", episodes), ("num_envs", num_envs)):
-        if value < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1.")
+    for name, value, least in (("episodes", episodes, 1), ("num_envs", num_envs, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UserError(f"{name} is {value}; it must be at least {least}.")
     loaded = load_policy(policy)
     env = ManiSkill(
         task=task or loaded.info.get("task", "PickCube-v1"),
         control_mode=control_mode or loaded.info.get("control_mode", "pd_joint_delta_pos"),
     )
-    workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+    workers = default_workers() if num_workers is None else num_workers
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
         check_shapes(loaded, rollouts.spec.obs_dim, rollouts.spec.action_dim)
@@ -103,9 +102,7 @@ def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -
 def _print_legacy(policy: Policy, env: ManiSkill, workers: int, seed: int) -> None:
     rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
     try:
-        rollout, _ = rollouts.collect(
-            policy.actor, rollouts.initial_states(seed), rollouts.spec.max_episode_steps, seed, iteration=0
-        )
+        rollout, _ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)
     finally:
         rollouts.close()
     rate, finished = legacy_success_rate(rollout)

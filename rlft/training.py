@@ -118,7 +118,7 @@ class RLFTCli(LightningCLI):
         config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
         if config.ckpt_path is not None:
-            config.ckpt_path = str(_checkpoint(config))
+            config.ckpt_path = str(_checkpoint(config, resumes=self.subcommand == "fit"))
         if self.subcommand != "fit":
             self.save_config_callback = None
         if config.trainer.logger is None:
@@ -176,7 +176,9 @@ def run(args: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(str(error)) from error
     except Exception as error:
-        raise user_error_behind(error) or error from None
+        if sentence := user_error_behind(error):
+            raise sentence from error
+        raise
     finally:
         close_all()
 
@@ -197,21 +199,27 @@ def _set_iterations(config: Any) -> None:
         raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
 
 
-def _checkpoint(config: Any) -> Path:
+def _checkpoint(config: Any, *, resumes: bool) -> Path:
     """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
     if config.ckpt_path == "last":
         versions = (Path(config.log_dir) / config.run_name).glob("version_*/checkpoints/last.ckpt")
         found: Path | None = max(versions, key=lambda path: path.stat().st_mtime, default=None)
         if found is None:
             raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
-        return found
-    if not Path(config.ckpt_path).is_file():
-        raise UserError(f"--ckpt_path {config.ckpt_path} is no file.")
+    else:
+        found = Path(config.ckpt_path)
+        if not found.is_file():
+            raise UserError(f"--ckpt_path {found} is no file.")
     try:
-        torch.load(config.ckpt_path, map_location="cpu", weights_only=True)
+        content = torch.load(found, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the broken file happens to trigger
-        raise UserError(f"--ckpt_path {config.ckpt_path} is no checkpoint that can be read safely.") from error
-    return Path(config.ckpt_path)
+        raise UserError(f"--ckpt_path {found} is no checkpoint that can be read safely.") from error
+    if not isinstance(content, dict) or "env_steps" not in content:
+        raise UserError(f"--ckpt_path {found} is no checkpoint of an rlft run; policies go to --model.policy.")
+    done = content["epoch"] + 1
+    if resumes and done >= config.trainer.max_epochs:
+        raise UserError(f"{found} has done its {done} iterations; give a larger --trainer.max_epochs to go on.")
+    return found
 
 
 def _logger(log_dir: str, name: str) -> TensorBoardLogger:

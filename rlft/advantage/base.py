@@ -58,5 +58,7 @@ class ValueEstimator(AdvantageEstimator):
 
 def explained_variance(prediction: Tensor, target: Tensor) -> float:
     """1 - Var(target - prediction) / Var(target); 0 where the target does not vary."""
+    if target.numel() < 2:
+        return 0.0
     variance = target.var()
     return float(1 - (target - prediction).var() / variance) if variance > 0 else 0.0

@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from rlft.advantage.base import explained_variance
 from rlft.advantage.gae import GAE, BootstrapAtDone
 from rlft.types import AdvantageEstimate, Critic, Rollout
 
@@ -52,9 +53,11 @@ class MonteCarlo(GAE):
     def estimate(self, rollout: Rollout, critic: Critic) -> AdvantageEstimate:
         """GAE at lambda = 1, without the unfinished tails if those are dropped."""
         estimate = super().estimate(rollout, critic)
-        if self.tail == "drop":
-            estimate = dataclasses.replace(estimate, mask=_finished(rollout.done))
-        return estimate
+        if self.tail == "bootstrap":
+            return estimate
+        mask = _finished(rollout.done)
+        variance = explained_variance(estimate.value[mask], estimate.value_target[mask])
+        return dataclasses.replace(estimate, mask=mask, metrics={"losses/explained_variance": variance})
 
 
 def _finished(done: Tensor) -> Tensor:

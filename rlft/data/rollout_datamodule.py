@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,7 +13,7 @@ import torch
 
 from rlft.data.minibatches import flatten, minibatches
 from rlft.errors import UserError
-from rlft.rollout import make_rollouts
+from rlft.rollout import default_workers, make_rollouts
 from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rollout, Rollouts
 
 
@@ -80,7 +79,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         self.num_steps = num_steps
         self.num_minibatches = num_minibatches
         self.update_epochs = update_epochs
-        self.num_workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+        self.num_workers = default_workers() if num_workers is None else num_workers
         self.seed = seed
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
 
@@ -150,7 +149,13 @@ class RolloutDataModule(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
         if "states" in state_dict:
-            self._states = EnvStates(**state_dict["states"])
+            states = EnvStates(**state_dict["states"])
+            if len(states) != self.num_envs or states.obs.shape[1] != self.obs_dim:
+                raise UserError(
+                    f"The checkpoint has {len(states)} envs with {states.obs.shape[1]} observations, this configuration "
+                    f"{self.num_envs} with {self.obs_dim}; a run goes on with what it began with."
+                )
+            self._states = states
 
     def teardown(self, stage: str) -> None:
         """Ends the workers."""

@@ -73,7 +73,7 @@ class ManiSkillBatch:
         (obs_dim,) = env.single_observation_space.shape
         self.spec = EnvSpec(config.task, obs_dim, len(low), low, high, horizon)
         self._physics: _CpuPhysics | _CudaPhysics = _CudaPhysics(env) if cuda else _CpuPhysics(env)
-        self._task_state = _TaskState(env, _task_state_names(config) if not cuda else _batched_names(env))
+        self._task_state = _TaskState(env, _task_state_names(config))
 
     def step(self, action: Tensor) -> Step:
         """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""

@@ -155,8 +155,10 @@ class FinetuneModule(lightning.LightningModule):
         self.metrics.average(metrics)
         if self._actor_stopped and self.update.kl_stop_scope == "both":
             return None
+        if not loss.requires_grad:  # all that could learn is frozen
+            return None
         self.metrics.count("charts/critic_updates")
-        return loss if loss.requires_grad else None
+        return loss
 
     def validation_step(self, batch: int) -> None:
         """Evaluation is a callback's work; Lightning wants this method to exist."""
@@ -170,7 +172,14 @@ class FinetuneModule(lightning.LightningModule):
         metrics = self.metrics.compute()
         seconds = time.perf_counter() - self._clock
         steps = self.env_steps - self._steps_before
-        return metrics | {"steps/env": self.env_steps, "time/iteration": seconds, "charts/SPS": steps / seconds}
+        training = seconds - metrics.get("time/eval", 0.0)
+        return metrics | {
+            "steps/env": self.env_steps,
+            "steps/sim": self.env_steps,  # evaluation apart, nothing else is simulated
+            "time/iteration": seconds,
+            "time/update": training - metrics.get("time/rollout", 0.0),
+            "charts/SPS": steps / training,
+        }
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -1,8 +1,19 @@
 """Acting in environments."""
 
+import os
+
+import torch
+
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts, WorkerDied, close_all
 from rlft.types import EnvFactory, Rollouts
+
+
+def default_workers() -> int:
+    """One per processor core that this process may use; on a CUDA machine one process drives the GPU's simulation."""
+    if torch.cuda.is_available():
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollouts:
@@ -12,4 +23,4 @@ def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollo
     return ProcessRollouts(factory, num_envs, num_workers)
 
 
-__all__ = ["LocalRollouts", "ProcessRollouts", "WorkerDied", "close_all", "make_rollouts"]
+__all__ = ["LocalRollouts", "ProcessRollouts", "WorkerDied", "close_all", "default_workers", "make_rollouts"]

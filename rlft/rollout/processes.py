@@ -9,9 +9,10 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import traceback
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -61,7 +62,8 @@ class ProcessRollouts:
         for share in self.shares:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, factory, share, os.getpid()), daemon=True)
-            process.start()
+            with _ctrl_c_ignored():
+                process.start()
             theirs.close()
             self._workers.append((process, ours))
         specs: list[EnvSpec] = self._receive(self._workers)
@@ -137,6 +139,19 @@ class ProcessRollouts:
         raise WorkerDied(f"rollout worker {process.pid} ended with exit code {process.exitcode}{last_words}")
 
 
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """What is started within never sees Ctrl-C: it reaches the whole process group, and the main process decides."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _split(total: int, parts: int) -> list[range]:
     """`range(total)` in contiguous parts of (nearly) equal length."""
     return [range(i * total // parts, (i + 1) * total // parts) for i in range(parts)]
@@ -153,7 +168,6 @@ def _receive(connection: Connection) -> Any:
 
 def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: int) -> None:
     """A worker process: builds its environments, then answers calls until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
