@@ -114,8 +114,8 @@ def _summary(rows: list[dict[str, float]]) -> str:
         return ""
     first, last, best = min(rates), max(rates), max(rates, key=rates.__getitem__)
     return (
-        f"Deterministic success went from {rates[first]:.1%} to {rates[last]:.1%} in {int(rows[-1]['steps/env']):,} env "
-        f"steps; the best evaluation was {rates[best]:.1%} (iteration {best})."
+        f"Deterministic success went from {rates[first]:.1%} to {rates[last]:.1%} in {int(rows[-1]['steps/env']):,} "
+        f"env steps; the best evaluation was {rates[best]:.1%} (iteration {best})."
     )
 
 

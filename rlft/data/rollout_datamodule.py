@@ -152,7 +152,7 @@ class RolloutDataModule(lightning.LightningDataModule):
             states = EnvStates(**state_dict["states"])
             if len(states) != self.num_envs or states.obs.shape[1] != self.obs_dim:
                 raise UserError(
-                    f"The checkpoint has {len(states)} envs with {states.obs.shape[1]} observations, this configuration "
+                    f"The checkpoint has {len(states)} envs with {states.obs.shape[1]} observations, this config "
                     f"{self.num_envs} with {self.obs_dim}; a run goes on with what it began with."
                 )
             self._states = states
