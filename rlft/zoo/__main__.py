@@ -45,12 +45,12 @@ class Recipe:
 
 RECIPES = {
     "pickcube/weak": Recipe(
-        67, -1.5, (0.38, 0.50), (0.0, 1.0), "imperfect mean action, little noise: where every comparison starts"
+        95, -1.5, (0.38, 0.50), (0.0, 1.0), "imperfect mean action, little noise: where every comparison starts"
     ),
     "pickcube/noisy": Recipe(
-        90, None, (0.93, 1.0), (0.0, 0.70), "good mean action under much noise: less noise would pass for progress"
+        118, None, (0.93, 1.0), (0.0, 0.70), "good mean action under much noise: less noise would pass for progress"
     ),
-    "pickcube/expert": Recipe(160, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle"),
+    "pickcube/expert": Recipe(145, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle"),
 }
 
 
