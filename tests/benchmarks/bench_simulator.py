@@ -115,8 +115,8 @@ class Replay:
                 for set_target, value in zip(setters_of_scene, values, strict=False):
                     set_target(value)
             started = time.perf_counter()
-            for _ in range(self.substeps):
-                for step in steps:
+            for step in steps:  # scene by scene, which the cache prefers: the faster order
+                for _ in range(self.substeps):
                     step()
             seconds += time.perf_counter() - started
         return seconds
