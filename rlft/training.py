@@ -171,9 +171,7 @@ def run(args: Sequence[str]) -> None:
         )
     except ArgumentError as error:
         raise UserError(one_sentence(str(error))) from error
-    except WorkerDied as error:
-        raise UserError(str(error)) from error
-    except OSError as error:
+    except (WorkerDied, OSError) as error:
         raise UserError(str(error)) from error
     except Exception as error:
         if sentence := user_error_behind(error):
