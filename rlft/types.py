@@ -1,14 +1,14 @@
 """Everything that crosses a module border.
 
 Legend of shapes: `T` steps, `N` environments, `M` states, `B` minibatch, `O` observation, `A` action, `P` bytes of
-packed physics, `Q` numbers of task and controller state, `E` episodes.
+packed physics, `Q` numbers of task and controller state, `E` episodes, `J` re-rollouts.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -98,6 +98,54 @@ class Rollout(TensorRows):
 
 
 @dataclass(frozen=True)
+class Visited:
+    """The states a rollout went through, each once, so that the simulator can go back to them."""
+
+    states: EnvStates  # [M]
+    before: Tensor  # [T, N] int64, which state the action was taken in
+    after: Tensor  # [T, N] int64, which state it led to: the true successor, also where the episode ended
+
+    @classmethod
+    def nothing(cls, like: EnvStates) -> Visited:
+        """No states, of the same kind as `like`."""
+        return cls(like[:0], *torch.zeros(2, 0, 0, dtype=torch.int64))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Visited]) -> Visited:
+        """Joins the environments of several workers."""
+        offsets = [sum(len(part.states) for part in parts[:i]) for i in range(len(parts))]
+        before = torch.cat([part.before + offset for part, offset in zip(parts, offsets, strict=True)], 1)
+        after = torch.cat([part.after + offset for part, offset in zip(parts, offsets, strict=True)], 1)
+        return cls(EnvStates.cat([part.states for part in parts]), before, after)
+
+
+@dataclass(frozen=True)
+class Jobs(TensorRows):
+    """Re-rollouts to play: where each begins and what it depends on besides the policy.
+
+    Noise is addressed, so a result depends neither on the worker that plays the job nor on what else is played.
+    """
+
+    state: Tensor  # [J] int64, row of the state to begin in
+    horizon: Tensor  # [J] int64, env steps after which the re-rollout is cut off
+    noise: Tensor  # [J] int64, address of the action noise within the iteration
+    noise_start: Tensor  # [J] int64, first row of that noise
+    noise_sign: Tensor  # [J], 1 or -1: antithetic partners share an address
+    first_action: Tensor  # [J, A], unclipped; NaN lets the policy choose
+
+
+@dataclass(frozen=True)
+class Branches(TensorRows):
+    """What came of re-rollouts."""
+
+    discounted_return: Tensor  # [J], up to the end of the branch
+    steps: Tensor  # [J] int64, env steps simulated
+    terminated: Tensor  # [J] bool, whether the branch ended itself rather than being cut off
+    end_obs: Tensor  # [J, O], the last observation
+    valid: Tensor  # [J] bool, False if the simulator returned NaN or infinity
+
+
+@dataclass(frozen=True)
 class AdvantageEstimate:
     """How good each action of a rollout was."""
 
@@ -166,12 +214,25 @@ class BatchEnv(Protocol):
         """Puts environment `rows[i]` into `states[i]`."""
         ...
 
-    def activate(self, count: int) -> None:
-        """From now on only the first `count` environments are simulated."""
+    def activate(self, rows: Sequence[int]) -> int:
+        """From now on only these environments need to be simulated; returns how many each step simulates."""
         ...
 
     def initial_states(self, seed: int) -> EnvStates:
         """The states of all `num_envs` environments after a reset with `seed`."""
+        ...
+
+
+class Rerollouts(Protocol):
+    """The simulator during an iteration, for estimators that go back to the states of the rollout."""
+
+    spec: EnvSpec
+    visited: Visited  # without states unless the estimator asked for them with `needs_visited`
+    actor: Actor  # the policy that collected the rollout
+    sim_steps: int  # env steps simulated by `play` so far
+
+    def play(self, actor: Actor, jobs: Jobs, gamma: float) -> Branches:
+        """Plays `jobs` with `actor`; a job's rewards are discounted from its own start."""
         ...
 
 
@@ -198,9 +259,39 @@ class Rollouts(Protocol):
         ...
 
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int
-    ) -> tuple[Rollout, EnvStates]:
-        """Acts for `num_steps` from `states [N]`; returns what happened and where the environments are now."""
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
+    ) -> tuple[Rollout, EnvStates, Visited]:
+        """Acts for `num_steps` from `states [N]`.
+
+        Returns what happened, where the environments are now, and the states on the way if those are to be kept.
+        """
+        ...
+
+    def play(
+        self,
+        actor: Actor,
+        states: EnvStates,
+        jobs: Jobs,
+        *,
+        gamma: float,
+        seed: int,
+        iteration: int,
+        progress: Callable[[int], None],
+    ) -> tuple[Branches, int]:
+        """Plays re-rollouts from `states [M]`, as many at a time as there are environments.
+
+        Args:
+            actor: the policy that acts; samples its Gaussian.
+            states: where re-rollouts may begin.
+            jobs: the re-rollouts.
+            gamma: discount per env step.
+            seed: the run's seed: addresses the noise.
+            iteration: addresses the noise.
+            progress: told now and then how many jobs have been begun.
+
+        Returns:
+            What came of the jobs, in their order, and how many env steps were simulated for it in all.
+        """
         ...
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:

@@ -5,14 +5,20 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from rlft.types import AdvantageEstimate, Batch, Critic, Rollout
+from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
 
 
 class AdvantageEstimator(ABC):
     """Turns a rollout into advantages, and says how its critic learns. Holds no weights."""
 
+    wants_critic: bool = True  # else there is none: `NoCritic` stands in
+    needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
+
+    def check(self, obs_dim: int, action_dim: int) -> None:
+        """Refuses, before anything is simulated, what cannot work with these dimensions."""
+
     @abstractmethod
-    def estimate(self, rollout: Rollout, critic: Critic) -> AdvantageEstimate:
+    def estimate(self, rollout: Rollout, critic: Critic, rerollouts: Rerollouts) -> AdvantageEstimate:
         """Advantages of every action of `rollout`. Called without gradients."""
 
     @abstractmethod

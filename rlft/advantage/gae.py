@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlft.advantage.base import ValueEstimator, explained_variance
-from rlft.types import AdvantageEstimate, Critic, Rollout
+from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
 
 BootstrapAtDone = Literal["truncation", "always", "never"]
 
@@ -48,7 +48,7 @@ class GAE(ValueEstimator):
         self.finite_horizon_gae = finite_horizon_gae
         self.bootstrap_at_done = bootstrap_at_done
 
-    def estimate(self, rollout: Rollout, critic: Critic) -> AdvantageEstimate:
+    def estimate(self, rollout: Rollout, critic: Critic, rerollouts: Rerollouts) -> AdvantageEstimate:
         """One critic call for the states, one for their true successors, one backward pass over time."""
         value = critic(rollout.obs)  # [T, N]
         bootstrap = bootstrap_value(rollout, critic(rollout.next_obs), self.bootstrap_at_done)  # [T, N]

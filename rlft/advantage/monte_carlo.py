@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlft.advantage.base import explained_variance
 from rlft.advantage.gae import GAE, BootstrapAtDone
-from rlft.types import AdvantageEstimate, Critic, Rollout
+from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
 
 
 class MonteCarlo(GAE):
@@ -50,9 +50,9 @@ class MonteCarlo(GAE):
         )
         self.tail = tail
 
-    def estimate(self, rollout: Rollout, critic: Critic) -> AdvantageEstimate:
+    def estimate(self, rollout: Rollout, critic: Critic, rerollouts: Rerollouts) -> AdvantageEstimate:
         """GAE at lambda = 1, without the unfinished tails if those are dropped."""
-        estimate = super().estimate(rollout, critic)
+        estimate = super().estimate(rollout, critic, rerollouts)
         if self.tail == "bootstrap":
             return estimate
         mask = _finished(rollout.done)

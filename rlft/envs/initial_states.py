@@ -15,7 +15,7 @@ import torch
 from rlft.types import BatchEnv, EnvFactory, EnvStates
 
 BLOCK = 64  # episodes drawn together; part of the definition of an episode number, never change it
-TRAINING, EVALUATION = 1, 2  # streams
+TRAINING, EVALUATION, REROLLOUT = 1, 2, 3  # streams of random numbers; only the first two have banks
 EVALUATION_SEED = 2024  # of the bank that every run is evaluated on unless told otherwise
 
 

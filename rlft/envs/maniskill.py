@@ -91,9 +91,9 @@ class ManiSkillBatch:
         self._task_state.restore(rows, states.task)
         self.env._elapsed_steps[torch.as_tensor(rows)] = states.elapsed.int().to(self.env.device)
 
-    def activate(self, count: int) -> None:
-        """Simulates only the first `count` scenes from now on."""
-        self._physics.activate(count)
+    def activate(self, rows: Sequence[int]) -> int:
+        """Simulates only scenes `rows` from now on, if it can; see `BatchEnv.activate`."""
+        return self._physics.activate(rows)
 
     def initial_states(self, seed: int) -> EnvStates:
         """Resets all scenes with one seed, as ManiSkill's users do."""
@@ -117,8 +117,9 @@ class _CpuPhysics:
         for row, state in zip(rows, physics.numpy(), strict=True):
             self.env.scene.px.unpack(row, state.tobytes())
 
-    def activate(self, count: int) -> None:
-        self.env.scene.px.activate(count)
+    def activate(self, rows: Sequence[int]) -> int:
+        self.env.scene.px.activate(rows)
+        return len(rows)
 
 
 class _CudaPhysics:
@@ -139,8 +140,9 @@ class _CudaPhysics:
         self.env.scene.px.gpu_update_articulation_kinematics()
         self.env.scene._gpu_fetch_all()
 
-    def activate(self, count: int) -> None:
+    def activate(self, rows: Sequence[int]) -> int:
         """The GPU steps all scenes at once."""
+        return int(self.env.num_envs)
 
 
 def _geometry(system: Any) -> tuple[Any, ...]:

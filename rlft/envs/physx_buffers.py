@@ -24,6 +24,7 @@ class Buffer:
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.data = torch.zeros(*shape)
+        self._array = self.data.numpy()  # the same memory
         self.written: set[int] = set()
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -110,12 +111,14 @@ class FetchedBuffer(Buffer):
         """The simulator is about to move on: what was fetched will be stale."""
         self.fresh.clear()
 
-    def store(self, group: int, part: int, values: Sequence[Any]) -> None:
-        """Takes what was read off the first `len(values)` objects of a group."""
+    def store(self, group: int, part: int, values: Sequence[Any], objects: Sequence[int]) -> None:
+        """Takes what was read off these objects of a group."""
         start, columns = self.groups[group][0], self.parts[part][0]
         array = np.asarray(values, dtype=np.float32)
-        first = columns.start or 0
-        self.data[start : start + len(array), first : first + array.shape[1]] = torch.from_numpy(array)
+        first, last = columns.start or 0, (columns.start or 0) + array.shape[1]
+        every = len(objects) == len(self.groups[group][1])
+        rows = slice(start, start + len(array)) if every else [start + i for i in objects]
+        self._array[rows, first:last] = array
         self.fresh.add((group, part))
 
     def _refresh(self, key: Any) -> None:
@@ -127,7 +130,8 @@ class FetchedBuffer(Buffer):
                 self.wanted.add((group, part))
                 if (group, part) not in self.fresh:
                     read = self.parts[part][1]
-                    self.store(group, part, [read(obj) for obj in self.groups[group][1]])
+                    objects = self.groups[group][1]
+                    self.store(group, part, [read(obj) for obj in objects], range(len(objects)))
 
 
 class BodyBuffer(FetchedBuffer):

@@ -46,17 +46,20 @@ class PhysxCpuBatch:
         self.systems = list(systems)
         self.configure = configure  # sets PhysX's global settings to those of the task
         self._steps = [system.step for system in systems]
-        self._active = len(self.systems)
+        self._active: Sequence[int] = range(len(self.systems))
         self.scene: ManiSkillScene = None  # set by the environment once ManiSkill has wrapped the scenes
         self.cuda_rigid_body_data: BodyBuffer
         self._fetched: list[FetchedBuffer] = []
         self._row: dict[Any, int] = {}
+        self._is_active = [True] * len(self.systems)
         self._stamp = 0  # changes whenever the simulator's state does
         self._pending = 0  # substeps asked for and not yet run
         self._targets: dict[int, list[tuple[Any, list[float]]]] = defaultdict(list)  # of a scene, not yet sent
         self._stepped = [False] * len(self.systems)  # contacts are those of the last substep; none after a restore
         self._watched: dict[Any, list[tuple[_ContactQuery, int, float]]] = defaultdict(list)
         self._queries: list[_ContactQuery] = []
+        self._impulses: list[Any] = []  # of contact points that a query watches, in the order of the walk
+        self._hits: list[tuple[int, Sequence[tuple[_ContactQuery, int, float]]]] = []  # first impulse, who watches it
         self._watched_stamp = -1
         self._contacts_wanted = False  # contacts were queried since the last substep
 
@@ -94,7 +97,7 @@ class PhysxCpuBatch:
         contacts_wanted, self._contacts_wanted = self._contacts_wanted, False
         if contacts_wanted:
             self._clear_contacts()
-        for i in range(self._active):
+        for i in self._active:
             for setters, values in self._targets.pop(i, ()):
                 for set_target, value in zip(setters, values, strict=False):
                     set_target(value)
@@ -106,14 +109,20 @@ class PhysxCpuBatch:
                 values.append(read(objects[i]))
             if contacts_wanted:
                 self._add_contacts(i)
+        if contacts_wanted:
+            self._sum_contacts()
         for buffer, group, part, _, _, values in readings:
-            buffer.store(group, part, values)
+            buffer.store(group, part, values, self._active)
         for buffer in self._fetched:
             buffer.wanted.clear()
 
-    def activate(self, count: int) -> None:
-        """From now on only the first `count` scenes are simulated."""
-        self._active = count
+    def activate(self, indices: Sequence[int]) -> None:
+        """From now on only these scenes are simulated; what the others show is out of date."""
+        self.flush()
+        self._active = indices
+        self._is_active = [False] * len(self.systems)
+        for i in indices:
+            self._is_active[i] = True
 
     def pack(self, index: int) -> bytes:
         """The physical state of scene `index`; controller targets, contacts and step counts are not part of it."""
@@ -299,7 +308,7 @@ class PhysxCpuBatch:
         self.flush()
         rows = buffer.take_written()
         for row, values in zip(rows, buffer.data[rows].tolist(), strict=True):
-            if self._scene_of[row] < self._active:
+            if self._is_active[self._scene_of[row]]:
                 self._targets[self._scene_of[row]].append((setters[row], values))
 
     # ---- contacts --------------------------------------------------------------------------------------------------
@@ -340,22 +349,37 @@ class PhysxCpuBatch:
             for i, stepped in enumerate(self._stepped):
                 if stepped:
                     self._add_contacts(i)
+            self._sum_contacts()
 
     def _clear_contacts(self) -> None:
         self._watched_stamp = self._stamp
+        self._impulses, self._hits = [], []
         self._whole_bodies = any(query.whole_bodies for query in self._queries)
         for query in self._queries:
             query.impulses[:] = 0.0
 
     def _add_contacts(self, index: int) -> None:
-        """Walks the contacts of one scene once and serves all queries from that walk."""
+        """Walks the contacts of one scene once and notes what any query asks for; `_sum_contacts` adds it up."""
         find = self._watched.get
         for contact in self.systems[index].get_contacts():
             bodies = a, b = tuple(contact.bodies)
             hits = find(bodies, ())
             if self._whole_bodies:
                 hits = [*hits, *find(a, ()), *((q, r, -s) for q, r, s in find(b, ()))]
-            if hits:
-                impulse = sum(point.impulse for point in contact.points)
-                for query, row, sign in hits:
-                    query.impulses[row] += sign * impulse
+            if hits and (points := contact.points):
+                self._hits.append((len(self._impulses), hits))
+                self._impulses += [point.impulse for point in points]
+
+    def _sum_contacts(self) -> None:
+        """Impulses of points to contacts, in the order of the walk, and of contacts to queries."""
+        if not self._hits:
+            return
+        points = np.frombuffer(b"".join(self._impulses), dtype=np.float32).reshape(-1, 3)
+        impulses = np.add.reduceat(points, [first for first, _ in self._hits])  # [contacts, 3]
+        rows: dict[_ContactQuery, list[tuple[int, int, float]]] = defaultdict(list)
+        for contact, (_, hits) in enumerate(self._hits):
+            for query, row, sign in hits:
+                rows[query].append((row, contact, sign))
+        for query, entries in rows.items():
+            row, contacts, sign = (list(column) for column in zip(*entries, strict=True))
+            np.add.at(query.impulses, row, np.array(sign, dtype=np.float32)[:, None] * impulses[contacts])

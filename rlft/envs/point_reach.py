@@ -39,7 +39,7 @@ class PointReachBatch:
         bound = torch.ones(2)
         self.spec = EnvSpec("PointReach", 6, 2, -bound, bound, config.horizon)
         self.state = torch.zeros(num_envs, 6)  # position, last move, goal
-        self.active = num_envs
+        self.active = list(range(num_envs))
 
     def _obs(self) -> Tensor:
         position, move, goal = self.state[:, :2], self.state[:, 2:4], self.state[:, 4:]
@@ -50,7 +50,7 @@ class PointReachBatch:
         moved = self.state.clone()
         moved[:, 2:4] = self.config.speed * action
         moved[:, :2] = (self.state[:, :2] + moved[:, 2:4]).clamp(-1, 1)
-        self.state[: self.active] = moved[: self.active]
+        self.state[self.active] = moved[self.active]
         obs = self._obs()
         success = obs[:, 4:].norm(dim=1) <= self.config.radius
         return Step(obs, success.float(), success, success)
@@ -64,9 +64,10 @@ class PointReachBatch:
         """Puts point `rows[i]` into `states[i]`."""
         self.state[list(rows)] = states.physics.contiguous().view(torch.float32)
 
-    def activate(self, count: int) -> None:
-        """Moves only the first `count` points from now on."""
-        self.active = count
+    def activate(self, rows: Sequence[int]) -> int:
+        """Moves only these points from now on."""
+        self.active = list(rows)
+        return len(self.active)
 
     def initial_states(self, seed: int) -> EnvStates:
         """Positions and goals uniform in the square, at rest."""

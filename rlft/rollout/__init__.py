@@ -6,6 +6,7 @@ import torch
 
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts, WorkerDied, close_all
+from rlft.rollout.rerollouts import IterationRerollouts
 from rlft.types import EnvFactory, Rollouts
 
 
@@ -23,4 +24,12 @@ def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollo
     return ProcessRollouts(factory, num_envs, num_workers)
 
 
-__all__ = ["LocalRollouts", "ProcessRollouts", "WorkerDied", "close_all", "default_workers", "make_rollouts"]
+__all__ = [
+    "IterationRerollouts",
+    "LocalRollouts",
+    "ProcessRollouts",
+    "WorkerDied",
+    "close_all",
+    "default_workers",
+    "make_rollouts",
+]

@@ -1,7 +1,9 @@
 """Rollouts in this process."""
 
+from collections.abc import Callable
+
 from rlft.rollout.worker import RolloutWorker
-from rlft.types import Actor, EnvFactory, EnvStates, EpisodeResults, Rollout
+from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, Rollout, Visited
 
 
 class LocalRollouts:
@@ -22,10 +24,37 @@ class LocalRollouts:
         return self.worker.initial_states(seed)
 
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int
-    ) -> tuple[Rollout, EnvStates]:
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
+    ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
-        return self.worker.collect(actor, states, num_steps, seed, iteration, self.num_envs)
+        return self.worker.collect(
+            actor, states, num_steps, seed, iteration, self.num_envs, keep_visited=keep_visited
+        )
+
+    def play(
+        self,
+        actor: Actor,
+        states: EnvStates,
+        jobs: Jobs,
+        *,
+        gamma: float,
+        seed: int,
+        iteration: int,
+        progress: Callable[[int], None],
+    ) -> tuple[Branches, int]:
+        """Plays re-rollouts; see `RolloutWorker.play`."""
+        begun = 0
+
+        def take(count: int) -> range:
+            nonlocal begun
+            first, begun = begun, min(begun + count, len(jobs))
+            progress(begun)
+            return range(first, begun)
+
+        rows, branches, simulated = self.worker.play(
+            actor, states, jobs, take, gamma=gamma, seed=seed, iteration=iteration
+        )
+        return branches[rows.argsort()], simulated
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes; see `RolloutWorker.evaluate`."""

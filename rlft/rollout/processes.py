@@ -14,15 +14,16 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from typing import Any, NoReturn
 
 import torch
 
 from rlft.errors import UserError
 from rlft.rollout.worker import RolloutWorker
-from rlft.types import Actor, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Rollout
+from rlft.types import Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
 
+POLL = 0.5  # seconds between reports of progress
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the parent dies
 
 
@@ -58,10 +59,11 @@ class ProcessRollouts:
         self.shares = _split(num_envs, num_workers)
         _open.add(self)
         context = multiprocessing.get_context("spawn")  # a fork of a process that holds torch threads can deadlock
+        self._begun = context.Value("q")  # re-rollouts taken off the queue by all workers
         self._workers: list[tuple[Any, Connection]] = []
         for share in self.shares:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, factory, share, os.getpid()), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, factory, share, self._begun, os.getpid()), daemon=True)
             with _ctrl_c_ignored():
                 process.start()
             theirs.close()
@@ -74,13 +76,33 @@ class ProcessRollouts:
         return EnvStates.cat(self._call("initial_states", [{"seed": seed} for _ in self.shares]))
 
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int
-    ) -> tuple[Rollout, EnvStates]:
+        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
+    ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
+        common["keep_visited"] = keep_visited
         jobs = [{"actor": actor, "states": states[slice(s.start, s.stop)], **common} for s in self.shares]
-        rollouts, ends = zip(*self._call("collect", jobs), strict=True)
-        return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends)
+        rollouts, ends, visited = zip(*self._call("collect", jobs), strict=True)
+        return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)
+
+    def play(
+        self,
+        actor: Actor,
+        states: EnvStates,
+        jobs: Jobs,
+        *,
+        gamma: float,
+        seed: int,
+        iteration: int,
+        progress: Callable[[int], None],
+    ) -> tuple[Branches, int]:
+        """Plays re-rollouts, which all workers take off one queue; see `RolloutWorker.play`."""
+        self._begun.value = 0
+        arguments = {"actor": actor, "states": states, "jobs": jobs, "gamma": gamma}
+        arguments |= {"seed": seed, "iteration": iteration}
+        answers = self._call("play", [arguments] * len(self.shares), lambda: progress(self._begun.value))
+        rows, branches, simulated = zip(*answers, strict=True)
+        return Branches.cat(branches)[torch.cat(rows).argsort()], sum(simulated)
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
@@ -100,7 +122,9 @@ class ProcessRollouts:
                 process.join()
         self._workers = []
 
-    def _call(self, method: str, jobs: Sequence[dict[str, Any]]) -> list[Any]:
+    def _call(
+        self, method: str, jobs: Sequence[dict[str, Any]], progress: Callable[[], None] = lambda: None
+    ) -> list[Any]:
         """Calls `method` of the first `len(jobs)` workers, each with its own arguments, at the same time."""
         if not self._workers:
             raise WorkerDied("the rollout workers have been closed")
@@ -110,26 +134,37 @@ class ProcessRollouts:
                 _send(connection, (method, job))
             except OSError:
                 self._fail(process, connection)
-        return self._receive(workers)
+        return self._receive(workers, progress)
 
-    def _receive(self, workers: Sequence[tuple[Any, Connection]]) -> list[Any]:
-        answers = []
-        for process, connection in workers:
+    def _receive(
+        self, workers: Sequence[tuple[Any, Connection]], progress: Callable[[], None] = lambda: None
+    ) -> list[Any]:
+        """One answer of each worker, in their order; the first failure of any of them ends all."""
+        processes = {connection: process for process, connection in workers}
+        answers: dict[Connection, Any] = {}
+        while len(answers) < len(workers):
             try:
-                kind, answer = _receive(connection)
-            except (EOFError, OSError):
-                self._fail(process, connection)
-            except BaseException:  # Ctrl-C while waiting: answers would be one call behind from here on
+                ready = wait([c for c in processes if c not in answers], timeout=POLL)
+                progress()
+                for connection in ready:
+                    assert isinstance(connection, Connection)
+                    answers[connection] = self._checked(processes[connection], connection)
+            except BaseException:  # also Ctrl-C while waiting: answers would be one call behind from here on
                 self.close()
                 raise
-            if kind == "ok":
-                answers.append(answer)
-                continue
-            self.close()
-            raise UserError(answer) if kind == "user error" else WorkerDied(f"a rollout worker failed:\n{answer}")
-        return answers
+        return [answers[connection] for _, connection in workers]
 
-    def _fail(self, process: Any, connection: Connection) -> None:
+    def _checked(self, process: Any, connection: Connection) -> Any:
+        """The answer that `connection` is ready to give, if it is not a failure."""
+        try:
+            kind, answer = _receive(connection)
+        except (EOFError, OSError):
+            self._fail(process, connection)
+        if kind == "ok":
+            return answer
+        raise UserError(answer) if kind == "user error" else WorkerDied(f"a rollout worker failed:\n{answer}")
+
+    def _fail(self, process: Any, connection: Connection) -> NoReturn:
         """Reports a worker that is gone, with its last words if there are any."""
         last_words = ""
         with contextlib.suppress(EOFError, OSError):
@@ -166,7 +201,7 @@ def _receive(connection: Connection) -> Any:
     return pickle.loads(connection.recv_bytes())
 
 
-def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: int) -> None:
+def _serve(connection: Connection, factory: EnvFactory, env_ids: range, begun: Any, parent: int) -> None:
     """A worker process: builds its environments, then answers calls until the connection closes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -186,7 +221,16 @@ def _serve(connection: Connection, factory: EnvFactory, env_ids: range, parent: 
             method, arguments = _receive(connection)
         except (EOFError, OSError):
             return
+        if method == "play":
+            arguments["take"] = partial(_take, begun, len(arguments["jobs"]))
         _answer(connection, partial(getattr(worker, method), **arguments))
+
+
+def _take(begun: Any, total: int, count: int) -> range:
+    """Takes up to `count` of `total` jobs off the queue that all workers share."""
+    with begun.get_lock():
+        first, begun.value = begun.value, min(begun.value + count, total)
+        return range(first, begun.value)
 
 
 def _answer(connection: Connection, work: Callable[[], Any]) -> None:

@@ -7,15 +7,15 @@ its bank of initial states, so any worker can do any part of the work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from rlft.envs.initial_states import EVALUATION, TRAINING, InitialStates
+from rlft.envs.initial_states import EVALUATION, REROLLOUT, TRAINING, InitialStates
 from rlft.networks.actors import gaussian_log_prob
 from rlft.rollout.noise import standard_normal
-from rlft.types import Actor, EnvFactory, EnvStates, EpisodeResults, Rollout
+from rlft.types import Actor, EnvFactory, EnvStates, EpisodeResults, Jobs, Branches, Rollout, Visited
 
 CHUNK = 32  # rows per policy call; see `mean_action`
 
@@ -39,8 +39,16 @@ class RolloutWorker:
 
     @torch.no_grad()
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, num_envs: int
-    ) -> tuple[Rollout, EnvStates]:
+        self,
+        actor: Actor,
+        states: EnvStates,
+        num_steps: int,
+        seed: int,
+        iteration: int,
+        num_envs: int,
+        *,
+        keep_visited: bool = False,
+    ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps` from `states`, resetting episodes that end.
 
         Restoring before acting also drops the simulator's contact caches, so a rollout is a function of its start
@@ -53,6 +61,7 @@ class RolloutWorker:
             seed: the run's seed: addresses the noise and the bank of episodes.
             iteration: addresses the noise.
             num_envs: environments in the whole run; an environment's next episode is this many numbers further.
+            keep_visited: also return every state on the way.
         """
         rows = list(range(len(self.env_ids)))
         spec, device = self.env.spec, next(actor.parameters()).device
@@ -60,10 +69,11 @@ class RolloutWorker:
         draws = torch.stack(
             [standard_normal([TRAINING, seed, iteration, i], num_steps, spec.action_dim) for i in self.env_ids], 1
         )  # [T, N, A]
-        self.env.activate(len(rows))
+        self.env.activate(rows)
         self.env.restore(rows, states)
         obs, elapsed, episode = states.obs.clone(), states.elapsed.clone(), states.episode.clone()
         steps: list[tuple[Tensor, ...]] = []
+        visited = _Recorder(states) if keep_visited else None
         for t in range(num_steps):
             mean = mean_action(actor, obs.to(device)).cpu()  # [N, A]
             action = mean + scale * draws[t]
@@ -74,6 +84,8 @@ class RolloutWorker:
                 (obs, action, log_prob, step.obs, step.reward, step.terminated, truncated, step.success, elapsed)
             )
             obs, elapsed = step.obs, elapsed + 1
+            if visited:
+                visited.stepped(EnvStates(*self.env.save(rows), obs, elapsed, episode.clone()))
             done = (step.terminated | truncated).nonzero().flatten().tolist()
             if done:
                 episode[done] += num_envs
@@ -81,8 +93,91 @@ class RolloutWorker:
                 self.env.restore(done, fresh)
                 obs = obs.clone()
                 obs[done], elapsed[done] = fresh.obs, 0
+                if visited:
+                    visited.reset(done, fresh)
         rollout = Rollout(*(torch.stack(column) for column in zip(*steps, strict=True)))
-        return rollout, EnvStates(*self.env.save(rows), obs, elapsed, episode)
+        ends = EnvStates(*self.env.save(rows), obs, elapsed, episode)
+        return rollout, ends, visited.result() if visited else Visited.nothing(states)
+
+    @torch.no_grad()
+    def play(
+        self,
+        actor: Actor,
+        states: EnvStates,
+        jobs: Jobs,
+        take: Callable[[int], range],
+        *,
+        gamma: float,
+        seed: int,
+        iteration: int,
+    ) -> tuple[Tensor, Branches, int]:
+        """Plays re-rollouts until there are none left to take.
+
+        An environment that finishes a job takes the next one at once. What a job returns depends on its own row of
+        `jobs` alone.
+
+        Args:
+            actor: the policy that acts; samples its Gaussian.
+            states: where jobs may begin, `[M]`.
+            jobs: all re-rollouts, `[J]`, of which this worker plays some.
+            take: takes up to so many jobs off the queue; fewer, or none, once it is empty.
+            gamma: discount per env step.
+            seed: addresses the noise.
+            iteration: addresses the noise.
+
+        Returns:
+            Rows of `jobs` that were played here `[j]`, what came of them `[j]`, and env steps simulated.
+        """
+        spec, device, size = self.env.spec, next(actor.parameters()).device, self.env.num_envs
+        scale = actor.log_std.exp().cpu()
+        job = torch.full((size,), -1)  # which job an environment plays, -1 for none
+        length, horizon = torch.zeros(2, size, dtype=torch.int64)
+        total, discount = torch.zeros(2, size)
+        obs, action = torch.zeros(size, spec.obs_dim), torch.zeros(size, spec.action_dim)
+        noise = torch.zeros(size, spec.max_episode_steps, spec.action_dim)
+        first_action = torch.zeros(size, spec.action_dim)
+        played: list[Tensor] = []
+        branches: list[Branches] = []
+        simulated, queue_empty = 0, False
+        while True:
+            idle = (job < 0).nonzero().flatten().tolist() if not queue_empty else []
+            if idle:
+                taken = take(len(idle))
+                queue_empty = len(taken) < len(idle)
+                rows = idle[: len(taken)]
+                new = jobs[slice(taken.start, taken.stop)]
+                begin = states[new.state]
+                self.env.restore(rows, begin)
+                job[rows], horizon[rows], length[rows] = torch.tensor(taken), new.horizon, 0
+                total[rows], discount[rows], obs[rows] = 0.0, 1.0, begin.obs
+                first_action[rows] = new.first_action
+                for row, (start, end, address, sign) in zip(rows, _noise_of(new), strict=True):
+                    draws = standard_normal([REROLLOUT, seed, iteration, address], end, spec.action_dim)
+                    noise[row, : end - start] = sign * draws[start:]
+            busy = (job >= 0).nonzero().flatten()
+            if not len(busy):
+                break
+            simulated += self.env.activate(busy.tolist())
+            mean = mean_action(actor, obs[busy].to(device)).cpu()  # [b, A]
+            chosen = mean + scale * noise[busy, length[busy]]
+            given = ((length == 0) & ~first_action.isnan().any(1))[busy]
+            chosen[given] = first_action[busy][given]
+            action[busy] = chosen.clamp(spec.action_low, spec.action_high)
+            step = self.env.step(action)[busy]
+            obs[busy] = step.obs
+            total[busy] += discount[busy] * step.reward
+            discount[busy] *= gamma
+            length[busy] += 1
+            valid = step.obs.isfinite().all(1) & step.reward.isfinite()
+            ended = step.terminated | ~valid | (length[busy] >= horizon[busy])
+            if ended.any():
+                rows = busy[ended]
+                played.append(job[rows])
+                branches.append(
+                    Branches(total[rows], length[rows], step.terminated[ended], step.obs[ended], valid[ended])
+                )
+                job[rows] = -1
+        return torch.cat(played) if played else job[:0], Branches.cat(branches), simulated
 
     @torch.no_grad()
     def evaluate(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> EpisodeResults:
@@ -100,7 +195,7 @@ class RolloutWorker:
             [standard_normal([EVALUATION, seed, e], horizon, spec.action_dim) for e in episodes], 1
         )  # [T, M, A]
         states = self.bank.get(EVALUATION, seed, episodes)
-        self.env.activate(count)
+        self.env.activate(range(count))
         self.env.restore(range(count), states)
         obs = states.obs
         action = torch.zeros(self.env.num_envs, spec.action_dim)
@@ -117,6 +212,44 @@ class RolloutWorker:
             once = once | success
             running = running & ~step.terminated
         return EpisodeResults(once, success, total, length)
+
+
+class _Recorder:
+    """Every state of a rollout, as it goes by."""
+
+    def __init__(self, states: EnvStates) -> None:
+        self.parts = [states]
+        self.count = len(states)
+        self.current = torch.arange(self.count)  # [N], which state each environment is in
+        self.before: list[Tensor] = []
+        self.after: list[Tensor] = []
+
+    def _append(self, states: EnvStates) -> Tensor:
+        self.parts.append(states)
+        self.count += len(states)
+        return torch.arange(self.count - len(states), self.count)
+
+    def stepped(self, states: EnvStates) -> None:
+        """All environments have made a step, to `states`; none has been reset yet."""
+        self.before.append(self.current)
+        self.current = self._append(states)
+        self.after.append(self.current)
+
+    def reset(self, rows: list[int], states: EnvStates) -> None:
+        """Environments `rows` have begun new episodes in `states`."""
+        self.current = self.current.clone()
+        self.current[rows] = self._append(states)
+
+    def result(self) -> Visited:
+        """Everything so far."""
+        return Visited(EnvStates.cat(self.parts), torch.stack(self.before), torch.stack(self.after))
+
+
+def _noise_of(jobs: Jobs) -> list[tuple[int, int, int, float]]:
+    """First row, end, address and sign of the noise of each job."""
+    ends = jobs.noise_start + jobs.horizon
+    columns = (jobs.noise_start, ends, jobs.noise, jobs.noise_sign)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def mean_action(actor: Actor, obs: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """How fast the simulator is, as rates (env steps per second) and as ratios measured within one run.
 
-    python tests/benchmarks/bench_simulator.py [--policy FILE_OR_ZOO_NAME] [--scenes 50] [--steps 50] [--repeats 5]
+    python tests/benchmarks/bench_simulator.py [--policy FILE_OR_ZOO_NAME] [--scenes 100] [--steps 50] [--repeats 5]
 
 Rates depend on the machine and on what else it does; ratios much less, because the two sides of a ratio take turns.
 All figures are medians over `--repeats`. For each workload (random actions, and the mean actions of `--policy`):
@@ -12,7 +12,7 @@ All figures are medians over `--repeats`. For each workload (random actions, and
   ManiSkill as its documentation recommends it on a CPU, at the best of several pool sizes and thread settings.
   Goals: 5 with random actions, 3 with a policy.
 - `2 workers / 2 x physics`: the same `collect` against two processes replaying at the same time only the physics of
-  what it did, without its resets. Goal 0.75.
+  what it did: the same targets in the same states; its resets are repeated too, but not timed. Goal 0.75.
 
 Random actions of the workers come from a Gaussian of zero mean and the standard deviation of a uniform action in
 [-1, 1]; those of stock ManiSkill are uniform. A policy acts by its mean on both sides.
@@ -39,7 +39,7 @@ from rlft.envs.maniskill import ManiSkillBatch
 from rlft.networks import GaussianActor
 from rlft.policies import load_policy
 from rlft.rollout import ProcessRollouts
-from rlft.types import Actor, EnvSpec, EnvStates
+from rlft.types import Actor, EnvSpec, EnvStates, Visited
 
 MEAN_ONLY = -20.0  # log standard deviation of a policy that acts by its mean
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--policy", help="policy file or zoo name; without it, random actions only")
     parser.add_argument("--task", default="PickCube-v1")
-    parser.add_argument("--scenes", type=int, default=50)
+    parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--pools", type=int, nargs="*", default=[2, 4, 8, 16], help="AsyncVectorEnv processes to try")
@@ -84,33 +84,40 @@ def make_actor(policy: str | None, spec: EnvSpec) -> Actor:
 
 
 class Replay:
-    """The same states and actions, through `step` or through PhysX alone. Times are in seconds."""
+    """The same states and actions, through `step` or through PhysX alone. Times are in seconds.
 
-    def __init__(self, batch: ManiSkillBatch, states: EnvStates, actions: Tensor) -> None:
-        self.batch, self.states, self.actions = batch, states, actions
+    `starts[t]` says which scenes are put into which states before step `t`: all of them at first, later what is reset.
+    """
+
+    def __init__(self, batch: ManiSkillBatch, starts: dict[int, tuple[list[int], EnvStates]], actions: Tensor) -> None:
+        self.batch, self.starts, self.actions = batch, starts, actions
         self.px = batch.env.scene.px
         self.substeps = batch.env._sim_freq // batch.env._control_freq
-        self.restore()
-        self.targets = [self._targets_of(action) for action in actions]
+        self.targets = [self._targets_of(t) for t in range(len(actions))]
 
-    def restore(self) -> None:
-        self.batch.restore(range(self.batch.num_envs), self.states)
+    def restore(self, t: int) -> None:
+        if t in self.starts:
+            self.batch.restore(*self.starts[t])
 
-    def _targets_of(self, action: Tensor) -> list[list[float]]:
-        self.batch.step(action)
+    def _targets_of(self, t: int) -> list[list[float]]:
+        self.restore(t)
+        self.batch.step(self.actions[t])
         return self.px.cuda_articulation_target_qpos.data.tolist()
 
     def step(self) -> float:
-        self.restore()
-        started = time.perf_counter()
-        for action in self.actions:
+        seconds = 0.0
+        for t, action in enumerate(self.actions):
+            self.restore(t)
+            started = time.perf_counter()
             self.batch.step(action)
-        return time.perf_counter() - started
+            seconds += time.perf_counter() - started
+        return seconds
 
     def physics(self) -> float:
-        self.restore()
-        steps, setters, seconds = [system.step for system in self.px.systems], self.px._set_targets, 0.0
-        for targets in self.targets:
+        setters, seconds = self.px._set_targets, 0.0
+        for t, targets in enumerate(self.targets):
+            self.restore(t)
+            steps = [system.step for system in self.px.systems]
             for setters_of_scene, values in zip(setters, targets, strict=True):
                 for set_target, value in zip(setters_of_scene, values, strict=False):
                     set_target(value)
@@ -137,7 +144,7 @@ def bench_process(config: ManiSkill, policy: str | None, scenes: int, steps: int
             taken.append(actor(obs).clamp(spec.action_low, spec.action_high))
             obs = batch.step(taken[-1]).obs
         actions = torch.stack(taken)
-    replay = Replay(batch, states, actions)
+    replay = Replay(batch, {0: (list(range(scenes)), states)}, actions)
     pairs = [(replay.step(), replay.physics()) for _ in range(repeats)]
     show("physics, one process", median(scenes * steps / physics for _, physics in pairs))
     show("step, one process", median(scenes * steps / step for step, _ in pairs))
@@ -158,9 +165,9 @@ def bench_workers(
         rollouts.collect(actor, states, steps, seed=1, iteration=0)
         return scenes * steps / (time.perf_counter() - started)
 
-    rollout, _ = rollouts.collect(actor, states, steps, seed=1, iteration=0)
+    rollout, _, visited = rollouts.collect(actor, states, steps, seed=1, iteration=0, keep_visited=True)
     actions = rollout.action.clamp(rollouts.spec.action_low, rollouts.spec.action_high)
-    replays = PhysicsWorkers(config, [(states[slice(s.start, s.stop)], actions[:, s]) for s in rollouts.shares])
+    replays = PhysicsWorkers(config, [(starts_of(visited, share), actions[:, share]) for share in rollouts.shares])
     pairs = [(collect(), scenes * steps / replays.seconds()) for _ in range(repeats)]
     replays.close()
     show("physics, two processes", median(physics for _, physics in pairs))
@@ -183,15 +190,26 @@ def bench_workers(
     print()
 
 
+def starts_of(visited: Visited, share: range) -> dict[int, tuple[list[int], EnvStates]]:
+    """Where environments `share` of a rollout began, and which of them were reset before which step."""
+    before, after = visited.before[:, share], visited.after[:, share]
+    starts = {0: (list(range(len(share))), visited.states[before[0]])}
+    for t in range(1, len(before)):
+        reset = (before[t] != after[t - 1]).nonzero().flatten()
+        if len(reset):
+            starts[t] = (reset.tolist(), visited.states[before[t, reset]])
+    return starts
+
+
 class PhysicsWorkers:
     """Processes that replay only the physics of their share, all at the same time."""
 
-    def __init__(self, config: ManiSkill, shares: list[tuple[EnvStates, Tensor]]) -> None:
+    def __init__(self, config: ManiSkill, shares: list[tuple[dict[int, tuple[list[int], EnvStates]], Tensor]]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipes, self.processes = [], []
-        for states, actions in shares:
+        for starts, actions in shares:
             ours, theirs = context.Pipe()
-            process = context.Process(target=replay_on_request, args=(theirs, config, states, actions), daemon=True)
+            process = context.Process(target=replay_on_request, args=(theirs, config, starts, actions), daemon=True)
             process.start()
             self.pipes.append(ours)
             self.processes.append(process)
@@ -211,10 +229,13 @@ class PhysicsWorkers:
 
 
 def replay_on_request(
-    pipe: multiprocessing.connection.Connection, config: ManiSkill, states: EnvStates, actions: Tensor
+    pipe: multiprocessing.connection.Connection,
+    config: ManiSkill,
+    starts: dict[int, tuple[list[int], EnvStates]],
+    actions: Tensor,
 ) -> None:
     torch.set_num_threads(1)
-    replay = Replay(ManiSkillBatch(config, len(states)), states, actions)
+    replay = Replay(ManiSkillBatch(config, actions.shape[1]), starts, actions)
     pipe.send("ready")
     while pipe.recv() == "go":
         pipe.send(replay.physics())
