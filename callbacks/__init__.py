@@ -5,5 +5,13 @@ from callbacks.freeze_schedule import FreezeSchedule
 from callbacks.iteration_progress import IterationProgress
 from callbacks.run_report import RunReport
 from callbacks.success_checkpoint import SuccessCheckpoint
+from callbacks.weight_averaging import WeightEMA
 
-__all__ = ["DeterministicEval", "FreezeSchedule", "IterationProgress", "RunReport", "SuccessCheckpoint"]
+__all__ = [
+    "DeterministicEval",
+    "FreezeSchedule",
+    "IterationProgress",
+    "RunReport",
+    "SuccessCheckpoint",
+    "WeightEMA",
+]

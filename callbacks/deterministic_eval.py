@@ -19,6 +19,9 @@ class DeterministicEval(lightning.Callback):
     Wilson interval), `eval/success_at_end`, and up to the first termination `eval/return` and
     `eval/episode_length`.
 
+    A run that ends before `trainer.max_epochs`, for instance by early stopping, is evaluated once more at its end; its
+    best checkpoint is the best of the evaluations before that.
+
     Args:
         num_episodes: episodes per evaluation.
         every_n_iterations: iterations between evaluations; the last iteration is always evaluated.
@@ -44,7 +47,7 @@ class DeterministicEval(lightning.Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the start policy; a resumed run has been evaluated where it stopped."""
         if trainer.current_epoch == 0:
-            log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.env_steps)
+            log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.x_axis)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the policy that this iteration's updates have produced; the module logs it with the iteration."""
@@ -52,9 +55,16 @@ class DeterministicEval(lightning.Callback):
         if iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs:
             pl_module.add_metrics(self._evaluate(trainer, pl_module))
 
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Evaluates the last policy of a run that did not get as far as its last iteration."""
+        if pl_module.iteration and "eval/success_rate" not in pl_module.iteration_metrics():
+            metrics = self._evaluate(trainer, pl_module)
+            pl_module.add_metrics(metrics)
+            log_metrics(trainer, metrics, pl_module.x_axis)
+
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates for `rlft validate`."""
-        log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.env_steps)
+        log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.x_axis)
 
     def _evaluate(self, trainer: Any, module: Any) -> dict[str, float]:
         started = time.perf_counter()
@@ -62,7 +72,7 @@ class DeterministicEval(lightning.Callback):
         for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
             if deterministic or self.stochastic:
                 results = trainer.datamodule.rollouts.evaluate(
-                    module.actor, self.num_episodes, seed=self.seed, deterministic=deterministic
+                    module.evaluated().actor, self.num_episodes, seed=self.seed, deterministic=deterministic
                 )
                 metrics |= {f"{prefix}/{name}": value for name, value in summarize(results).items()}
         return metrics | {"time/eval": time.perf_counter() - started}

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 WIDE = 105  # columns of a terminal that has room for a bar
+PATIENCE = 30.0  # seconds between lines about re-rollouts where the output is no terminal
 
 
 class IterationProgress(ProgressBar):
@@ -32,6 +33,8 @@ class IterationProgress(ProgressBar):
         self._started = 0.0
         self._steps_at_start = 0
         self._enabled = True
+        self._text = ""  # the last line shown
+        self._reported = 0.0  # when re-rollouts were last reported
 
     def disable(self) -> None:
         """Called by Lightning where another process reports."""
@@ -42,6 +45,7 @@ class IterationProgress(ProgressBar):
         self._started, self._steps_at_start = time.perf_counter(), pl_module.env_steps
         if not self._enabled:
             return
+        trainer.datamodule.on_rerollouts = self._show_rerollouts
         if sys.stdout.isatty():
             console = Console(file=sys.stdout)
             columns: list[ProgressColumn] = [TextColumn("{task.description}"), TimeElapsedColumn()]
@@ -85,7 +89,16 @@ class IterationProgress(ProgressBar):
         if "eval/success_rate" in metrics:
             rate, low, high = (100 * float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
             text += f"  success {rate:.1f}% [{low:.0f}, {high:.0f}]"
+        self._text, self._reported = text, time.perf_counter()
         if self._progress:
             self._progress.update(self._task, completed=done, description=text)
         elif self._enabled:
             print(f"{text}  {seconds:.0f} s", flush=True)
+
+    def _show_rerollouts(self, begun: int, total: int) -> None:
+        share = f"re-rollouts {begun:,} of {total:,}"
+        if self._progress:
+            self._progress.update(self._task, description=f"{self._text}  {share}")
+        elif time.perf_counter() - self._reported > PATIENCE:
+            self._reported = time.perf_counter()
+            print(f"  {share}  {self._reported - self._started:.0f} s", flush=True)

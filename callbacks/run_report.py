@@ -13,12 +13,15 @@ import lightning
 
 COLUMNS = {
     "steps/env": "env steps",
+    "steps/sim": "simulated steps",
     "eval/success_rate": "success",
     "eval/success_rate_low": "low",
     "eval/success_rate_high": "high",
     "eval/success_at_end": "at end",
     "train/success_rate": "training success",
     "losses/explained_variance": "explained variance",
+    "charts/advantage_standard_error": "advantage error",
+    "charts/advantage_reliability": "reliability",
     "losses/approx_kl": "KL",
     "losses/entropy": "entropy",
     "time/iteration": "seconds",
@@ -44,6 +47,11 @@ class RunReport(lightning.Callback):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes the iteration that ended."""
         self._note(trainer, pl_module.iteration_metrics())
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Completes the last row with what was measured after it had been noted."""
+        if pl_module.iteration:
+            self._rows[-1] = pl_module.iteration_metrics()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Says in the report why the run ended early."""
@@ -135,10 +143,13 @@ def _cell(value: float | None) -> str:
 
 
 def _times(rows: list[dict[str, float]]) -> list[str]:
-    rollout = sum(row.get("time/rollout", 0.0) for row in rows)
-    evaluation = sum(row.get("time/eval", 0.0) for row in rows)
+    rollout, rerollout, evaluation = (
+        sum(row.get(f"time/{name}", 0.0) for row in rows) for name in ("rollout", "rerollout", "eval")
+    )
     total = sum(row.get("time/iteration", 0.0) for row in rows) + (rows[0].get("time/eval", 0.0) if rows else 0.0)
-    parts = {"collecting rollouts": rollout, "evaluating": evaluation, "learning": total - rollout - evaluation}
+    parts = {"collecting rollouts": rollout, "evaluating": evaluation}
+    parts |= {"playing re-rollouts": rerollout} if rerollout else {}
+    parts |= {"learning": total - sum(parts.values())}
     return [f"- {name}: {seconds:.1f} s ({seconds / total:.0%})" for name, seconds in parts.items() if total > 0]
 
 

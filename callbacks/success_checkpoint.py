@@ -48,25 +48,33 @@ class SuccessCheckpoint(ModelCheckpoint):
         last = Path(self.dirpath or ".") / "last.ckpt"
         trainer.save_checkpoint(last.with_suffix(".tmp"))
         os.replace(last.with_suffix(".tmp"), last)
-        info = self._describe(trainer, pl_module, evaluated)
-        folder = Path(trainer.log_dir) / "policies"
-        save_policy(folder / "last.safetensors", pl_module.actor, pl_module.critic, info)
-        iteration = info["iteration"]
-        if self.keep_every and iteration % self.keep_every == 0:
-            save_policy(folder / f"iteration_{iteration}.safetensors", pl_module.actor, pl_module.critic, info)
+        self._export(trainer, pl_module, "last")
+        if self.keep_every and pl_module.iteration % self.keep_every == 0:
+            self._export(trainer, pl_module, f"iteration_{pl_module.iteration}")
         best = None if self.best_model_score is None else float(self.best_model_score)
         if evaluated and best is not None and best != self._best_exported:
-            save_policy(folder / "best.safetensors", pl_module.actor, pl_module.critic, info)
+            self._export(trainer, pl_module, "best")
             self._best_exported = best
 
-    def _describe(self, trainer: Any, module: Any, evaluated: bool) -> dict[str, Any]:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Notes beside the last policy what was measured at the end of a run that ended early."""
+        if pl_module.iteration and trainer.log_dir is not None and not trainer.fast_dev_run:
+            self._export(trainer, pl_module, "last")
+
+    def _export(self, trainer: Any, module: Any, name: str) -> None:
+        weights = module.evaluated()
+        path = Path(trainer.log_dir) / f"policies/{name}.safetensors"
+        save_policy(path, weights.actor, weights.critic, self._describe(trainer, module))
+
+    @staticmethod
+    def _describe(trainer: Any, module: Any) -> dict[str, Any]:
         spec = trainer.datamodule.rollouts.spec
-        metrics = {k: v for k, v in module.iteration_metrics().items() if evaluated and k.startswith("eval")}
+        metrics = {k: v for k, v in module.iteration_metrics().items() if k.startswith("eval")}
         return {
             "task": spec.task,
             "control_mode": getattr(trainer.datamodule.env, "control_mode", None),
             "run": str(trainer.log_dir),
-            "iteration": trainer.current_epoch + 1,
+            "iteration": module.iteration,
             "env_steps": module.env_steps,
             "metrics": metrics,
         }

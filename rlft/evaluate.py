@@ -102,7 +102,7 @@ def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -
 def _print_legacy(policy: Policy, env: ManiSkill, workers: int, seed: int) -> None:
     rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
     try:
-        rollout, _ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)
+        rollout, *_ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)
     finally:
         rollouts.close()
     rate, finished = legacy_success_rate(rollout)

@@ -1,4 +1,4 @@
-"""Numbers of an iteration: averaged over its minibatches, logged once, against environment steps."""
+"""Numbers of an iteration: averaged over its minibatches, logged once, against env steps or iterations."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class IterationMetrics:
         self.__init__()  # type: ignore[misc]
 
 
-def log_metrics(trainer: lightning.Trainer, metrics: Mapping[str, float], env_steps: int) -> None:
-    """Logs against environment steps and lets checkpoint and stopping callbacks see the numbers.
+def log_metrics(trainer: lightning.Trainer, metrics: Mapping[str, float], x: int) -> None:
+    """Logs against `x`, the module's `x_axis`, and lets checkpoint and stopping callbacks see the numbers.
 
     `LightningModule.log` counts optimiser steps and costs 0.35 ms per number and call.
     """
     for logger in trainer.loggers:
-        logger.log_metrics(dict(metrics), step=env_steps)
+        logger.log_metrics(dict(metrics), step=x)
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.networks import GaussianActor, ValueCritic
+from rlft.networks import ConditionedActor, GaussianActor, ValueCritic
 from rlft.types import Actor, Critic
 
 ZOO = Path(__file__).parent / "zoo"
@@ -134,10 +134,11 @@ def _build(name: str, path: Path, weights: dict[str, Tensor], info: dict[str, An
     try:
         layers = _layers(actor, "mean")
         obs_dim, hidden_dim, action_dim = layers[0].shape[1], layers[0].shape[0], layers[-1].shape[0]
-        actor_net = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
+        gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
+        actor_net = ConditionedActor(gaussian) if "embedding" in actor else gaussian
         actor_net.load_state_dict(actor)
         critic_net = None
-        if critic:
+        if critic:  # a run without a critic saves none
             layers = _layers(critic, "value")
             critic_net = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1)
             critic_net.load_state_dict(critic)

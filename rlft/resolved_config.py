@@ -6,7 +6,15 @@ import importlib
 import inspect
 from typing import Any
 
-SETTINGS = {"gamma": "gamma", "gae_lambda": "lambda", "target_kl": "kl"}  # what a name says of the plug-ins, and how
+SETTINGS = {  # what a name says of the plug-ins, and how
+    "num_samples": "k",
+    "policy": "by",
+    "gamma": "gamma",
+    "gae_lambda": "lambda",
+    "target_kl": "kl",
+    "beta": "beta",
+    "alpha": "alpha",
+}
 
 
 def run_name(config: Any) -> str:
@@ -17,14 +25,15 @@ def run_name(config: Any) -> str:
     """
     model, data = config.model.init_args, config.data.init_args
     task = _task(data.env)
-    policy = (model.get("policy") or "scratch").replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
+    policy = _policy(model.get("policy") or "scratch")
     start = policy if policy.startswith(task) else f"{task}_{policy}"
     plugins = [plugin for axis in ("advantage", "update") if (plugin := model.get(axis)) is not None]
     method = "_".join(_class_name(plugin).lower() for plugin in plugins)
     settings = {key: value for plugin in plugins for key, value in plugin.init_args.items()}
-    words = [f"{word}{_number(settings[key])}" for key, word in SETTINGS.items() if key in settings]
+    words = [f"{word}{_setting(key, settings[key])}" for key, word in SETTINGS.items() if _named(key, settings)]
+    offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
     sizes = f"{data.num_envs}x{data.num_steps}-{data.update_epochs}x{data.num_minibatches}"
-    return "-".join([start, method, *words, sizes, f"seed{config.seed_everything}"])
+    return "-".join([start, method, *words, *offline, sizes, f"seed{config.seed_everything}"])
 
 
 def differences(config: Any, defaults: Any) -> dict[str, Any]:
@@ -52,7 +61,19 @@ def _class(path: str) -> Any:
 
 
 def _class_name(node: Any) -> str:
-    return str(node.class_path).rsplit(".", 1)[-1]
+    return str(node.get("class_path")).rsplit(".", 1)[-1]
+
+
+def _named(key: str, settings: dict[str, Any]) -> bool:
+    return key in settings and (key == "policy" or settings[key] is not None)
+
+
+def _setting(key: str, value: Any) -> str:
+    return _policy(value or "self") if key == "policy" else _number(value)
+
+
+def _policy(name: str) -> str:
+    return name.replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
 
 
 def _task(env: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -13,6 +14,7 @@ from typing import Any
 import lightning
 import torch
 from jsonargparse import ArgumentError
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
@@ -61,6 +63,9 @@ def trainer(
         detect_anomaly: let autograd say which operation produced a NaN.
         fast_dev_run: one minibatch, no files.
     """
+    for callback in callbacks or []:
+        if isinstance(callback, EarlyStopping) and callback._check_on_train_epoch_end is None:
+            callback._check_on_train_epoch_end = True  # else it waits for validation, which `fit` never runs
     return lightning.Trainer(
         max_epochs=max_epochs,
         max_time=max_time,
@@ -89,7 +94,7 @@ class RLFTCli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
-        super().parse_arguments(parser, args)
+        super().parse_arguments(parser, _nulls_as_config(args))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be a number from 0 to {2**32 - 1}.")
@@ -179,6 +184,28 @@ def run(args: Sequence[str]) -> None:
         raise
     finally:
         close_all()
+
+
+def _nulls_as_config(args: Sequence[str]) -> list[str]:
+    """`--model.update.target_kl null` as a piece of config: jsonargparse 4.53 reads the option's null as "None".
+
+    Only options of plug-ins within the model or the data are concerned; what follows still takes precedence.
+    """
+    rest = list(args)
+    found: list[str] = []
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        path = option.removeprefix("--").replace(".init_args", "").split(".")
+        if not equals and rest and rest[0] == "null" and len(path) > 2:
+            equals, value = "=", rest.pop(0)
+        if value == "null" and len(path) > 2 and option.startswith("--"):
+            config: dict[str, Any] = {path[-1]: None}
+            for key in reversed(path[:-1]):
+                config = {key: {"init_args": config}}
+            found.append(f"--config={json.dumps(config)}")
+        else:
+            found.append(option + equals + value)
+    return found
 
 
 def _parser(description: str, usage: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rlft.types import Actor, Batch, Critic, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout
 
 REPO = Path(__file__).parents[1]
 
@@ -59,6 +59,32 @@ def random_rollout(steps=30, envs=4, seed=0):
     goes_on = ~(terminated | truncated)[:-1]
     next_value[:-1] = torch.where(goes_on, value[1:], next_value[:-1])
     return rollout_of(reward, value, next_value, terminated, truncated)
+
+
+def estimate_of(advantage, mask=None):
+    """An estimate with these advantages, as in `rows`; all of them known unless a mask says otherwise."""
+    advantage = rows(advantage)
+    mask = torch.ones_like(advantage, dtype=torch.bool) if mask is None else rows(mask)
+    return AdvantageEstimate(advantage, advantage, advantage, mask, {})
+
+
+def batch_without_obs(action, signal, log_prob=None):
+    """A minibatch of actions `[B]` or `[B, A]` in one and the same state."""
+    action = action[:, None] if action.ndim == 1 else action
+    zeros = torch.zeros(len(action))
+    return Batch(zeros[:, None], action, zeros if log_prob is None else log_prob, signal, zeros, zeros)
+
+
+class BiasActor(Actor):
+    """A Gaussian that ignores the observation; its mean is a parameter."""
+
+    def __init__(self, mean, log_std=0.0):
+        super().__init__()
+        self.log_std = nn.Parameter(torch.full((len(mean),), log_std))
+        self.bias = nn.Parameter(torch.tensor(mean))
+
+    def forward(self, obs):
+        return self.bias.expand(*obs.shape[:-1], -1)
 
 
 def random_batch(size, obs_dim, action_dim, seed=0, log_prob_of=None):

@@ -13,7 +13,7 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "errors": set(),
     "types": set(),
     "networks": BASICS,
-    "advantage": BASICS | {"networks"},
+    "advantage": BASICS | {"networks", "policies"},
     "update": BASICS | {"networks"},
     "envs": BASICS,
     "rollout": BASICS | {"networks", "envs"},

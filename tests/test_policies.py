@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from rlft.errors import UserError
-from rlft.networks import GaussianActor, ValueCritic
+from rlft.networks import ConditionedActor, GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy, save_policy, zoo_names
 from tests.helpers import is_sentence, same, weights_of
 
@@ -53,6 +53,35 @@ def test_a_policy_without_critic_and_description(saved):
     assert policy.critic is None
     assert policy.info == {}
     assert same(weights_of(policy.actor), weights_of(actor))
+
+
+def test_a_run_without_critic(saved):
+    path, actor, _ = saved
+    save_policy(path, actor, NoCritic(), {})
+    policy = load_policy(str(path))
+    assert policy.critic is None
+    assert same(weights_of(policy.actor), weights_of(actor))
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+def test_a_conditioned_policy(saved, tmp_path, ending):
+    _, actor, critic = saved
+    actor = ConditionedActor(actor, guidance=2.5)
+    torch.nn.init.normal_(actor.embedding)
+    path = tmp_path / f"conditioned.{ending}"
+    if ending == "safetensors":
+        save_policy(path, actor, critic, {})
+    else:
+        state = torch.nn.ModuleDict({"actor": actor, "critic": critic}).state_dict()
+        torch.save({"state_dict": state}, path)
+    policy = load_policy(str(path))
+    check_shapes(policy, 6, 2)
+    obs = torch.randn(5, 6)
+    assert isinstance(policy.actor, ConditionedActor)
+    assert policy.actor.guidance == 2.5
+    assert same(weights_of(policy.actor), weights_of(actor))
+    assert same(weights_of(policy.critic), weights_of(critic))
+    assert torch.equal(policy.actor(obs), actor(obs))
 
 
 def test_a_state_dict_of_maniskills_ppo(saved, tmp_path):
@@ -139,7 +168,7 @@ def without(key):
 
 
 def with_tensor(key, *shape):
-    return lambda weights: weights.update({key: torch.zeros(*shape)})
+    return lambda weights: weights.update({key: torch.zeros(shape)})
 
 
 @pytest.mark.parametrize(
@@ -154,6 +183,8 @@ def with_tensor(key, *shape):
         with_tensor("actor.mean.0.weight", 16),
         with_tensor("actor.mean.2.weight", 16, 15),
         with_tensor("actor.nonsense", 2),
+        with_tensor("actor.embedding", 3, 16),  # without guidance
+        with_tensor("actor.guidance"),  # without embedding
         with_tensor("critic.nonsense", 2),
     ],
 )

@@ -14,7 +14,7 @@ class AdvantageEstimator(ABC):
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
 
-    def check(self, obs_dim: int, action_dim: int) -> None:
+    def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
         """Refuses, before anything is simulated, what cannot work with these dimensions."""
 
     @abstractmethod

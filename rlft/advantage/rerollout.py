@@ -121,7 +121,7 @@ class MonteCarloRerollout(ValueEstimator):
             antithetic=self.antithetic,
             pilot_samples=self.pilot_samples,
         )
-        part, *action_parts = torch.arange(len(returns)).split([len(j) for j in jobs])
+        part, *action_parts = torch.split(torch.arange(len(returns)), [len(j) for j in jobs])
         value = starts.by_state(rows, returns.mean[part])  # [M]
         error = starts.by_state(rows, returns.squared_error[part])  # [M]
         by_action = [(_grid(asked, returns.mean[p]), _grid(asked, returns.squared_error[p])) for p in action_parts]
@@ -146,7 +146,7 @@ class MonteCarloRerollout(ValueEstimator):
             delta = (rollout.reward + self.gamma * ~rollout.terminated * critic_next.cpu() - critic_value.cpu())[mask]
             metrics |= {
                 "losses/explained_variance": explained_variance(critic_value.cpu()[mask], value_target[mask]),
-                "charts/critic_advantage_correlation": float(torch.corrcoef(torch.stack([delta, advantage[mask]]))[0, 1]),
+                "charts/critic_advantage_correlation": _correlation(delta, advantage[mask]),
             }
         return AdvantageEstimate(
             advantage=advantage.nan_to_num().to(device),
@@ -204,9 +204,10 @@ class _Starts:
 
     def rows(self, before: Tensor, after: Tensor) -> Tensor:
         """States before and after these steps (masks `[T, N]`) whose value is not known to be 0, each once."""
-        rows = torch.cat([self.before[before], self.after[after]]).unique()
-        rows = rows[self.number[rows].argsort()]
-        return rows[self.horizon[rows] > 0]
+        wanted = torch.zeros(len(self.horizon), dtype=torch.bool)
+        wanted[self.before[before]] = wanted[self.after[after]] = True
+        rows = (wanted & (self.horizon > 0)).nonzero().flatten()
+        return rows[self.number[rows].argsort()]
 
     def of_states(self, rows: Tensor) -> Jobs:
         """Re-rollouts from states; the policy chooses every action."""
@@ -239,6 +240,10 @@ def _grid(mask: Tensor, values: Tensor) -> Tensor:
     grid = torch.full(mask.shape, float("nan"))
     grid[mask] = values
     return grid
+
+
+def _correlation(x: Tensor, y: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([x, y]))[0, 1])
 
 
 def _precision(advantage: Tensor, squared_error: Tensor) -> dict[str, float]:

@@ -80,7 +80,9 @@ def _average(samples: _Samples, num_starts: int, *, antithetic: bool) -> MeanRet
     count = total(torch.ones_like(value))
     mean = total(value) / count
     variance = total((value - mean[start]) ** 2) / (count - 1).clamp(min=0)
-    return MeanReturns(mean.float(), (variance / count).float(), (per_unit * count).long(), (total(steps) / count).float())
+    return MeanReturns(
+        mean.float(), (variance / count).float(), (per_unit * count).long(), (total(steps) / count).float()
+    )
 
 
 def _allocate(known: MeanReturns, budget: float, unit: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Protocol, cast
 
@@ -13,8 +13,8 @@ import torch
 
 from rlft.data.minibatches import flatten, minibatches
 from rlft.errors import UserError
-from rlft.rollout import default_workers, make_rollouts
-from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rollout, Rollouts
+from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
+from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rerollouts, Rollout, Rollouts
 
 
 class Learner(Protocol):
@@ -22,8 +22,9 @@ class Learner(Protocol):
 
     actor: Actor
     device: torch.device
+    needs_visited: bool
 
-    def prepare(self, rollout: Rollout) -> tuple[AdvantageEstimate, torch.Tensor]:
+    def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, torch.Tensor]:
         """Advantages of a new rollout and the policy update's signal `[T, N]`."""
         ...
 
@@ -81,6 +82,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         self.update_epochs = update_epochs
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.seed = seed
+        self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
 
     @property
@@ -117,16 +119,23 @@ class RolloutDataModule(lightning.LightningDataModule):
         assert trainer is not None
         learner = cast(Learner, trainer.lightning_module)
         iteration = trainer.current_epoch
-        batch = self._collect(learner, iteration)
+        batch = self._batch(learner, iteration)
         shuffle_seed = int(np.random.SeedSequence([self.seed, iteration]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(shuffle_seed)
         yield from minibatches(batch, self.num_minibatches, self.update_epochs, generator)
 
-    def _collect(self, learner: Learner, iteration: int) -> Batch:
+    def _batch(self, learner: Learner, iteration: int) -> Batch:
+        """The transitions of one iteration."""
+        rollout, estimate, signal = self._collect(learner, iteration)
+        return flatten(rollout, estimate, signal)
+
+    def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, AdvantageEstimate, torch.Tensor]:
         started = time.perf_counter()
         if self._states is None:
             self._states = self.rollouts.initial_states(self.seed)
-        rollout, self._states = self.rollouts.collect(learner.actor, self._states, self.num_steps, self.seed, iteration)
+        rollout, self._states, visited = self.rollouts.collect(
+            learner.actor, self._states, self.num_steps, self.seed, iteration, keep_visited=learner.needs_visited
+        )
         episodes = int(rollout.done.sum())
         learner.add_metrics(
             {
@@ -137,8 +146,12 @@ class RolloutDataModule(lightning.LightningDataModule):
             }
         )
         rollout = rollout.to(learner.device)
-        estimate, signal = learner.prepare(rollout)
-        return flatten(rollout, estimate, signal)
+        rerollouts = IterationRerollouts(
+            self.rollouts, learner.actor, visited, self.seed, iteration, self.on_rerollouts
+        )
+        estimate, signal = learner.prepare(rollout, rerollouts)
+        learner.add_metrics(rerollouts.metrics())
+        return rollout, estimate, signal
 
     def state_dict(self) -> dict[str, Any]:
         """Where every environment is: with it a resumed run continues as if it had not stopped."""

@@ -381,5 +381,6 @@ class PhysxCpuBatch:
             for query, row, sign in hits:
                 rows[query].append((row, contact, sign))
         for query, entries in rows.items():
-            row, contacts, sign = (list(column) for column in zip(*entries, strict=True))
-            np.add.at(query.impulses, row, np.array(sign, dtype=np.float32)[:, None] * impulses[contacts])
+            watched, contacts, signs = zip(*entries, strict=True)
+            signed = np.array(signs, dtype=np.float32)[:, None] * impulses[list(contacts)]
+            np.add.at(query.impulses, list(watched), signed)

@@ -13,9 +13,9 @@ from torch import Tensor
 from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError
 from rlft.metrics import IterationMetrics, log_metrics
-from rlft.networks import GaussianActor, ValueCritic
+from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
 from rlft.update import PolicyUpdate
 
 
@@ -56,19 +56,25 @@ class FinetuneModule(lightning.LightningModule):
         warmup_iterations: int = 0,
     ) -> None:
         super().__init__()
+        advantage.check(obs_dim, action_dim)
         self.advantage = advantage
         self.update = update
-        self.actor = self._start_actor(policy, actor, obs_dim, action_dim)
-        self.critic = self._start_critic(critic_policy, critic, obs_dim)
+        self.actor = update.adapt(self._start_actor(policy, actor, obs_dim, action_dim))
+        self.critic = self._start_critic(critic_policy, critic, obs_dim) if advantage.wants_critic else NoCritic()
         self.learning_rate = learning_rate
         self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
         self.anneal_lr = anneal_lr
         self.max_grad_norm = max_grad_norm
         self.warmup_iterations = warmup_iterations
         self.env_steps = 0  # collected since the run began
+        self.sim_steps = 0  # simulated since the run began: collected and re-rollouts, not evaluation
+        self.iteration = 0  # the running one, from 1; 0 before the first of this process
+        self.fixed_data = False  # every iteration has the same data; set by the data module
+        self.held_out: Batch | None = None  # transitions that never train; set by the data module
+        self.evaluated: Callable[[], FinetuneModule] = lambda: self  # whose weights are evaluated and exported
         self.metrics = IterationMetrics()
         self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
-        self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began
+        self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began, and at which env step
 
     @staticmethod
     def _start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
@@ -109,6 +115,7 @@ class FinetuneModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Begins an iteration: fresh metrics, learning rates of the schedule."""
         self.metrics.clear()
+        self.iteration = self.current_epoch + 1
         self._clock, self._steps_before = time.perf_counter(), self.env_steps
         self._actor_stopped = False
         optimizer = self.trainer.optimizers[0]
@@ -118,21 +125,34 @@ class FinetuneModule(lightning.LightningModule):
             group["lr"] = remaining * rates[group["name"]]
             self.metrics.set({f"charts/learning_rate/{group['name']}": group["lr"]})
 
+    @property
+    def needs_visited(self) -> bool:
+        """Whether `prepare` needs the simulator's states."""
+        return self.advantage.needs_visited
+
     @torch.no_grad()
-    def prepare(self, rollout: Rollout) -> tuple[AdvantageEstimate, Tensor]:
+    def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, Tensor]:
         """Advantages of a new rollout and the update's signal `[T, N]`; called by the data module."""
-        estimate = self.advantage.estimate(rollout, self.critic)
-        known = estimate.advantage[estimate.mask]
+        estimate = self.advantage.estimate(rollout, self.critic, rerollouts)
         self.env_steps += rollout.reward.numel()
+        self.sim_steps += rollout.reward.numel() + rerollouts.sim_steps
+        return estimate, self.signal(estimate)
+
+    @torch.no_grad()
+    def signal(self, estimate: AdvantageEstimate) -> Tensor:
+        """The update's signal `[T, N]` for advantages that are known already; called by the data module."""
+        signal, signal_metrics = self.update.signal(estimate)
+        known = estimate.advantage[estimate.mask]
         self.metrics.set(
             {
                 **estimate.metrics,
+                **signal_metrics,
                 "charts/advantage_mean": float(known.mean()),
                 "charts/advantage_std": float(known.std()),
                 "charts/advantage_positive_ratio": float((known > 0).float().mean()),
             }
         )
-        return estimate, self.update.signal(estimate)
+        return signal
 
     def add_metrics(self, metrics: dict[str, float]) -> None:
         """Takes numbers to log with this iteration; called by the data module."""
@@ -140,11 +160,16 @@ class FinetuneModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Ends the iteration (-1) when neither network has anything left to learn from it."""
-        return -1 if self._actor_stopped and self.update.kl_stop_scope == "both" else None
+        return -1 if self._actor_stopped and self._critic_stops_too else None
+
+    @property
+    def _critic_stops_too(self) -> bool:
+        return self.update.kl_stop_scope == "both" or not self.advantage.wants_critic
 
     def training_step(self, batch: Batch) -> Tensor | None:
         """Sum of the actor's and the critic's loss on a minibatch, or `None` if nothing is to be learned."""
         loss, metrics = self.advantage.critic_loss(self.critic, batch)
+        critic_learns = loss.requires_grad
         if self.current_epoch >= self.warmup_iterations and not self._actor_stopped:
             actor_loss, actor_metrics = self.update.actor_loss(self.actor, batch)
             metrics |= actor_metrics
@@ -153,19 +178,37 @@ class FinetuneModule(lightning.LightningModule):
                 loss = loss + actor_loss
                 self.metrics.count("charts/actor_updates")
         self.metrics.average(metrics)
-        if self._actor_stopped and self.update.kl_stop_scope == "both":
+        if self._actor_stopped and self._critic_stops_too:
             return None
         if not loss.requires_grad:  # all that could learn is frozen
             return None
-        self.metrics.count("charts/critic_updates")
+        if critic_learns:
+            self.metrics.count("charts/critic_updates")
         return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A gradient step that keeps the actor within the update's bounds, before any callback sees it."""
+        super().optimizer_step(*args, **kwargs)
+        with torch.no_grad():
+            self.update.project(self.actor)
 
     def validation_step(self, batch: int) -> None:
         """Evaluation is a callback's work; Lightning wants this method to exist."""
 
     def on_train_epoch_end(self) -> None:
         """Logs the iteration."""
-        log_metrics(self.trainer, self.iteration_metrics(), self.env_steps)
+        if self.held_out is not None:
+            self.metrics.set({"losses/validation_policy_loss": self._validation_loss(self.held_out)})
+        log_metrics(self.trainer, self.iteration_metrics(), self.x_axis)
+
+    @torch.no_grad()
+    def _validation_loss(self, held_out: Batch) -> float:
+        return float(self.update.actor_loss(self.evaluated().actor, held_out)[0])
+
+    @property
+    def x_axis(self) -> int:
+        """What metrics are logged against: env steps, or iterations where all of them have the same data."""
+        return self.iteration if self.fixed_data else self.env_steps
 
     def iteration_metrics(self) -> dict[str, float]:
         """Everything known about the current iteration."""
@@ -175,18 +218,18 @@ class FinetuneModule(lightning.LightningModule):
         training = seconds - metrics.get("time/eval", 0.0)
         return metrics | {
             "steps/env": self.env_steps,
-            "steps/sim": self.env_steps,  # evaluation apart, nothing else is simulated
+            "steps/sim": self.sim_steps,
             "time/iteration": seconds,
-            "time/update": training - metrics.get("time/rollout", 0.0),
+            "time/update": training - metrics.get("time/rollout", 0.0) - metrics.get("time/rerollout", 0.0),
             "charts/SPS": steps / training,
         }
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the step count."""
-        checkpoint["env_steps"] = self.env_steps
+        """Adds the step counts."""
+        checkpoint["env_steps"], checkpoint["sim_steps"] = self.env_steps, self.sim_steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the step count."""
-        self.env_steps = checkpoint["env_steps"]
+        """Restores the step counts."""
+        self.env_steps, self.sim_steps = checkpoint["env_steps"], checkpoint["sim_steps"]

@@ -1,6 +1,7 @@
 """Actors and critics."""
 
 from rlft.networks.actors import GaussianActor
-from rlft.networks.critics import ValueCritic
+from rlft.networks.conditioned_actor import ConditionedActor
+from rlft.networks.critics import NoCritic, ValueCritic
 
-__all__ = ["GaussianActor", "ValueCritic"]
+__all__ = ["ConditionedActor", "GaussianActor", "NoCritic", "ValueCritic"]

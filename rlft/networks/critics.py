@@ -1,9 +1,18 @@
 """Value functions."""
 
+import torch
 from torch import Tensor
 
 from rlft.networks.mlp import MLP
 from rlft.types import Critic
+
+
+class NoCritic(Critic):
+    """Stands in where an estimator needs no critic: no weights, every value 0."""
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Zeros `[...]`."""
+        return torch.zeros(obs.shape[:-1], device=obs.device)
 
 
 class ValueCritic(Critic):

@@ -1,9 +1,23 @@
 """Rollouts in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
 
 from rlft.rollout.worker import RolloutWorker
 from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, Rollout, Visited
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch works in one thread, as it does in worker processes: more only get in each other's way on small tensors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class LocalRollouts:
@@ -27,9 +41,10 @@ class LocalRollouts:
         self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
-        return self.worker.collect(
-            actor, states, num_steps, seed, iteration, self.num_envs, keep_visited=keep_visited
-        )
+        with _one_thread():
+            return self.worker.collect(
+                actor, states, num_steps, seed, iteration, self.num_envs, keep_visited=keep_visited
+            )
 
     def play(
         self,
@@ -51,14 +66,16 @@ class LocalRollouts:
             progress(begun)
             return range(first, begun)
 
-        rows, branches, simulated = self.worker.play(
-            actor, states, jobs, take, gamma=gamma, seed=seed, iteration=iteration
-        )
+        with _one_thread():
+            rows, branches, simulated = self.worker.play(
+                actor, states, jobs, take, gamma=gamma, seed=seed, iteration=iteration
+            )
         return branches[rows.argsort()], simulated
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes; see `RolloutWorker.evaluate`."""
-        return self.worker.evaluate(actor, range(num_episodes), seed=seed, deterministic=deterministic)
+        with _one_thread():
+            return self.worker.evaluate(actor, range(num_episodes), seed=seed, deterministic=deterministic)
 
     def close(self) -> None:
         """Nothing to end."""

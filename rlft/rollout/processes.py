@@ -63,7 +63,9 @@ class ProcessRollouts:
         self._workers: list[tuple[Any, Connection]] = []
         for share in self.shares:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, factory, share, self._begun, os.getpid()), daemon=True)
+            process = context.Process(
+                target=_serve, args=(theirs, factory, share, self._begun, os.getpid()), daemon=True
+            )
             with _ctrl_c_ignored():
                 process.start()
             theirs.close()

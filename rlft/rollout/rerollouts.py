@@ -34,7 +34,7 @@ class IterationRerollouts:
         self.actor = actor
         self.sim_steps = 0
         self._rollouts, self._seed, self._iteration, self._progress = rollouts, seed, iteration, progress
-        self._seconds, self._jobs, self._useful_steps = 0.0, 0, 0
+        self._seconds, self._jobs, self._useful_steps, self._invalid = 0.0, 0, 0, 0
 
     def play(self, actor: Actor, jobs: Jobs, gamma: float) -> Branches:
         """Plays `jobs` with `actor`; see `rlft.types.Rollouts.play`."""
@@ -50,6 +50,7 @@ class IterationRerollouts:
         )
         self._seconds += time.perf_counter() - started
         self._jobs += len(jobs)
+        self._invalid += int((~branches.valid).sum())
         self._useful_steps += int(branches.steps[branches.valid].sum())
         self.sim_steps += sim_steps
         return branches
@@ -60,6 +61,7 @@ class IterationRerollouts:
             return {}
         return {
             "time/rerollout": self._seconds,
+            "charts/rerollouts_invalid": self._invalid,
             "charts/rerollouts_per_second": self._jobs / self._seconds,
             "charts/rerollout_length": self._useful_steps / self._jobs,
             "charts/rerollout_useful_share": self._useful_steps / self.sim_steps,

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from rlft.envs.initial_states import EVALUATION, REROLLOUT, TRAINING, InitialStates
 from rlft.networks.actors import gaussian_log_prob
+from rlft.rollout.job_table import JobTable
 from rlft.rollout.noise import standard_normal
-from rlft.types import Actor, EnvFactory, EnvStates, EpisodeResults, Jobs, Branches, Rollout, Visited
+from rlft.rollout.recorder import Recorder
+from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, Rollout, Visited
 
 CHUNK = 32  # rows per policy call; see `mean_action`
 
@@ -73,7 +75,7 @@ class RolloutWorker:
         self.env.restore(rows, states)
         obs, elapsed, episode = states.obs.clone(), states.elapsed.clone(), states.episode.clone()
         steps: list[tuple[Tensor, ...]] = []
-        visited = _Recorder(states) if keep_visited else None
+        visited = Recorder(states) if keep_visited else None
         for t in range(num_steps):
             mean = mean_action(actor, obs.to(device)).cpu()  # [N, A]
             action = mean + scale * draws[t]
@@ -128,56 +130,22 @@ class RolloutWorker:
         Returns:
             Rows of `jobs` that were played here `[j]`, what came of them `[j]`, and env steps simulated.
         """
-        spec, device, size = self.env.spec, next(actor.parameters()).device, self.env.num_envs
-        scale = actor.log_std.exp().cpu()
-        job = torch.full((size,), -1)  # which job an environment plays, -1 for none
-        length, horizon = torch.zeros(2, size, dtype=torch.int64)
-        total, discount = torch.zeros(2, size)
-        obs, action = torch.zeros(size, spec.obs_dim), torch.zeros(size, spec.action_dim)
-        noise = torch.zeros(size, spec.max_episode_steps, spec.action_dim)
-        first_action = torch.zeros(size, spec.action_dim)
-        played: list[Tensor] = []
-        branches: list[Branches] = []
+        table = JobTable(self.env, jobs, address=(REROLLOUT, seed, iteration))
+        device, scale = next(actor.parameters()).device, actor.log_std.exp().cpu()
         simulated, queue_empty = 0, False
         while True:
-            idle = (job < 0).nonzero().flatten().tolist() if not queue_empty else []
-            if idle:
-                taken = take(len(idle))
-                queue_empty = len(taken) < len(idle)
-                rows = idle[: len(taken)]
-                new = jobs[slice(taken.start, taken.stop)]
-                begin = states[new.state]
-                self.env.restore(rows, begin)
-                job[rows], horizon[rows], length[rows] = torch.tensor(taken), new.horizon, 0
-                total[rows], discount[rows], obs[rows] = 0.0, 1.0, begin.obs
-                first_action[rows] = new.first_action
-                for row, (start, end, address, sign) in zip(rows, _noise_of(new), strict=True):
-                    draws = standard_normal([REROLLOUT, seed, iteration, address], end, spec.action_dim)
-                    noise[row, : end - start] = sign * draws[start:]
-            busy = (job >= 0).nonzero().flatten()
+            idle = [] if queue_empty else table.idle()
+            taken = take(len(idle)) if idle else range(0)
+            queue_empty = queue_empty or len(taken) < len(idle)
+            if taken:
+                table.begin(idle[: len(taken)], taken, states)
+            busy = table.busy()  # [b]
             if not len(busy):
-                break
+                return *table.results(), simulated
             simulated += self.env.activate(busy.tolist())
-            mean = mean_action(actor, obs[busy].to(device)).cpu()  # [b, A]
-            chosen = mean + scale * noise[busy, length[busy]]
-            given = ((length == 0) & ~first_action.isnan().any(1))[busy]
-            chosen[given] = first_action[busy][given]
-            action[busy] = chosen.clamp(spec.action_low, spec.action_high)
-            step = self.env.step(action)[busy]
-            obs[busy] = step.obs
-            total[busy] += discount[busy] * step.reward
-            discount[busy] *= gamma
-            length[busy] += 1
-            valid = step.obs.isfinite().all(1) & step.reward.isfinite()
-            ended = step.terminated | ~valid | (length[busy] >= horizon[busy])
-            if ended.any():
-                rows = busy[ended]
-                played.append(job[rows])
-                branches.append(
-                    Branches(total[rows], length[rows], step.terminated[ended], step.obs[ended], valid[ended])
-                )
-                job[rows] = -1
-        return torch.cat(played) if played else job[:0], Branches.cat(branches), simulated
+            mean = mean_action(actor, table.obs[busy].to(device)).cpu()  # [b, A]
+            action = table.actions(busy, mean, scale).clamp(self.env.spec.action_low, self.env.spec.action_high)
+            table.stepped(busy, self.env.step(action)[busy], gamma)
 
     @torch.no_grad()
     def evaluate(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> EpisodeResults:
@@ -212,44 +180,6 @@ class RolloutWorker:
             once = once | success
             running = running & ~step.terminated
         return EpisodeResults(once, success, total, length)
-
-
-class _Recorder:
-    """Every state of a rollout, as it goes by."""
-
-    def __init__(self, states: EnvStates) -> None:
-        self.parts = [states]
-        self.count = len(states)
-        self.current = torch.arange(self.count)  # [N], which state each environment is in
-        self.before: list[Tensor] = []
-        self.after: list[Tensor] = []
-
-    def _append(self, states: EnvStates) -> Tensor:
-        self.parts.append(states)
-        self.count += len(states)
-        return torch.arange(self.count - len(states), self.count)
-
-    def stepped(self, states: EnvStates) -> None:
-        """All environments have made a step, to `states`; none has been reset yet."""
-        self.before.append(self.current)
-        self.current = self._append(states)
-        self.after.append(self.current)
-
-    def reset(self, rows: list[int], states: EnvStates) -> None:
-        """Environments `rows` have begun new episodes in `states`."""
-        self.current = self.current.clone()
-        self.current[rows] = self._append(states)
-
-    def result(self) -> Visited:
-        """Everything so far."""
-        return Visited(EnvStates.cat(self.parts), torch.stack(self.before), torch.stack(self.after))
-
-
-def _noise_of(jobs: Jobs) -> list[tuple[int, int, int, float]]:
-    """First row, end, address and sign of the noise of each job."""
-    ends = jobs.noise_start + jobs.horizon
-    columns = (jobs.noise_start, ends, jobs.noise, jobs.noise_sign)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def mean_action(actor: Actor, obs: Tensor) -> Tensor:

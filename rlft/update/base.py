@@ -13,13 +13,23 @@ class PolicyUpdate(ABC):
 
     kl_stop_scope: Literal["actor", "both"] = "actor"  # who stops learning when `wants_to_stop` says so
 
+    def adapt(self, actor: Actor) -> Actor:
+        """The actor that this update trains, made from the one a run starts with; acts the same at first."""
+        return actor
+
     @abstractmethod
-    def signal(self, estimate: AdvantageEstimate) -> Tensor:
-        """What the loss needs of the advantages, `[T, N]`, computed once per iteration over the whole batch."""
+    def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
+        """What the loss needs of the advantages, `[T, N]`, computed once per iteration over the whole batch.
+
+        Entries outside the estimate's mask are never used. Metrics describe the iteration.
+        """
 
     @abstractmethod
     def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The actor's loss on a minibatch, and metrics to average over the iteration."""
+
+    def project(self, actor: Actor) -> None:  # noqa: B027  most updates have no bounds
+        """Puts the actor back within this update's bounds; called after every gradient step, without gradients."""
 
     def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
         """Whether the actor has moved far enough in this iteration, judged before the minibatch's gradient step."""

@@ -42,9 +42,9 @@ class PPO(PolicyUpdate):
         self.norm_adv = norm_adv
         self.target_kl = target_kl
 
-    def signal(self, estimate: AdvantageEstimate) -> Tensor:
+    def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The advantages as they are; PPO normalises per minibatch."""
-        return estimate.advantage
+        return estimate.advantage, {}
 
     def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean of max(-A r, -A clip(r, 1 - eps, 1 + eps)) - c H, with r = pi_new / pi_old."""

@@ -11,7 +11,12 @@ V_NEXT_4 = [1.0, 4.0, 2.0]  # the episode ends with step 1 in a state of value 4
 
 
 def advantages(rollout, **options):
-    return GAE(**{"gamma": 0.5, "gae_lambda": 0.5, **options}).estimate(rollout, ObsCritic()).advantage[:, 0].tolist()
+    return (
+        GAE(**{"gamma": 0.5, "gae_lambda": 0.5, **options})
+        .estimate(rollout, ObsCritic(), None)
+        .advantage[:, 0]
+        .tolist()
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ def each_step(rollout):
 
 def test_lambda_one_is_the_discounted_return_minus_the_value():
     rollout = random_rollout()
-    got = GAE(gamma=0.9, gae_lambda=1.0).estimate(rollout, ObsCritic()).advantage
+    got = GAE(gamma=0.9, gae_lambda=1.0).estimate(rollout, ObsCritic(), None).advantage
     for t, e in each_step(rollout):
         expected = n_step_advantage(rollout, t, e, steps_left(rollout, t, e), 0.9)
         assert got[t, e].item() == pytest.approx(expected, abs=1e-5)
@@ -95,7 +100,7 @@ def test_lambda_one_is_the_discounted_return_minus_the_value():
 
 def test_plain_gae_is_the_lambda_weighted_sum_that_puts_the_rest_on_the_longest_return():
     rollout = random_rollout(seed=1)
-    got = GAE(gamma=0.9, gae_lambda=0.7).estimate(rollout, ObsCritic()).advantage
+    got = GAE(gamma=0.9, gae_lambda=0.7).estimate(rollout, ObsCritic(), None).advantage
     for t, e in each_step(rollout):
         m = steps_left(rollout, t, e)
         terms = [n_step_advantage(rollout, t, e, n, 0.9) for n in range(1, m + 1)]
@@ -105,7 +110,7 @@ def test_plain_gae_is_the_lambda_weighted_sum_that_puts_the_rest_on_the_longest_
 
 def test_finite_horizon_divides_by_the_weights_that_exist():
     rollout = random_rollout(seed=2)
-    got = GAE(gamma=0.9, gae_lambda=0.7, finite_horizon_gae=True).estimate(rollout, ObsCritic()).advantage
+    got = GAE(gamma=0.9, gae_lambda=0.7, finite_horizon_gae=True).estimate(rollout, ObsCritic(), None).advantage
     for t, e in each_step(rollout):
         terms = [n_step_advantage(rollout, t, e, n, 0.9) for n in range(1, steps_left(rollout, t, e) + 1)]
         weights = [0.7**n for n in range(len(terms))]
@@ -124,13 +129,13 @@ def test_a_perfect_value_in_a_deterministic_environment_leaves_no_advantage(opti
         if t + 1 < len(value):
             behind[t] = torch.where(rollout.done[t], behind[t], value[t + 1])
         value[t] = rollout.reward[t] + 0.9 * torch.where(rollout.terminated[t], 0.0, behind[t])
-    got = GAE(**{"gamma": 0.9, **options}).estimate(rollout, ObsCritic()).advantage
+    got = GAE(**{"gamma": 0.9, **options}).estimate(rollout, ObsCritic(), None).advantage
     assert got.abs().max() < 1e-5
 
 
 def test_estimate_reports_values_targets_and_no_gaps():
     rollout = random_rollout(seed=4)
-    estimate = GAE().estimate(rollout, ObsCritic())
+    estimate = GAE().estimate(rollout, ObsCritic(), None)
     assert torch.equal(estimate.value, rollout.obs[..., 0])
     assert torch.equal(estimate.value_target, estimate.advantage + estimate.value)
     assert estimate.mask.all()
@@ -143,5 +148,5 @@ def test_bootstrapping_at_success_inflates_a_sparse_value(bootstrap_at_done, lim
     value = 0.0
     for _ in range(100):
         rollout = rollout_of([1.0] * 2, [value] * 2, [value] * 2, terminated=[True] * 2)
-        value = GAE(bootstrap_at_done=bootstrap_at_done).estimate(rollout, ObsCritic()).value_target[0].item()
+        value = GAE(bootstrap_at_done=bootstrap_at_done).estimate(rollout, ObsCritic(), None).value_target[0].item()
     assert value == pytest.approx(limit, abs=1e-4)

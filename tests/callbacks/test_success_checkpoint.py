@@ -12,13 +12,14 @@ from tests.training import data, fit, module
 
 
 class Scripted(lightning.Callback):
-    """Says what the success rate of every iteration is, and keeps its weights."""
+    """Says what the success rate of every iteration is, `None` if it is not evaluated, and keeps its weights."""
 
     def __init__(self, rates):
         self.rates, self.actors = rates, []
 
     def on_train_epoch_end(self, trainer, pl_module):
-        pl_module.add_metrics({"eval/success_rate": self.rates[trainer.current_epoch]})
+        if (rate := self.rates[trainer.current_epoch]) is not None:
+            pl_module.add_metrics({"eval/success_rate": rate})
         self.actors.append(weights_of(pl_module.actor))
 
 
@@ -51,6 +52,19 @@ def test_checkpoints_are_those_of_their_iteration(trained, name, iteration):
     actor = {k.removeprefix("actor."): v for k, v in checkpoint["state_dict"].items() if k.startswith("actor.")}
     assert same(actor, script.actors[iteration - 1])
     assert same(weights_of(load_policy(f"{folder}/checkpoints/{name}.ckpt").actor), actor)
+
+
+def test_an_iteration_without_evaluation_is_never_the_best_and_claims_no_rate(tmp_path):
+    callbacks = [Scripted([None, 0.3, None, 0.6, None]), SuccessCheckpoint(keep_every=1)]
+    folder = fit(module(), data(), 5, callbacks, TensorBoardLogger(tmp_path, "name"), tmp_path).log_dir
+    info = {n: load_policy(f"{folder}/policies/{n}.safetensors").info for n in ("best", "last", "iteration_2")}
+    assert {name: i["iteration"] for name, i in info.items()} == {"best": 4, "last": 5, "iteration_2": 2}
+    assert {name: i["metrics"].get("eval/success_rate") for name, i in info.items()} == {
+        "best": 0.6,
+        "last": None,
+        "iteration_2": 0.3,
+    }
+    assert torch.load(f"{folder}/checkpoints/best.ckpt", weights_only=True)["epoch"] == 3
 
 
 def test_nothing_else_is_kept(trained):

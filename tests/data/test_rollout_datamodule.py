@@ -52,9 +52,9 @@ def test_environments_go_on_where_the_last_iteration_left_them():
     starts = []
     collect = datamodule.rollouts.collect
 
-    def spy(actor, states, *rest):
+    def spy(actor, states, *rest, **options):
         starts.append(states)
-        return collect(actor, states, *rest)
+        return collect(actor, states, *rest, **options)
 
     datamodule.rollouts.collect = spy
     fit(module(), datamodule, 3)

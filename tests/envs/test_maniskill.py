@@ -88,7 +88,7 @@ def acted(num_workers: int):
     actor = GaussianActor(42, 8, hidden_dim=32)
     rollouts = make_rollouts(ManiSkill(device="cpu"), 10, num_workers)
     try:
-        rollout, states = rollouts.collect(actor, rollouts.initial_states(1), 60, seed=1, iteration=0)
+        rollout, states, _ = rollouts.collect(actor, rollouts.initial_states(1), 60, seed=1, iteration=0)
         return rollout, states, rollouts.evaluate(actor, 13, seed=5, deterministic=False)
     finally:
         rollouts.close()
@@ -113,7 +113,7 @@ def test_evaluation_leaves_training_undisturbed(actor):
     rollouts = LocalRollouts(ManiSkill(device="cpu"), 4)
 
     def train(*, evaluate: bool):
-        first, states = rollouts.collect(actor, rollouts.initial_states(1), 10, seed=1, iteration=0)
+        first, states, _ = rollouts.collect(actor, rollouts.initial_states(1), 10, seed=1, iteration=0)
         if evaluate:
             rollouts.evaluate(actor, 3, seed=5, deterministic=True)
         return first, *rollouts.collect(actor, states, 10, seed=1, iteration=1)
@@ -138,7 +138,7 @@ def test_tasks_used_one_after_the_other_do_not_disturb_each_other():
 def test_the_same_adapter_serves_the_gpu(actor):
     rollouts = LocalRollouts(ManiSkill(device="cuda"), 16)
     actor = actor.to("cuda")
-    rollout, states = rollouts.collect(actor, rollouts.initial_states(1), 60, seed=1, iteration=0)
+    rollout, states, _ = rollouts.collect(actor, rollouts.initial_states(1), 60, seed=1, iteration=0)
     assert rollout.obs.isfinite().all()
     assert (rollout.next_obs != rollout.obs).any(-1).all()
     torch.testing.assert_close(rollout.obs[0], rollouts.initial_states(1).obs, atol=1e-4, rtol=0)

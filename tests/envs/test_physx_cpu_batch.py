@@ -284,11 +284,11 @@ def test_the_cube_stays_in_hand_after_a_restore(grasped):
 def test_inactive_scenes_do_not_move():
     batch = make_batch(4)
     start = batch.initial_states(0).obs
-    batch.activate(2)
+    batch.activate(range(2))
     obs = play(batch, random_actions(batch, 3)).obs[-1]
     assert torch.equal(obs[2:], start[2:])
     assert (obs[:2] != start[:2]).any(1).all()
-    batch.activate(4)
+    batch.activate(range(4))
     assert (batch.step(random_actions(batch, 1)[0]).obs[2:] != start[2:]).any(1).all()
 
 

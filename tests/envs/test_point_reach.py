@@ -23,7 +23,7 @@ def test_a_saved_state_restores_into_any_row(env):
 
 def test_inactive_points_stay_where_they_are(env):
     states = env.initial_states(5)
-    env.activate(1)
+    env.activate(range(1))
     env.step(torch.ones(4, 2))
     physics, _ = env.save(range(4))
     assert not torch.equal(physics[0], states.physics[0])

@@ -20,5 +20,8 @@ def assert_equal(first, second):
     """Two dataclasses of tensors are bit-identical."""
     for field in dataclasses.fields(first):
         a, b = getattr(first, field.name), getattr(second, field.name)
+        if dataclasses.is_dataclass(a):
+            assert_equal(a, b)
+            continue
         assert a.dtype == b.dtype, field.name
         assert torch.equal(a, b), field.name

@@ -35,14 +35,14 @@ def episodes(rollout):
 
 
 def test_the_rollout_contains_both_kinds_of_ends(collected):
-    rollout, _ = collected
+    rollout, *_ = collected
     assert rollout.terminated.any()
     assert rollout.truncated.any()
     assert not (rollout.terminated & rollout.truncated).any()
 
 
 def test_next_obs_is_the_true_successor(collected):
-    rollout, _ = collected
+    rollout, *_ = collected
     position, goal = rollout.obs[..., :2], rollout.obs[..., :2] + rollout.obs[..., 4:]
     move = 0.1 * rollout.action.clamp(-1, 1)
     expected = (position + move).clamp(-1, 1)
@@ -51,7 +51,7 @@ def test_next_obs_is_the_true_successor(collected):
 
 
 def test_an_episode_goes_on_from_its_successor_and_starts_afresh_after_its_end(collected):
-    rollout, _ = collected
+    rollout, *_ = collected
     bank = InitialStates(ENV)
     goes_on = ~rollout.done[:-1]
     assert torch.equal(rollout.obs[1:][goes_on], rollout.next_obs[:-1][goes_on])
@@ -64,7 +64,7 @@ def test_an_episode_goes_on_from_its_successor_and_starts_afresh_after_its_end(c
 
 
 def test_elapsed_counts_from_the_reset_and_truncation_comes_at_the_time_limit(collected):
-    rollout, _ = collected
+    rollout, *_ = collected
     for n, finished in enumerate(episodes(rollout)):
         for first, last in finished:
             assert rollout.elapsed[first : last + 1, n].tolist() == list(range(last + 1 - first))
@@ -74,7 +74,7 @@ def test_elapsed_counts_from_the_reset_and_truncation_comes_at_the_time_limit(co
 
 
 def test_reward_and_success_are_those_of_the_successor(collected):
-    rollout, _ = collected
+    rollout, *_ = collected
     at_goal = rollout.next_obs[..., 4:].norm(dim=-1) <= 0.3
     assert torch.equal(rollout.success, at_goal)
     assert torch.equal(rollout.terminated, at_goal)
@@ -83,39 +83,39 @@ def test_reward_and_success_are_those_of_the_successor(collected):
 
 @torch.no_grad()
 def test_log_prob_is_of_the_unclipped_sample(collected):
-    rollout, _ = collected
+    rollout, *_ = collected
     actor = policy()
     expected = Independent(Normal(actor(rollout.obs), actor.log_std.exp()), 1).log_prob(rollout.action)
     assert torch.allclose(rollout.log_prob, expected, atol=1e-4)
 
 
 def test_returned_states_say_where_every_environment_is(collected):
-    rollout, states = collected
+    rollout, states, _ = collected
     assert torch.equal(states.episode, torch.arange(ENVS) + ENVS * rollout.done.sum(0))
     assert torch.equal(states.elapsed, torch.where(rollout.done[-1], 0, rollout.elapsed[-1] + 1))
     assert torch.equal(states.obs[~rollout.done[-1]], rollout.next_obs[-1][~rollout.done[-1]])
 
 
 def test_a_rollout_continues_exactly_where_the_last_one_stopped(rollouts, collected):
-    whole, _ = collected
+    whole, *_ = collected
     actor = policy()
-    first, states = collect(rollouts, steps=20)
+    first, states, _ = collect(rollouts, steps=20)
     assert_equal(first, whole[:20])  # an address has the same noise however many steps are drawn
-    second, ends = rollouts.collect(actor, states, 20, SEED, 1)
+    second, ends, _ = rollouts.collect(actor, states, 20, SEED, 1)
     assert torch.equal(second.obs[0], whole.obs[20])
     assert torch.equal(second.elapsed[0], whole.elapsed[20])
     elsewhere = LocalRollouts(ENV, ENVS)  # a state holds everything: another instance goes on alike
-    again, same_ends = elsewhere.collect(actor, states, 20, SEED, 1)
+    again, same_ends, _ = elsewhere.collect(actor, states, 20, SEED, 1)
     assert_equal(again, second)
     assert_equal(same_ends, ends)
 
 
 def test_noise_belongs_to_seed_iteration_and_environment(rollouts, collected):
-    whole, _ = collected
-    again, _ = collect(rollouts)
+    whole, *_ = collected
+    again, *_ = collect(rollouts)
     assert_equal(again, whole)
-    other_iteration, _ = collect(rollouts, iteration=1)
-    other_seed, _ = collect(rollouts, seed=SEED + 1)
+    other_iteration, *_ = collect(rollouts, iteration=1)
+    other_seed, *_ = collect(rollouts, seed=SEED + 1)
     assert torch.equal(other_iteration.obs[0], whole.obs[0])
     assert not torch.equal(other_iteration.action[0], whole.action[0])
     assert not torch.equal(other_seed.obs[0], whole.obs[0])

@@ -61,7 +61,7 @@ def test_seeds_choose_other_initial_states_and_sampling_changes_episodes(rollout
 def test_evaluation_does_not_disturb_a_later_rollout(rollouts):
     def collect(evaluating):
         states = rollouts.initial_states(1)
-        _, states = rollouts.collect(policy(), states, 10, 1, 0)
+        _, states, _ = rollouts.collect(policy(), states, 10, 1, 0)
         if evaluating:
             rollouts.evaluate(policy(), 3, seed=SEED, deterministic=True)  # leaves 13 environments inactive
         return rollouts.collect(policy(), states, 10, 1, 1)

@@ -50,8 +50,8 @@ def all_gone(processes):
 def two_rollouts(rollouts):
     """Two iterations in a row with everything they return."""
     states = rollouts.initial_states(3)
-    first, states = rollouts.collect(policy(), states, 20, 3, 0)
-    second, states = rollouts.collect(policy(1), states, 20, 3, 1)
+    first, states, _ = rollouts.collect(policy(), states, 20, 3, 0)
+    second, states, _ = rollouts.collect(policy(1), states, 20, 3, 1)
     return first, second, states
 
 

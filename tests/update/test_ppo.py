@@ -120,4 +120,6 @@ def test_kl_stop(target_kl, kl, stops):
 
 def test_signal_is_the_raw_advantage():
     advantage = torch.randn(3, 4)
-    assert torch.equal(PPO().signal(AdvantageEstimate(advantage, advantage, advantage, advantage > 0, {})), advantage)
+    assert torch.equal(
+        PPO().signal(AdvantageEstimate(advantage, advantage, advantage, advantage > 0, {}))[0], advantage
+    )

@@ -1,0 +1,96 @@
+"""Advantage-weighted regression.
+
+Peng, Kumar, Zhang, Levine 2019, "Advantage-Weighted Regression", equation 9 and algorithm 1: the policy that maximises
+the expected advantage within a KL ball around the one that acted is pi_old exp(A / beta), and the actor is fitted to it
+by weighted maximum likelihood. Deviations: only the current iteration's data, no replay buffer; the weights are
+rescaled to mean 1 in every minibatch, so that beta controls greediness and not the step size.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.types import Actor, AdvantageEstimate, Batch
+from rlft.update.base import PolicyUpdate
+from rlft.update.weights import (
+    check_positive,
+    clamp_log_std,
+    effective_sample_size,
+    exponential,
+    standardize,
+    weighted_mean,
+)
+
+
+class AWR(PolicyUpdate):
+    """Imitates the actions of the rollout, each with weight min(exp(A / beta), max_weight).
+
+    `charts/effective_sample_size` is how many equally weighted actions the weights are worth, as a share of all.
+    Advantages that are nothing but noise spread the weights just as widely as real ones.
+
+    Args:
+        beta: temperature of the weights, in standard deviations of the advantages: the smaller, the greedier.
+        max_weight: larger weights are cut to this.
+        norm_adv: normalise the advantages to mean 0 and standard deviation 1, once per iteration over all of them.
+        train_log_std: also fit the standard deviation, which shrinks as the same actions are fitted again and again;
+            else it keeps its values.
+        log_std_min: the log standard deviation never falls below this; `null` sets no bound.
+        target_kl: stop updating the actor for this iteration once KL(old || new) exceeds this many nats; `null` never
+            stops.
+    """
+
+    def __init__(
+        self,
+        beta: float = 0.5,
+        max_weight: float = 20.0,
+        norm_adv: bool = True,
+        train_log_std: bool = True,
+        log_std_min: float | None = -3.0,
+        target_kl: float | None = None,
+    ) -> None:
+        check_positive("beta", beta)
+        check_positive("max_weight", max_weight)
+        self.beta = beta
+        self.max_weight = max_weight
+        self.norm_adv = norm_adv
+        self.train_log_std = train_log_std
+        self.log_std_min = log_std_min
+        self.target_kl = target_kl
+
+    def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
+        """The weights, not yet rescaled."""
+        mask, advantage = estimate.mask, estimate.advantage
+        if self.norm_adv:
+            advantage = standardize(advantage, mask)
+        weight = exponential(advantage, self.beta, self.max_weight)  # [T, N]
+        clipped = advantage > self.beta * math.log(self.max_weight)  # [T, N]
+        return weight, {
+            "charts/weight_mean": float(weight[mask].mean()),
+            "charts/effective_sample_size": effective_sample_size(weight[mask]),
+            "charts/weight_clip_fraction": float(clipped[mask].float().mean()),
+        }
+
+    def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean of -w log pi, the weights rescaled to mean 1."""
+        log_std = actor.log_std if self.train_log_std else actor.log_std.detach()
+        log_prob = gaussian_log_prob(batch.action, actor(batch.obs), log_std)  # [B]
+        policy_loss = weighted_mean(-log_prob, batch.signal)
+        with torch.no_grad():
+            log_ratio = log_prob - batch.log_prob
+            metrics = {
+                "losses/policy_loss": policy_loss.detach(),
+                "losses/entropy": gaussian_entropy(actor.log_std),
+                "losses/approx_kl": (log_ratio.exp() - 1 - log_ratio).mean(),
+            }
+        return policy_loss, metrics
+
+    def project(self, actor: Actor) -> None:
+        """Raises the log standard deviation to its bound."""
+        if self.train_log_std:
+            clamp_log_std(actor, self.log_std_min)
+
+    def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
+        """Whether the minibatch's approximate KL exceeds `target_kl`."""
+        return self.target_kl is not None and bool(metrics["losses/approx_kl"] > self.target_kl)

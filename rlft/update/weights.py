@@ -1,0 +1,69 @@
+"""Exponential weights of advantages, and what the updates that imitate weighted actions have in common.
+
+Peng, Kumar, Zhang, Levine 2019, "Advantage-Weighted Regression", equation 9 and section 5.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.types import Actor
+
+MAX_EXPONENT = 60.0  # also without a `max_weight`: sums of such weights are still finite in single precision
+
+
+def standardize(advantage: Tensor, mask: Tensor) -> Tensor:
+    """`[T, N]` with mean 0 and standard deviation 1 (ddof 1) over the mask; 0 outside it.
+
+    Advantages that are all equal become exactly 0, whatever their mean is rounded to.
+    """
+    known = advantage[mask].double()  # [M]
+    result = torch.zeros_like(advantage)
+    if not bool((known == known[:1]).all()):
+        result[mask] = ((known - known.mean()) / (known.std() + 1e-8)).to(advantage.dtype)
+    return result
+
+
+def exponential(advantage: Tensor, beta: float, max_weight: float) -> Tensor:
+    """min(exp(A / beta), max_weight), same shape; finite and positive for every finite A."""
+    # Clamped before exp, which would overflow.
+    return torch.exp((advantage / beta).clamp(-MAX_EXPONENT, min(math.log(max_weight), MAX_EXPONENT)))
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The mean of `values [B]` with `weights [B]` rescaled to mean 1: sum(w x) / sum(w); 0 if all weights are 0."""
+    return (weights * values).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def effective_sample_size(weights: Tensor) -> float:
+    """Kish's (sum w)^2 / sum w^2 of `weights [M]`, as a share of M: 1 if they are equal."""
+    weights = weights.double()  # squares of large weights overflow single precision
+    return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
+
+
+def clamp_log_std(actor: Actor, low: float | None, high: float | None = None) -> None:
+    """Puts a log standard deviation that is being trained back within its bounds, in place."""
+    if actor.log_std.requires_grad and (low is not None or high is not None):  # what is frozen stays bit-identical
+        actor.log_std.data.clamp_(low, high)
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuses a value that is not above 0.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if not value > 0:  # also NaN
+        raise UserError(f"model.update.{name} is {value}; it must be greater than 0.")
+
+
+def check_bounds(low: float | None, high: float | None) -> None:
+    """Refuses bounds of the log standard deviation that exclude every value.
+
+    Raises:
+        UserError: if the lower bound is above the upper one.
+    """
+    if low is not None and high is not None and not low <= high:
+        raise UserError(f"model.update.log_std_min is {low}; it must not be above log_std_max, which is {high}.")

@@ -1,0 +1,366 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from callbacks import DeterministicEval, RunReport, SuccessCheckpoint
+from rlft.advantage import GAE, MonteCarlo
+from rlft.cli import main
+from rlft.data import OfflineDataModule
+from rlft.data.dataset import read_dataset, write_dataset
+from rlft.envs import PointReach
+from rlft.errors import UserError
+from rlft.policies import load_policy
+from rlft.rollout import LocalRollouts
+from rlft.update import PPO
+from tests.helpers import is_sentence, same, weights_of
+from tests.training import MemoryLogger, fit, module, run, scalars, smoke
+
+STEPS = 80  # env steps of the whole dataset
+MONITOR = "losses/validation_policy_loss"
+
+
+def offline(env=None, **options):
+    """8 environments x 10 steps in 2 minibatches and 3 epochs."""
+    sizes = {"num_envs": 8, "num_steps": 10, "num_minibatches": 2, "update_epochs": 3, "num_workers": 0}
+    return OfflineDataModule(env or PointReach(), **{**sizes, **options})
+
+
+class Batches(lightning.Callback):
+    """Keeps every minibatch of every iteration."""
+
+    def __init__(self):
+        self.served = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.served.setdefault(trainer.current_epoch, []).append(batch)
+
+
+@pytest.fixture
+def collected(monkeypatch):
+    """One entry per rollout that is collected, in this process."""
+    calls = []
+    collect = LocalRollouts.collect
+
+    def spy(self, *arguments, **options):
+        calls.append(arguments)
+        return collect(self, *arguments, **options)
+
+    monkeypatch.setattr(LocalRollouts, "collect", spy)
+    return calls
+
+
+def sorted_rows(*batches):
+    """Everything that is known of the transitions of some minibatches, in an order of its own."""
+    fields = [[getattr(b, f.name) for b in batches] for f in dataclasses.fields(batches[0])]
+    table = torch.cat([torch.cat(parts).reshape(sum(map(len, batches)), -1) for parts in fields], 1)
+    return table.unique(dim=0)
+
+
+def train(tmp_path, iterations=1, model=None, callbacks=(), **options):
+    """Trains with a run directory and returns the module and the directory's dataset."""
+    torch.manual_seed(0)
+    model = model or module()
+    trainer = fit(model, offline(**options), iterations, callbacks, TensorBoardLogger(tmp_path, "name"), tmp_path)
+    return model, Path(trainer.log_dir) / "dataset.safetensors"
+
+
+# ---- fixed data --------------------------------------------------------------------------------------------------
+
+
+def test_every_iteration_trains_on_the_same_rollout_once_per_epoch(collected):
+    batches = Batches()
+    fit(module(), offline(), 3, [batches])
+    assert len(collected) == 1
+    assert list(batches.served) == [0, 1, 2]
+    first = sorted_rows(*batches.served[0][:2])
+    assert len(first) == STEPS
+    for served in batches.served.values():
+        assert [len(b) for b in served] == [40] * 6
+        for epoch in (0, 2, 4):
+            assert torch.equal(sorted_rows(*served[epoch : epoch + 2]), first)
+    assert not torch.equal(batches.served[0][0].obs, batches.served[1][0].obs)  # in another order
+
+
+@pytest.mark.parametrize("estimator", [GAE, MonteCarlo])
+def test_advantages_are_estimated_once(estimator):
+    class Counted(estimator):
+        calls = 0
+
+        def estimate(self, *arguments):
+            Counted.calls += 1
+            return super().estimate(*arguments)
+
+    model = module(advantage=Counted())
+    before = weights_of(model)
+    fit(model, offline(), 3)
+    assert Counted.calls == 1
+    assert not same(before, weights_of(model), "actor")
+    assert not same(before, weights_of(model), "critic")
+
+
+def test_steps_are_counted_once_and_metrics_logged_against_iterations():
+    logger, model = MemoryLogger(), module()
+    fit(model, offline(), 3, [DeterministicEval(num_episodes=4, every_n_iterations=2)], logger)
+    assert (model.env_steps, model.sim_steps) == (STEPS, STEPS)
+    for name in ("steps/env", "steps/sim"):
+        assert logger.series(name) == [(1, STEPS), (2, STEPS), (3, STEPS)]
+    assert [x for x, _ in logger.series("losses/value_loss")] == [1, 2, 3]
+    assert [x for x, _ in logger.series("eval/success_rate")] == [0, 2, 3]
+    assert [x for x, _ in logger.series("train/reward")] == [1]  # said once
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"validation_fraction": -0.1},
+        {"validation_fraction": 1.0},
+        {"validation_fraction": 0.99},
+        {"total_timesteps": 5},
+    ],
+    ids=str,
+)
+def test_impossible_options_are_refused(options):
+    (name,) = options
+    with pytest.raises(UserError, match=f"data.{name} ") as refused:
+        offline(**options)
+    assert is_sentence(str(refused.value))
+
+
+# ---- held-out environments ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fraction", "held_out"), [(0.25, 2), (0.01, 1), (0.5, 4)])
+def test_held_out_transitions_are_whole_environments_and_never_train(fraction, held_out, tmp_path):
+    batches = Batches()
+    model, dataset = train(tmp_path, 2, callbacks=[batches], validation_fraction=fraction)
+    obs = read_dataset(dataset).rollout.obs
+    trained = [served.obs for part in batches.served.values() for served in part]
+    assert torch.equal(torch.cat(trained).unique(dim=0), obs[:, : 8 - held_out].flatten(0, 1).unique(dim=0))
+    assert torch.equal(model.held_out.obs, obs[:, 8 - held_out :].flatten(0, 1))
+    assert len(torch.cat([torch.cat(trained).unique(dim=0), model.held_out.obs]).unique(dim=0)) == STEPS
+
+
+def test_nothing_is_held_out_unless_asked_for():
+    logger, model = MemoryLogger(), module()
+    fit(model, offline(), 1, logger=logger)
+    assert model.held_out is None
+    assert not logger.series(MONITOR)
+
+
+def test_the_loss_of_held_out_transitions_is_that_of_the_iterations_last_weights():
+    logger, model = MemoryLogger(), module(update=PPO(target_kl=None))
+    fit(model, offline(validation_fraction=0.25), 3, logger=logger)
+    expected = model.update.actor_loss(model.actor, model.held_out)[0].item()
+    series = logger.series(MONITOR)
+    assert [x for x, _ in series] == [1, 2, 3]
+    assert series[-1][1] == expected
+    assert len({value for _, value in series}) == 3
+
+
+def test_early_stopping_on_the_held_out_loss_ends_with_an_evaluation(tmp_path):
+    stop = EarlyStopping(MONITOR, patience=2)
+    callbacks = [stop, DeterministicEval(num_episodes=4, every_n_iterations=50), RunReport(), SuccessCheckpoint()]
+    train(tmp_path, 20, module(learning_rate=0.0), callbacks, validation_fraction=0.25)
+    run_dir = tmp_path / "name/version_0"
+    metrics = scalars(run_dir)
+    assert [x for x, _ in metrics[MONITOR]] == [1, 2, 3]  # the first is the best, then two without progress
+    assert [x for x, _ in metrics["eval/success_rate"]] == [0, 3]
+    last = load_policy(str(run_dir / "policies/last.safetensors")).info
+    assert last["iteration"] == 3
+    assert last["metrics"]["eval/success_rate"] == pytest.approx(metrics["eval/success_rate"][-1][1])
+    assert "| 3 | 80 | " in (run_dir / "report.md").read_text()
+
+
+def test_early_stopping_from_the_command_line(tmp_path):
+    stop = "--trainer.callbacks.init_args"
+    run_dir = run(
+        tmp_path,
+        "--data=OfflineDataModule",
+        "--data.validation_fraction=0.25",
+        "--model.learning_rate=0.0",
+        "--trainer.max_epochs=9",
+        "--trainer.callbacks+=EarlyStopping",
+        f"{stop}.monitor={MONITOR}",
+        f"{stop}.patience=1",
+    )
+    assert [x for x, _ in scalars(run_dir)[MONITOR]] == [1, 2]
+
+
+def test_early_stopping_without_held_out_data_is_refused_before_anything_is_simulated(collected):
+    with pytest.raises(UserError, match="needs data") as refused:
+        fit(module(), offline(), 1, [EarlyStopping(MONITOR)])
+    assert is_sentence(str(refused.value))
+    assert not collected
+
+
+# ---- the file ----------------------------------------------------------------------------------------------------
+
+
+def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_path):
+    batches = Batches()
+    _, path = train(tmp_path, callbacks=[batches], model=module(advantage=GAE(gamma=0.7)), seed=3)
+    data = read_dataset(path)
+    served = sorted_rows(*batches.served[0][:2])
+    batch = batches.served[0][0]
+    flat = type(batch)(
+        *(getattr(data.rollout, name).flatten(0, 1) for name in ("obs", "action", "log_prob")),
+        *(getattr(data.estimate, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
+    )
+    assert torch.equal(sorted_rows(flat), served)
+    metrics = data.info.pop("metrics")
+    assert metrics.keys() == {"losses/explained_variance"}
+    assert data.info == {
+        **{"task": "PointReach", "num_envs": 8, "num_steps": 10, "obs_dim": 6, "action_dim": 2, "seed": 3},
+        **{"env.class": "PointReach", "env.horizon": 20, "env.radius": 0.2, "env.speed": 0.1},
+        **{"advantage.class": "GAE", "advantage.gamma": 0.7, "advantage.gae_lambda": 0.9},
+        **{"advantage.finite_horizon_gae": False, "advantage.bootstrap_at_done": "truncation"},
+        **{"advantage.reward_scale": 1.0, "env_steps": STEPS, "sim_steps": STEPS},
+    }
+
+
+def test_writing_and_reading_again_changes_no_bit(tmp_path):
+    _, path = train(tmp_path)
+    data = read_dataset(path)
+    data.estimate.advantage[0, 0] = torch.nan  # is legal where the mask is False
+    data.estimate.mask[0, 0] = False
+    write_dataset(tmp_path / "new/again.safetensors", data)
+    again = read_dataset(tmp_path / "new/again.safetensors")
+    first, second = data.tensors(), again.tensors()
+    assert first.pop("estimate.advantage").view(torch.int32).equal(second.pop("estimate.advantage").view(torch.int32))
+    assert same(first, second)
+    assert data.info == again.info
+    assert data.estimate.metrics == again.estimate.metrics
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["again.safetensors"]
+
+
+def test_a_run_on_the_file_equals_the_run_that_wrote_it_and_collects_nothing(tmp_path, collected):
+    first, path = train(tmp_path, 3)
+    assert len(collected) == 1
+    again, _ = train(tmp_path, 3, dataset=str(path))
+    assert len(collected) == 1
+    assert same(weights_of(first), weights_of(again))
+    assert (again.env_steps, again.sim_steps) == (STEPS, STEPS)
+
+
+def change(path, **fields):
+    """Rewrites entries of a dataset: `{name: function of the tensor}`."""
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    for name, function in fields.items():
+        key = next(key for key in tensors if key.endswith(f".{name}"))
+        tensors[key] = function(tensors[key])
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, header)
+
+
+def truncate(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def foreign(path):
+    save_file(load_file(path), path)
+
+
+def headless(path):
+    save_file(load_file(path), path, {"format": "rlft-dataset-1", "info": json.dumps({"task": "PointReach"})})
+
+
+def without_reward(path):
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file({name: tensor for name, tensor in load_file(path).items() if name != "rollout.reward"}, path, header)
+
+
+BROKEN = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"\xff" * 1000),
+    "truncated": truncate,
+    "foreign": foreign,
+    "headless": headless,
+    "without reward": without_reward,
+    "nan in obs": lambda path: change(path, obs=lambda x: x.index_fill(0, torch.tensor([3]), torch.nan)),
+    "infinite advantage": lambda path: change(path, advantage=lambda x: x / 0),
+    "nothing known": lambda path: change(path, mask=torch.zeros_like),
+    "mask of numbers": lambda path: change(path, mask=lambda x: x.float()),
+    "shorter": lambda path: change(path, reward=lambda x: x[:-1]),
+    "narrower": lambda path: change(path, action=lambda x: x[..., :1]),
+    "rounded": lambda path: change(path, obs=lambda x: x.int()),
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN)
+def test_broken_files_are_refused_before_anything_is_simulated(damage, tmp_path, collected):
+    _, path = train(tmp_path)
+    collected.clear()
+    target = tmp_path / "damaged.safetensors"
+    target.write_bytes(path.read_bytes())
+    BROKEN[damage](target)
+    with pytest.raises(UserError, match="dataset") as refused:
+        train(tmp_path, dataset=str(target))
+    assert is_sentence(str(refused.value))
+    assert str(target) in str(refused.value)
+    assert not collected
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "advantage"),
+    [
+        ("num_envs", {"num_envs": 4}, GAE()),
+        ("num_steps", {"num_steps": 20}, GAE()),
+        ("env.radius", {"env": PointReach(radius=0.3)}, GAE()),
+        ("advantage.class", {}, MonteCarlo()),
+        ("advantage.gamma", {}, GAE(gamma=0.9)),
+    ],
+)
+def test_data_of_something_else_are_refused(name, options, advantage, tmp_path):
+    _, path = train(tmp_path)
+    with pytest.raises(UserError, match=f"made with {name} ") as refused:
+        train(tmp_path, dataset=str(path), model=module(advantage=advantage), **options)
+    assert is_sentence(str(refused.value))
+
+
+def test_the_weight_of_the_value_loss_may_differ_from_the_files(tmp_path):
+    _, path = train(tmp_path)
+    train(tmp_path, dataset=str(path), model=module(advantage=GAE(vf_coef=0.1)))
+
+
+# ---- from the command line ---------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_neither_collects_nor_differs(tmp_path, collected):
+    options = ("--data=OfflineDataModule", "--data.validation_fraction=0.25")
+    whole = run(tmp_path / "whole", *options, "--trainer.max_epochs=4")
+    first = run(tmp_path / "parts", *options, "--trainer.max_epochs=2")
+    assert "-offline-16x20-" in first.parent.name
+    collected.clear()
+    (first / "dataset.safetensors").unlink()
+    rest = run(tmp_path / "parts", *options, "--trainer.max_epochs=4", "--ckpt_path=last")
+    assert not collected
+    assert same(load_file(whole / "policies/last.safetensors"), load_file(rest / "policies/last.safetensors"))
+    before, after = scalars(whole), scalars(rest)
+    assert after["steps/env"] == [(3, 320), (4, 320)]
+    for name in ("losses/policy_loss", "losses/value_loss", "eval/return", MONITOR):
+        assert after[name] == [point for point in before[name] if point[0] > 2]
+
+
+def test_resuming_with_other_settings_than_the_data_has_is_refused(tmp_path, capsys):
+    first = run(tmp_path, "--data=OfflineDataModule")
+    options = ("--data=OfflineDataModule", "--model.advantage.gamma=0.9", "--trainer.max_epochs=4")
+    assert main(smoke(tmp_path, *options, f"--ckpt_path={first / 'checkpoints/last.ckpt'}")) == 1
+    assert "made with advantage.gamma 0.8" in capsys.readouterr().err
+
+
+def test_validating_an_offline_checkpoint(tmp_path):
+    first = run(tmp_path, "--data=OfflineDataModule")
+    _, *arguments = smoke(tmp_path, "--data=OfflineDataModule", f"--ckpt_path={first / 'checkpoints/last.ckpt'}")
+    assert main(["validate", *arguments]) == 0
