@@ -39,6 +39,8 @@ class DeterministicEval(lightning.Callback):
         for name, value in (("num_episodes", num_episodes), ("every_n_iterations", every_n_iterations)):
             if value < 1:
                 raise UserError(f"eval.{name} is {value}; it must be at least 1.")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"eval.seed is {seed}; it must be a number from 0 to {2**32 - 1}.")
         self.num_episodes = num_episodes
         self.every_n_iterations = every_n_iterations
         self.stochastic = stochastic

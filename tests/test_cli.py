@@ -6,7 +6,7 @@ from rlft.cli import main
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.policies import save_policy
 from tests.helpers import is_sentence
-from tests.training import smoke
+from tests.training import run, smoke
 
 
 def outcome(arguments, capsys):
@@ -39,6 +39,15 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--eval.num_episodes=0": "num_episodes is 0",
     "--eval.every_n_iterations=0": "every_n_iterations is 0",
     "--seed_everything=-1": "seed_everything",
+    "--eval.seed=-1": "eval.seed is -1",
+    "--model.learning_rate=0": "learning_rate is 0",
+    "--model.critic_learning_rate=-1": "critic_learning_rate is -1",
+    "--model.max_grad_norm=0": "max_grad_norm is 0",
+    "--model.critic.num_layers=0": "num_layers of a network is 0",
+    "--model.advantage.gamma=1.5": "gamma is 1.5",
+    "--model.advantage.gae_lambda=-1": "gae_lambda is -1",
+    "--model.advantage=MonteCarloRerollout --model.advantage.num_samples=0": "num_samples is 0",
+    "--model.advantage=MonteCarloRerollout --model.advantage.policy=pickcube/expert": "maps 42 observations",
     "--trainer.callbacks+=FreezeSchedule --trainer.callbacks.schedule=[{{'module':'nonsense'}}]": "no submodule",
     # files
     "--log_dir={files}/file/below": "choose another --log_dir",
@@ -71,6 +80,13 @@ def test_a_mistake_is_answered_with_one_line_and_a_status(options, files, capsys
     assert err.startswith("rlft: ")
     assert len(err.splitlines()) == 1
     assert MISTAKES[options].format(files=files) in err
+
+
+@pytest.mark.parametrize("option", ["--model.update.target_kl=null", "--model.update.target_kl null"])
+def test_null_on_the_command_line_is_nothing(option, tmp_path):
+    run_dir = run(tmp_path, "--trainer.max_epochs=1", *option.split(" "))
+    assert "-kl" not in run_dir.parent.name
+    assert "target_kl: null" in (run_dir / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("command", ["nonsense", "--nonsense", ""])

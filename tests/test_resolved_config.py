@@ -47,6 +47,16 @@ def test_a_name_follows_the_settings():
     assert "-gamma0.99-lambda1-" in run_name(config(gamma=0.99, gae_lambda=1.0))
 
 
+@pytest.mark.parametrize(("policy", "word"), [("pickcube/expert", "bypickcube_expert"), (None, "byself")])
+def test_a_name_says_how_many_rerollouts_whose_they_are_and_nothing_that_is_off(policy, word):
+    plugin = {"num_samples": 16, "policy": policy, "gamma": 0.8, "pilot_samples": None}
+    named = config()
+    named["model.init_args.advantage"] = namespace({"class_path": "x.MonteCarloRerollout", "init_args": plugin})
+    named["model.init_args.update.init_args"] = namespace({"target_kl": None, "beta": 0.5})
+    start = "pickcube_weak-montecarlorerollout_ppo-"
+    assert run_name(named) == f"{start}k16-{word}-gamma0.8-beta0.5-100x50-100x5-seed1"
+
+
 @pytest.mark.parametrize("policy", ["/abs/path/policy.safetensors", "../up.pt", "~/policy.ckpt"])
 def test_a_name_is_one_directory(policy):
     assert "/" not in run_name(config(policy=policy))

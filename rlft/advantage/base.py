@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from rlft.errors import UserError
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
 
 
@@ -45,6 +46,8 @@ class ValueEstimator(AdvantageEstimator):
         clip_vloss: bool = False,
         vf_clip_coef: float = 0.2,
     ) -> None:
+        if not 0 <= gamma <= 1:
+            raise UserError(f"model.advantage.gamma is {gamma}; it must be from 0 to 1.")
         self.gamma = gamma
         self.reward_scale = reward_scale
         self.vf_coef = vf_coef

@@ -53,7 +53,7 @@ def mean_returns(
         return _average(sample(num_samples * everywhere, 0), len(starts), antithetic=antithetic)
     pilot = sample(pilot_samples * everywhere, 0)
     known = _average(pilot, len(starts), antithetic=antithetic)
-    counts = _allocate(known, float(known.steps.sum()) * (num_samples - pilot_samples), 2 if antithetic else 1)
+    counts = _allocate(known, float(known.steps.nansum()) * (num_samples - pilot_samples), 2 if antithetic else 1)
     samples = _Samples.cat([pilot, sample(counts, pilot_samples)])
     return _average(samples, len(starts), antithetic=antithetic)
 

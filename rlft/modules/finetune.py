@@ -56,6 +56,11 @@ class FinetuneModule(lightning.LightningModule):
         warmup_iterations: int = 0,
     ) -> None:
         super().__init__()
+        for name, rate in (("learning_rate", learning_rate), ("critic_learning_rate", critic_learning_rate)):
+            if rate is not None and not rate > 0:
+                raise UserError(f"model.{name} is {rate}; it must be above 0.")
+        if not max_grad_norm > 0:
+            raise UserError(f"model.max_grad_norm is {max_grad_norm}; it must be above 0.")
         advantage.check(obs_dim, action_dim)
         self.advantage = advantage
         self.update = update

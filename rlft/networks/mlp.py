@@ -4,6 +4,8 @@ import math
 
 from torch import nn
 
+from rlft.errors import UserError
+
 
 class MLP(nn.Sequential):
     """`num_layers` hidden tanh layers, orthogonal initialisation with gain sqrt(2), zero bias.
@@ -22,6 +24,9 @@ class MLP(nn.Sequential):
     def __init__(
         self, input_dim: int, output_dim: int, hidden_dim: int, num_layers: int, output_gain: float = math.sqrt(2)
     ) -> None:
+        for name, size in (("num_layers", num_layers), ("hidden_dim", hidden_dim)):
+            if size < 1:
+                raise UserError(f"{name} of a network is {size}; it must be at least 1.")
         layers: list[nn.Module] = []
         for i in range(num_layers):
             layers += [_linear(input_dim if i == 0 else hidden_dim, hidden_dim, math.sqrt(2)), nn.Tanh()]

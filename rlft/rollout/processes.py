@@ -99,10 +99,10 @@ class ProcessRollouts:
         progress: Callable[[int], None],
     ) -> tuple[Branches, int]:
         """Plays re-rollouts, which all workers take off one queue; see `RolloutWorker.play`."""
-        self._begun.value = 0
+        self._begun.get_obj().value = 0  # without the lock, which a worker may have taken to its grave
         arguments = {"actor": actor, "states": states, "jobs": jobs, "gamma": gamma}
         arguments |= {"seed": seed, "iteration": iteration}
-        answers = self._call("play", [arguments] * len(self.shares), lambda: progress(self._begun.value))
+        answers = self._call("play", [arguments] * len(self.shares), lambda: progress(self._begun.get_obj().value))
         rows, branches, simulated = zip(*answers, strict=True)
         return Branches.cat(branches)[torch.cat(rows).argsort()], sum(simulated)
 

@@ -87,7 +87,7 @@ class RolloutWorker:
             )
             obs, elapsed = step.obs, elapsed + 1
             if visited:
-                visited.stepped(EnvStates(*self.env.save(rows), obs, elapsed, episode.clone()))
+                visited.stepped(EnvStates(*self.env.save(rows), obs, elapsed.clone(), episode.clone()))
             done = (step.terminated | truncated).nonzero().flatten().tolist()
             if done:
                 episode[done] += num_envs
