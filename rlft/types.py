@@ -127,7 +127,7 @@ class Jobs(TensorRows):
     """
 
     state: Tensor  # [J] int64, row of the state to begin in
-    horizon: Tensor  # [J] int64, env steps after which the re-rollout is cut off
+    horizon: Tensor  # [J] int64, env steps after which the re-rollout is cut off: from 1 to the time limit
     noise: Tensor  # [J] int64, address of the action noise within the iteration
     noise_start: Tensor  # [J] int64, first row of that noise
     noise_sign: Tensor  # [J], 1 or -1: antithetic partners share an address

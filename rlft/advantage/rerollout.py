@@ -24,7 +24,7 @@ class MonteCarloRerollout(ValueEstimator):
     """Q - V of a re-rollout policy, measured in the simulator.
 
     Logs the advantages' root-mean-square standard error and their reliability: the share of their variance that is
-    not sampling error.
+    not sampling error. Common noise and a pilot make the error smaller (or, for the pilot, larger) than it says.
 
     Args:
         policy: who plays on: a zoo name, policy or checkpoint file, e.g. an expert (an oracle that real tasks do not
@@ -34,14 +34,15 @@ class MonteCarloRerollout(ValueEstimator):
         estimator: `identity` measures V once per state and takes Q(s, a) from the state that a led to. `direct`
             measures Q by re-rollouts that begin with a, at twice the cost.
         horizon: `remaining` ends a re-rollout at the time limit of the episode it began in. `fresh` gives it a whole
-            time limit of its own.
+            time limit of its own; with `identity` Q then sees one step more than V, a bias of at most gamma^limit.
         tolerance: also end re-rollouts once gamma^steps is below this. It bounds the bias of a return whose reward
             comes at most once; with rewards of up to R in every step the bound is R / (1 - gamma) times this.
         common_noise: re-rollouts from states of one environment share their action noise, aligned in time.
         antithetic: pairs of re-rollouts use opposite action noise; needs an even number of samples.
         every_k: estimate only every k-th step. Neighbouring steps share re-rollouts: 2 saves nothing, 4 saves half.
         pilot_samples: begin with so many re-rollouts per state, then spend what is left of the cost of `num_samples`
-            where the returns vary most; `null` gives every state `num_samples`.
+            where the returns vary most; `null` gives every state `num_samples`. Pays where variances differ much from
+            state to state, as with an expert; slightly biased, because the pilot counts too.
         center: `batch` subtracts the mean of all advantages. `state` subtracts the state's mean advantage over
             `center_actions` other actions of the policy being trained, each with `num_samples` re-rollouts.
         center_actions: see `center`.
@@ -76,9 +77,11 @@ class MonteCarloRerollout(ValueEstimator):
         if not 0 < tolerance < 1:
             raise UserError(f"{where}.tolerance is {tolerance}; it must be between 0 and 1.")
         if antithetic and (num_samples % 2 or (pilot_samples or 0) % 2):
-            raise UserError(f"{where}.antithetic needs an even number of samples, not {num_samples}.")
-        if pilot_samples is not None and not 2 <= pilot_samples <= num_samples:
-            raise UserError(f"{where}.pilot_samples is {pilot_samples}; it must be from 2 to num_samples.")
+            odd = num_samples if num_samples % 2 else pilot_samples
+            raise UserError(f"{where}.antithetic needs an even number of samples, not {odd}.")
+        fewest = 4 if antithetic else 2  # one sample, or one pair, says nothing about variance
+        if pilot_samples is not None and not fewest <= pilot_samples <= num_samples:
+            raise UserError(f"{where}.pilot_samples is {pilot_samples}; it must be from {fewest} to num_samples.")
         self.policy = policy
         self.num_samples = num_samples
         self.estimator = estimator
@@ -136,7 +139,7 @@ class MonteCarloRerollout(ValueEstimator):
             baseline = torch.stack([mean for mean, _ in by_action]).mean(0)
             baseline_error = torch.stack([squared for _, squared in by_action]).mean(0) / len(by_action)
         advantage = quality - baseline  # [T, N]
-        mask = asked & advantage.isfinite()
+        mask = advantage.isfinite()
         if self.center == "batch":
             advantage = advantage - advantage[mask].mean()
 
@@ -167,21 +170,25 @@ class MonteCarloRerollout(ValueEstimator):
         limit = rerollouts.spec.max_episode_steps
         elapsed = rerollouts.visited.states.elapsed
         horizon = limit - elapsed if self.horizon == "remaining" else torch.full_like(elapsed, limit)
-        if 0 < self.gamma < 1:
-            horizon = horizon.clamp(max=math.ceil(math.log(self.tolerance) / math.log(self.gamma)))
-        return horizon
+        if self.gamma == 1:
+            return horizon
+        return horizon.clamp(max=math.ceil(math.log(self.tolerance) / math.log(self.gamma)) if self.gamma else 1)
 
     def _other_actions(self, rollout: Rollout, actor: Actor) -> list[Tensor]:
         """Further samples `[T, N, A]` of the policy's actions in the same states.
 
-        Their noise is that of actions it took elsewhere in the rollout: fresh as far as these states are concerned, and
-        no random numbers are needed.
+        Their noise is that of actions it took in other environments: fresh as far as these states are concerned, and no
+        random numbers are needed.
+
+        Raises:
+            UserError: if there are too few environments.
         """
+        if self.center_actions >= rollout.action.shape[1]:
+            raise UserError(f"model.advantage.center_actions is {self.center_actions}; it must be below data.num_envs.")
         device = next(actor.parameters()).device
         mean = actor(rollout.obs.to(device)).cpu()
-        noise = (rollout.action - mean).flatten(0, 1)  # [T N, A]
-        shift = len(noise) // (self.center_actions + 1)
-        return [mean + noise.roll((i + 1) * shift, 0).view_as(mean) for i in range(self.center_actions)]
+        noise = rollout.action - mean  # [T, N, A]
+        return [mean + noise.roll(i + 1, 1) for i in range(self.center_actions)]
 
 
 class _Starts:
@@ -248,7 +255,9 @@ def _correlation(x: Tensor, y: Tensor) -> float:
 
 def _precision(advantage: Tensor, squared_error: Tensor) -> dict[str, float]:
     """Root-mean-square standard error, and the share of the variance that is not sampling error; of two samples up."""
-    error, variance = squared_error.mean(), advantage.var()
+    if len(advantage) < 2:
+        return {}
+    error, variance = squared_error.nanmean(), advantage.var()
     if not error.isfinite() or not variance > 0:
         return {}
     return {

@@ -63,6 +63,6 @@ class IterationRerollouts:
             "time/rerollout": self._seconds,
             "charts/rerollouts_invalid": self._invalid,
             "charts/rerollouts_per_second": self._jobs / self._seconds,
-            "charts/rerollout_length": self._useful_steps / self._jobs,
+            "charts/rerollout_length": self._useful_steps / max(1, self._jobs - self._invalid),
             "charts/rerollout_useful_share": self._useful_steps / self.sim_steps,
         }

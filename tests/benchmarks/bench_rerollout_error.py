@@ -58,6 +58,12 @@ class Study:
         branches = recording.branches
         return _Samples(recording.jobs.state, branches.discounted_return, branches.steps.float(), branches.valid)
 
+    def estimate(self, samples: int, seed: int, **options) -> tuple[Tensor, float]:
+        """Advantages of all steps `[T n]` and simulator steps, by the estimator as it is."""
+        recording = Recording(self.rollouts, NoCritic(), self.visited, seed, 0, lambda begun, total: None)
+        estimator = MonteCarloRerollout("pickcube/expert", samples, GAMMA, **options)
+        return estimator.estimate(self.rollout, NoCritic(), recording).advantage.flatten(), recording.sim_steps
+
     def advantage(self, value: Tensor) -> Tensor:
         """Of all steps `[T n]`, from the values of states; unknown values are those of states without a future."""
         value = value.nan_to_num()
@@ -117,6 +123,11 @@ def main() -> None:
             study.groups(samples, size, **{k: v for k, v in options.items() if k == "antithetic"}),
             float(samples.steps.sum()) / 4,
         )
+
+    for pilot in (4, 8):
+        runs = [study.estimate(size, 110 + i, common_noise=True, pilot_samples=pilot) for i in range(8)]
+        estimates, spent = zip(*runs, strict=True)
+        show(f"common noise, pilot {pilot}", list(estimates), sum(spent) / len(spent))
 
     labels = _average(others.play(size, 104), others.rows, antithetic=False)
     obs = everything[2].states.obs

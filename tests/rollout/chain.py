@@ -16,7 +16,7 @@ from tests.helpers import ConstantActor
 
 GAMMA = 0.8
 VALUE = {1: 0.833333, 2: 0.555556, 3: 0.370370}  # of mu
-LOST = 10  # so far from the goal the simulator returns NaN
+LOST = 10  # from there nothing leads back, and the simulator returns NaN
 
 
 def mu():
@@ -45,7 +45,8 @@ class ChainBatch:
         self.active = list(range(num_envs))
 
     def step(self, action):
-        moved = (self.distance - (action > 0).float()).clamp(min=0)
+        moves = (action > 0) & (self.distance < LOST)
+        moved = (self.distance - moves.float()).clamp(min=0)
         self.distance[self.active] = moved[self.active]
         goal = self.distance[:, 0] == 0
         obs = torch.where(self.distance < LOST, self.distance, float("nan"))

@@ -15,6 +15,7 @@ from rlft.envs.initial_states import REROLLOUT
 from rlft.policies import load_policy
 from rlft.rollout import LocalRollouts, ProcessRollouts, WorkerDied
 from rlft.rollout.noise import standard_normal
+from rlft.rollout.worker import RolloutWorker
 from rlft.types import Jobs, Visited
 from tests.helpers import ConstantActor
 from tests.rollout.chain import GAMMA, LOST, Chain, Spy, mu, states_at
@@ -22,7 +23,7 @@ from tests.rollout.common import assert_equal, policy
 from tests.rollout.faulty import SlowActor, die_holding
 from tests.rollout.test_processes import all_gone, two_workers  # noqa: F401, a fixture
 
-ENV, ENVS, STEPS, SEED = PointReach(horizon=12, radius=0.3), 7, 40, 7
+ENV, ENVS, STEPS, SEED = PointReach(horizon=12, radius=0.5), 7, 40, 7
 NAN = float("nan")
 
 
@@ -80,7 +81,7 @@ def play(rollouts, states, jobs, *, actor=None, gamma=0.9, seed=SEED, iteration=
 
 def test_the_jobs_end_in_all_ways(played):
     jobs, branches, _ = played
-    assert 20 < branches.terminated.sum() < 180
+    assert 10 < branches.terminated.sum() < 190
     assert (branches.steps[~branches.terminated] == jobs.horizon[~branches.terminated]).all()
     assert (branches.steps[branches.terminated] < jobs.horizon[branches.terminated]).any()
     assert branches.valid.all()
@@ -135,16 +136,16 @@ def test_progress_counts_up_to_all_jobs(local, states, played):
 
 def test_a_first_action_is_clipped_and_used_once(local, states):
     """A branch that begins with a is that step, then the branch from where it led, with the noise one row further."""
-    rows, first = torch.arange(20), 2 * torch.randn(20, 2, generator=torch.Generator().manual_seed(2))
-    env = ENV.make(20)
-    env.restore(range(20), states[rows])
+    rows, first = torch.arange(60), 2 * torch.randn(60, 2, generator=torch.Generator().manual_seed(2))
+    env = ENV.make(60)
+    env.restore(range(60), states[rows])
     step = env.step(first.clamp(-1, 1))
-    led_to = dataclasses.replace(states[rows], physics=env.save(range(20))[0], obs=step.obs)
+    led_to = dataclasses.replace(states[rows], physics=env.save(range(60))[0], obs=step.obs)
 
     whole, _ = play(local, states, jobs_at(rows, 8, rows, 2, first=first))
     rest, _ = play(local, led_to, jobs_at(rows, 7, rows, 3))
     goes_on = ~step.terminated
-    assert 0 < goes_on.sum() < 20
+    assert 0 < goes_on.sum() < 60
     assert torch.equal(whole.end_obs[goes_on], rest.end_obs[goes_on])
     assert torch.equal(whole.steps[goes_on], rest.steps[goes_on] + 1)
     assert torch.allclose(whole.discounted_return[goes_on], 0.9 * rest.discounted_return[goes_on])
@@ -173,9 +174,9 @@ def test_noise_differs_between_seeds_and_iterations(local, states, played):
         assert not (ends == branches.end_obs).all(1)[chosen].any()
 
 
-def test_every_step_has_its_own_noise(local, states):
-    jobs = jobs_at([0] * 6, range(1, 7), 0)
-    branches, _ = play(local, states, jobs, actor=ConstantActor([0.0, 0.0], log_std=-1.0))
+def test_every_step_has_its_own_noise(states):
+    jobs, hardly_a_goal = jobs_at([0] * 6, range(1, 7), 0), PointReach(horizon=12, radius=0.01)
+    branches, _ = play(LocalRollouts(hardly_a_goal, 2), states, jobs, actor=ConstantActor([0.0, 0.0], log_std=-1.0))
     assert len(branches.end_obs[:, 2:4].unique(dim=0)) == 6
 
 
@@ -274,21 +275,15 @@ def test_keeping_states_changes_nothing_and_is_the_same_in_workers(local, collec
     rollout, _, nothing = local.collect(policy(), start, STEPS, SEED, 0)
     assert_equal(rollout, collected[0])
     assert len(nothing.states) == 0
-    alone = [LocalRollouts(ENV, ENVS)]
-    alone[0].worker.env_ids = range(ENVS)
     parts = [
-        worker.collect(policy(), start[share], STEPS, SEED, 0, ENVS, keep_visited=True)[2]
-        for worker, share in ((_worker(range(0, 3)), slice(0, 3)), (_worker(range(3, 7)), slice(3, 7)))
+        RolloutWorker(ENV, share).collect(
+            policy(), start[slice(share.start, share.stop)], STEPS, SEED, 0, ENVS, keep_visited=True
+        )[2]
+        for share in (range(3), range(3, 7))
     ]
     joined, whole = Visited.cat(parts), collected[1]
     for place in ("before", "after"):
         assert_equal(joined.states[getattr(joined, place).flatten()], whole.states[getattr(whole, place).flatten()])
-
-
-def _worker(env_ids):
-    from rlft.rollout.worker import RolloutWorker
-
-    return RolloutWorker(ENV, env_ids)
 
 
 def test_rerollouts_do_not_disturb_the_live_rollout(local, states, played):
@@ -318,7 +313,7 @@ def test_a_worker_killed_while_playing_is_reported_at_once(states, two_workers):
     jobs = jobs_at([0] * 1000, 12, 0)  # of the other worker alone about 1000 / 4 x 12 x 0.05 s = 150 s
     with pytest.raises(WorkerDied, match=f"worker {victim.pid} ended with exit code -9"):
         rollouts.play(SlowActor(0.05), states, jobs, gamma=0.9, seed=1, iteration=0, progress=kill)
-    assert time.monotonic() - killed_at[0] < 3
+    assert time.monotonic() - killed_at[0] < 10
     assert all_gone(processes)
     with pytest.raises(WorkerDied, match="closed"):
         play(rollouts, states, jobs)
@@ -330,10 +325,21 @@ def test_a_worker_killed_while_it_held_the_queue_is_reported_too(states, two_wor
     taker.start()
     taker.join()
     victim = min(processes, key=lambda process: process.pid)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(victim.pid, signal.SIGKILL))
-    signal.alarm(1)  # the workers wait for the queue by then
-    with pytest.raises(WorkerDied, match="exit code -9"):
-        play(rollouts, states, jobs_at([0] * 10, 12, 0))
+
+    def kill_then_give_up(*_):
+        if not all_waiting.pop():
+            raise TimeoutError("the main process waits for the queue as well")
+        os.kill(victim.pid, signal.SIGKILL)
+
+    all_waiting = [False, True]
+    before = signal.signal(signal.SIGALRM, kill_then_give_up)
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 15)
+    try:
+        with pytest.raises(WorkerDied, match="exit code -9"):
+            play(rollouts, states, jobs_at([0] * 10, 12, 0))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
     assert all_gone(processes)
 
 
@@ -361,7 +367,6 @@ def test_pick_cube_branches_are_bit_identical_wherever_they_are_played():
     finally:
         processes.close()
 
-    repeat = jobs_at(visited.before.flatten(), 1, 0, first=rollout.action.flatten(0, 1))
-    again, _ = play(four, states, repeat, actor=expert)
-    difference = (again.end_obs - rollout.next_obs.flatten(0, 1)).abs().amax(1)
-    print("share of exactly repeated steps", (difference == 0).float().mean(), "worst", difference.max())
+    repeat = jobs_at(visited.before[:3].flatten(), 1, 0, first=rollout.action[:3].flatten(0, 1))
+    again, _ = play(four, states, repeat, actor=expert)  # before there is contact: a restore drops its history
+    assert torch.allclose(again.end_obs, rollout.next_obs[:3].flatten(0, 1), atol=1e-4)
