@@ -33,7 +33,7 @@ class IterationProgress(ProgressBar):
         self._started = 0.0
         self._steps_at_start = 0
         self._enabled = True
-        self._text = ""  # the last line shown
+        self._running = ""  # the iteration that is running, of how many
         self._reported = 0.0  # when re-rollouts were last reported
 
     def disable(self) -> None:
@@ -89,16 +89,16 @@ class IterationProgress(ProgressBar):
         if "eval/success_rate" in metrics:
             rate, low, high = (100 * float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
             text += f"  success {rate:.1f}% [{low:.0f}, {high:.0f}]"
-        self._text, self._reported = text, time.perf_counter()
+        self._running, self._reported = f"iteration {done + 1}/{trainer.max_epochs}", time.perf_counter()
         if self._progress:
             self._progress.update(self._task, completed=done, description=text)
         elif self._enabled:
             print(f"{text}  {seconds:.0f} s", flush=True)
 
     def _show_rerollouts(self, begun: int, total: int) -> None:
-        share = f"re-rollouts {begun:,} of {total:,}"
+        text = f"{self._running}  re-rollouts {begun:,} of {total:,}"
         if self._progress:
-            self._progress.update(self._task, description=f"{self._text}  {share}")
+            self._progress.update(self._task, description=text)
         elif time.perf_counter() - self._reported > PATIENCE:
             self._reported = time.perf_counter()
-            print(f"  {share}  {self._reported - self._started:.0f} s", flush=True)
+            print(f"{text}  {self._reported - self._started:.0f} s", flush=True)

@@ -2,7 +2,7 @@
 
     python docs/learning_curves.py docs/gae_ppo.png "gamma 0.8=lightning_logs/*-gamma0.8-*" "gamma 0.99=..."
 
-Every directory that a pattern matches is one run (its newest version). The line is the mean over seeds, the band the
+Every directory that a pattern matches is one run. The line is the mean over seeds, the band the
 95% bootstrap interval of that mean.
 """
 
@@ -19,13 +19,21 @@ from scipy.stats import bootstrap
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
+def scalars(run: str, name: str) -> dict[int, float]:
+    """Values of a metric by step; a run that was continued has several versions, and the newest value counts."""
+    found: dict[int, float] = {}
+    for version in sorted(Path(run).glob("version_*"), key=lambda path: int(path.name.rsplit("_", 1)[1])):
+        events = EventAccumulator(str(version), size_guidance={"scalars": 0})
+        events.Reload()
+        if name in events.Tags()["scalars"]:
+            found |= {event.step: event.value for event in events.Scalars(name)}
+    return dict(sorted(found.items()))
+
+
 def success(run: str) -> tuple[np.ndarray, np.ndarray]:
-    """Env steps and deterministic success of a run's newest version."""
-    newest = max(Path(run).glob("version_*"), key=lambda path: int(path.name.rsplit("_", 1)[1]))
-    events = EventAccumulator(str(newest), size_guidance={"scalars": 0})
-    events.Reload()
-    points = events.Scalars("eval/success_rate")
-    return np.array([p.step for p in points]), np.array([p.value for p in points])
+    """Env steps and deterministic success of a run."""
+    points = scalars(run, "eval/success_rate")
+    return np.array(list(points)), np.array(list(points.values()))
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

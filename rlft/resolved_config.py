@@ -15,6 +15,19 @@ SETTINGS = {  # what a name says of the plug-ins, and how
     "beta": "beta",
     "alpha": "alpha",
 }
+OPTIONS = {  # further ones, said only where they leave their defaults
+    "pilot_samples": "pilot",
+    "common_noise": "common",
+    "antithetic": "antithetic",
+    "estimator": "",
+    "horizon": "",
+    "every_k": "every",
+    "center": "center",
+    "neg_bound": "",
+    "positive_ratio": "positive",
+    "guidance": "guidance",
+    "validation_fraction": "heldout",
+}
 
 
 def run_name(config: Any) -> str:
@@ -31,7 +44,9 @@ def run_name(config: Any) -> str:
     method = "_".join(_class_name(plugin).lower() for plugin in plugins)
     settings = {key: value for plugin in plugins for key, value in plugin.init_args.items()}
     words = [f"{word}{_setting(key, settings[key])}" for key, word in SETTINGS.items() if _named(key, settings)]
+    words += [word for node in (*plugins, config.data) for word in _options(node)]
     offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
+    offline += ["loaded"] if data.get("dataset") else []
     sizes = f"{data.num_envs}x{data.num_steps}-{data.update_epochs}x{data.num_minibatches}"
     return "-".join([start, method, *words, *offline, sizes, f"seed{config.seed_everything}"])
 
@@ -48,7 +63,8 @@ def differences(config: Any, defaults: Any) -> dict[str, Any]:
             found[key.removesuffix(".class_path")] = value.rsplit(".", 1)[-1]
         elif parent:
             signature = inspect.signature(_class(flat[f"{parent}.class_path"])).parameters
-            if name in signature and value != signature[name].default and value is not None:
+            default = signature[name].default if name in signature else value
+            if value != default and not (value is None and default is inspect.Parameter.empty):
                 found[key] = value
         elif not parent and plain.get(key) != value:
             found[key] = value
@@ -66,6 +82,16 @@ def _class_name(node: Any) -> str:
 
 def _named(key: str, settings: dict[str, Any]) -> bool:
     return key in settings and (key == "policy" or settings[key] is not None)
+
+
+def _options(node: Any) -> list[str]:
+    """Words for the `OPTIONS` of a class that differ from its defaults."""
+    if node.get("class_path") is None:
+        return []
+    defaults = inspect.signature(_class(node.class_path)).parameters
+    chosen = {key: value for key in OPTIONS if key in defaults and (value := node.init_args.get(key)) is not None}
+    changed = {key: value for key, value in chosen.items() if value != defaults[key].default}
+    return [OPTIONS[key] + ("" if value is True else _number(value)) for key, value in changed.items()]
 
 
 def _setting(key: str, value: Any) -> str:

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import rlft.advantage
 import rlft.data
@@ -176,6 +177,8 @@ def run(args: Sequence[str]) -> None:
         )
     except ArgumentError as error:
         raise UserError(one_sentence(str(error))) from error
+    except SIGTERMException as error:
+        raise UserError("Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration.") from error
     except (WorkerDied, OSError) as error:
         raise UserError(str(error)) from error
     except Exception as error:

@@ -44,6 +44,7 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--model.critic_learning_rate=-1": "critic_learning_rate is -1",
     "--model.max_grad_norm=0": "max_grad_norm is 0",
     "--model.critic.num_layers=0": "num_layers of a network is 0",
+    "--model.advantage=MonteCarloRerollout --model.warmup_iterations=1": "warmup_iterations is of no use",
     "--model.advantage.gamma=1.5": "gamma is 1.5",
     "--model.advantage.gae_lambda=-1": "gae_lambda is -1",
     "--model.advantage=MonteCarloRerollout --model.advantage.num_samples=0": "num_samples is 0",

@@ -3,6 +3,8 @@ from jsonargparse import Namespace
 
 from rlft.resolved_config import differences, run_name
 
+REROLLOUT = "rlft.advantage.MonteCarloRerollout"
+
 
 def namespace(tree):
     """What the parser makes of nested settings."""
@@ -49,12 +51,19 @@ def test_a_name_follows_the_settings():
 
 @pytest.mark.parametrize(("policy", "word"), [("pickcube/expert", "bypickcube_expert"), (None, "byself")])
 def test_a_name_says_how_many_rerollouts_whose_they_are_and_nothing_that_is_off(policy, word):
-    plugin = {"num_samples": 16, "policy": policy, "gamma": 0.8, "pilot_samples": None}
+    plugin = {"num_samples": 16, "policy": policy, "gamma": 0.8, "pilot_samples": None, "center": "none"}
     named = config()
-    named["model.init_args.advantage"] = namespace({"class_path": "x.MonteCarloRerollout", "init_args": plugin})
+    named["model.init_args.advantage"] = namespace({"class_path": REROLLOUT, "init_args": plugin})
     named["model.init_args.update.init_args"] = namespace({"target_kl": None, "beta": 0.5})
     start = "pickcube_weak-montecarlorerollout_ppo-"
     assert run_name(named) == f"{start}k16-{word}-gamma0.8-beta0.5-100x50-100x5-seed1"
+
+
+def test_a_name_says_which_options_leave_their_defaults():
+    plugin = {"num_samples": 16, "policy": None, "pilot_samples": 4, "common_noise": True, "estimator": "direct"}
+    named = config()
+    named["model.init_args.advantage"] = namespace({"class_path": REROLLOUT, "init_args": plugin})
+    assert "-kl100-pilot4-common-direct-" in run_name(named)
 
 
 @pytest.mark.parametrize("policy", ["/abs/path/policy.safetensors", "../up.pt", "~/policy.ckpt"])
@@ -66,6 +75,11 @@ def test_differences_of_the_command_line():
     defaults = namespace({"trainer": {"max_epochs": 10, "max_time": None}, "log_dir": "logs", "run_name": None})
     mine = namespace({"trainer": {"max_epochs": 3, "max_time": None}, "log_dir": "logs", "run_name": "derived"})
     assert differences(mine, defaults) == {"trainer.max_epochs": 3}
+
+
+def test_a_null_that_switches_something_off_is_a_difference():
+    mine = namespace({"model": {"class_path": "rlft.update.PPO", "init_args": {"target_kl": None}}})
+    assert differences(mine, namespace({"model": None})) == {"model": "PPO", "model.target_kl": None}
 
 
 def test_differences_of_a_plugin_are_from_its_signature():

@@ -171,6 +171,15 @@ def test_freezing_from_the_command_line(log_dir, tmp_path):
     assert not torch.equal(before["actor.mean.0.weight"], after["actor.mean.0.weight"])
 
 
+def test_guidance_is_the_configs_also_where_a_checkpoint_has_another(log_dir):
+    conditioned = ("--model.update=ConditionedRECAP", "--trainer.max_epochs=1")
+    trained = run(log_dir, *conditioned)
+    checkpoint = trained / "checkpoints/last.ckpt"
+    changed = run(log_dir, *conditioned[:1], "--model.update.guidance=2", f"--ckpt_path={checkpoint}")
+    assert load_policy(str(trained / "policies/last.safetensors")).actor.guidance == 1
+    assert load_policy(str(changed / "policies/last.safetensors")).actor.guidance == 2
+
+
 def test_validate_evaluates_a_checkpoint(two_iterations, log_dir):
     _, *arguments = smoke(log_dir, f"--ckpt_path={two_iterations / 'checkpoints/last.ckpt'}")
     assert main(["validate", *arguments]) == 0

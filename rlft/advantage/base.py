@@ -13,6 +13,7 @@ class AdvantageEstimator(ABC):
     """Turns a rollout into advantages, and says how its critic learns. Holds no weights."""
 
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
+    critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
 
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any

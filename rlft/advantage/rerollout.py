@@ -6,6 +6,8 @@ and Bagnell 2014, "AggreVaTe". Deviations: the re-rollout policy may be any poli
 Q(s, a) = r + gamma V(s') needs no re-rollouts of its own (`identity`), which halves the cost at the same variance.
 """
 
+from __future__ import annotations
+
 import math
 from functools import cached_property
 from typing import Literal
@@ -14,7 +16,8 @@ import torch
 from torch import Tensor
 
 from rlft.advantage.base import ValueEstimator, explained_variance
-from rlft.advantage.sampling import mean_returns
+from rlft.advantage.sampling import MeanReturns, mean_returns
+from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError
 from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Jobs, Rerollouts, Rollout
@@ -24,7 +27,7 @@ class MonteCarloRerollout(ValueEstimator):
     """Q - V of a re-rollout policy, measured in the simulator.
 
     Logs the advantages' root-mean-square standard error and their reliability: the share of their variance that is
-    not sampling error. Common noise and a pilot make the error smaller (or, for the pilot, larger) than it says.
+    not sampling error. A pilot makes the error somewhat larger than it says.
 
     Args:
         policy: who plays on: a zoo name, policy or checkpoint file, e.g. an expert (an oracle that real tasks do not
@@ -51,6 +54,7 @@ class MonteCarloRerollout(ValueEstimator):
     """
 
     needs_visited = True
+    critic_is_diagnostic = True
 
     def __init__(
         self,
@@ -110,54 +114,60 @@ class MonteCarloRerollout(ValueEstimator):
         rollout = rollout.to("cpu")
         asked = torch.zeros_like(rollout.done)  # [T, N]
         asked[:: self.every_k] = True
-        starts = _Starts(rerollouts, self._horizons(rerollouts), common_noise=self.common_noise)
-        rows = starts.rows(asked, asked & ~rollout.terminated & (self.estimator == "identity"))
-        actions = [rollout.action] if self.estimator == "direct" else []
-        actions += self._other_actions(rollout, rerollouts.actor) if self.center == "state" else []
-        jobs = [starts.of_states(rows), *(starts.of_actions(asked, action, i) for i, action in enumerate(actions))]
-
+        starts = Starts(rerollouts, self._horizons(rerollouts), common_noise=self.common_noise)
+        starts.add_states(asked, asked & ~rollout.terminated & (self.estimator == "identity"))
+        if self.estimator == "direct":
+            starts.add_actions(asked, rollout.action)
+        if self.center == "state":
+            for action in self._other_actions(rollout, rerollouts.actor):
+                starts.add_actions(asked, action)
         player = rerollouts.actor if self._oracle is None else self._oracle
         returns = mean_returns(
             lambda jobs: rerollouts.play(player, jobs, self.gamma),
-            Jobs.cat(jobs),
+            Jobs.cat(starts.jobs),
             self.num_samples,
             antithetic=self.antithetic,
             pilot_samples=self.pilot_samples,
         )
-        part, *action_parts = torch.split(torch.arange(len(returns)), [len(j) for j in jobs])
-        value = starts.by_state(rows, returns.mean[part])  # [M]
-        error = starts.by_state(rows, returns.squared_error[part])  # [M]
-        by_action = [(_grid(asked, returns.mean[p]), _grid(asked, returns.squared_error[p])) for p in action_parts]
-
-        if self.estimator == "direct":
-            quality, quality_error = by_action.pop(0)
-        else:  # Q(s, a) = r + gamma (1 - terminated) V(s')
-            quality = rollout.reward + torch.where(rollout.terminated, 0.0, self.gamma * value[starts.after])
-            quality_error = torch.where(rollout.terminated, 0.0, self.gamma**2 * error[starts.after])
-        baseline, baseline_error = value[starts.before], error[starts.before]
-        if self.center == "state":
-            baseline = torch.stack([mean for mean, _ in by_action]).mean(0)
-            baseline_error = torch.stack([squared for _, squared in by_action]).mean(0) / len(by_action)
-        advantage = quality - baseline  # [T, N]
-        mask = advantage.isfinite()
+        value = measured_at(returns, starts.before, starts.over_before)
+        advantage, squared_error = self._advantage(rollout, starts, returns, value)
+        mask = asked & advantage.isfinite()  # not what is known by chance: that depends on where episodes end
         if self.center == "batch":
             advantage = advantage - advantage[mask].mean()
-
-        metrics = _precision(advantage[mask], (quality_error + baseline_error)[mask])
-        value_target = value[starts.before]
+        metrics = _precision(advantage[mask], squared_error[mask])
         if self.wants_critic:
             delta = (rollout.reward + self.gamma * ~rollout.terminated * critic_next.cpu() - critic_value.cpu())[mask]
             metrics |= {
-                "losses/explained_variance": explained_variance(critic_value.cpu()[mask], value_target[mask]),
+                "losses/explained_variance": explained_variance(critic_value.cpu()[mask], value.mean[mask]),
                 "charts/critic_advantage_correlation": _correlation(delta, advantage[mask]),
             }
         return AdvantageEstimate(
             advantage=advantage.nan_to_num().to(device),
             value=critic_value,
-            value_target=value_target.nan_to_num().to(device),
+            value_target=value.mean.nan_to_num().to(device),
             mask=mask.to(device),
             metrics=metrics,
         )
+
+    def _advantage(
+        self, rollout: Rollout, starts: Starts, returns: MeanReturns, value: Measured
+    ) -> tuple[Tensor, Tensor]:
+        """Q - V `[T, N]`, NaN where something is missing, and its squared error."""
+        actions = [measured_at(returns, where) for where in starts.actions]
+        if self.estimator == "direct":
+            quality, other, weight = actions.pop(0), starts.actions[0], 1.0
+        else:  # Q(s, a) = r + gamma (1 - terminated) V(s')
+            successor = measured_at(returns, starts.after, starts.over_after | rollout.terminated)
+            quality = Measured(rollout.reward + self.gamma * successor.mean, self.gamma**2 * successor.squared_error)
+            other, weight = starts.after, self.gamma
+        if self.center == "state":
+            mean = torch.stack([action.mean for action in actions]).mean(0)
+            error = torch.stack([action.squared_error for action in actions]).mean(0) / len(actions)
+            return quality.mean - mean, quality.squared_error + error
+        squared_error = quality.squared_error + value.squared_error
+        if self.common_noise:  # Var(Q - V) = Var(Q) + Var(V) - 2 Cov(Q, V)
+            squared_error = squared_error - 2 * weight * covariance(returns, starts.before, other)
+        return quality.mean - value.mean, squared_error
 
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Of the diagnostic critic, if there is one."""
@@ -189,64 +199,6 @@ class MonteCarloRerollout(ValueEstimator):
         mean = actor(rollout.obs.to(device)).cpu()
         noise = rollout.action - mean  # [T, N, A]
         return [mean + noise.roll(i + 1, 1) for i in range(self.center_actions)]
-
-
-class _Starts:
-    """Where re-rollouts begin: visited states by row, with an address for the noise that no worker influences."""
-
-    def __init__(self, rerollouts: Rerollouts, horizon: Tensor, *, common_noise: bool) -> None:
-        visited = rerollouts.visited
-        self.action_dim = rerollouts.spec.action_dim
-        self.before, self.after = visited.before, visited.after  # [T, N], rows
-        self.horizon = horizon  # [M], env steps
-        self.common_noise = common_noise
-        steps, envs = self.before.shape
-        self.block = 2 * steps * envs  # numbers of states
-        self.number = torch.full((len(horizon),), -1)  # [M], of a state: where in the rollout it is
-        place = torch.arange(self.block).view(2, steps, envs)
-        self.number[self.after] = place[1]
-        self.number[self.before] = place[0]
-        self.env = self.number % envs
-        self.elapsed = visited.states.elapsed
-
-    def rows(self, before: Tensor, after: Tensor) -> Tensor:
-        """States before and after these steps (masks `[T, N]`) whose value is not known to be 0, each once."""
-        wanted = torch.zeros(len(self.horizon), dtype=torch.bool)
-        wanted[self.before[before]] = wanted[self.after[after]] = True
-        rows = (wanted & (self.horizon > 0)).nonzero().flatten()
-        return rows[self.number[rows].argsort()]
-
-    def of_states(self, rows: Tensor) -> Jobs:
-        """Re-rollouts from states; the policy chooses every action."""
-        return self._jobs(rows, torch.full((len(rows), self.action_dim), float("nan")), 0)
-
-    def of_actions(self, mask: Tensor, action: Tensor, block: int) -> Jobs:
-        """Re-rollouts from before steps `mask [T, N]` that begin with `action [T, N, A]`."""
-        return self._jobs(self.before[mask], action[mask], 1 + block)
-
-    def _jobs(self, rows: Tensor, first_action: Tensor, block: int) -> Jobs:
-        number = self.env[rows] if self.common_noise else self.number[rows] + block * self.block
-        return Jobs(
-            state=rows,
-            horizon=self.horizon[rows],
-            noise=number,
-            noise_start=self.elapsed[rows] if self.common_noise else torch.zeros_like(rows),
-            noise_sign=torch.ones(len(rows)),
-            first_action=first_action,
-        )
-
-    def by_state(self, rows: Tensor, values: Tensor) -> Tensor:
-        """`values` of states `rows` at their places in `[M]`; NaN elsewhere, 0 where nothing is left to earn."""
-        placed = torch.where(self.horizon > 0, float("nan"), 0.0)
-        placed[rows] = values
-        return placed
-
-
-def _grid(mask: Tensor, values: Tensor) -> Tensor:
-    """`values` at the places of `mask [T, N]`, NaN elsewhere."""
-    grid = torch.full(mask.shape, float("nan"))
-    grid[mask] = values
-    return grid
 
 
 def _correlation(x: Tensor, y: Tensor) -> float:

@@ -3,6 +3,8 @@
 Legend: `S` starts (a state, and perhaps a first action, whose mean return is wanted), `J` re-rollouts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +24,19 @@ class MeanReturns(TensorRows):
     squared_error: Tensor  # [S], of the mean, estimated from the samples; NaN where fewer than two were valid
     count: Tensor  # [S] int64, valid re-rollouts
     steps: Tensor  # [S], env steps of a re-rollout on average
+    samples: Tensor  # [S, K], the returns by number of the sample; NaN where there is none
+
+    def covariance(self, other: MeanReturns) -> Tensor:
+        """[S]: of these means and those of `other [S]`, whose sample k used the same noise."""
+        shared = self.samples.isfinite() & other.samples.isfinite()  # [S, K]
+        count = shared.sum(1)  # [S]
+
+        def deviation(samples: Tensor) -> Tensor:
+            kept = torch.where(shared, samples, 0.0)
+            return torch.where(shared, kept - kept.sum(1, keepdim=True) / count[:, None], 0.0)
+
+        covariance = (deviation(self.samples) * deviation(other.samples)).sum(1) / (count - 1)
+        return torch.where(count > 1, covariance * count / (self.count * other.count), 0.0)
 
 
 def mean_returns(
@@ -46,7 +61,7 @@ def mean_returns(
             noise, sign = jobs.noise * MAX_SAMPLES + k // 2, sign * (1 - 2 * (k % 2))
         jobs = Jobs(jobs.state, jobs.horizon, noise, jobs.noise_start, sign, jobs.first_action)
         branches = play(jobs)
-        return _Samples(start, branches.discounted_return, branches.steps.float(), branches.valid)
+        return _Samples(start, k, branches.discounted_return, branches.steps.float(), branches.valid)
 
     everywhere = torch.ones(len(starts), dtype=torch.int64)
     if pilot_samples is None:
@@ -61,6 +76,7 @@ def mean_returns(
 @dataclass(frozen=True)
 class _Samples(TensorRows):
     start: Tensor  # [J] int64
+    number: Tensor  # [J] int64, which sample of its start
     value: Tensor  # [J]
     steps: Tensor  # [J]
     valid: Tensor  # [J] bool
@@ -80,8 +96,14 @@ def _average(samples: _Samples, num_starts: int, *, antithetic: bool) -> MeanRet
     count = total(torch.ones_like(value))
     mean = total(value) / count
     variance = total((value - mean[start]) ** 2) / (count - 1).clamp(min=0)
+    table = torch.full((num_starts, int(samples.number.max()) + 1 if len(samples) else 0), float("nan"))
+    table[samples.start[samples.valid], samples.number[samples.valid]] = samples.value[samples.valid]
     return MeanReturns(
-        mean.float(), (variance / count).float(), (per_unit * count).long(), (total(steps) / count).float()
+        mean=mean.float(),
+        squared_error=(variance / count).float(),
+        count=(per_unit * count).long(),
+        steps=(total(steps) / count).float(),
+        samples=table,
     )
 
 

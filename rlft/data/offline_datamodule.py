@@ -29,6 +29,7 @@ PRIMITIVES = str | int | float | None  # what json and a checkpoint read without
 class OfflineLearner(Learner, Protocol):
     """What this data module needs of the module it feeds, besides what every data module needs."""
 
+    policy: str | None
     advantage: object
     fixed_data: bool
     held_out: Batch | None
@@ -151,6 +152,7 @@ class OfflineDataModule(RolloutDataModule):
     def _demands(self) -> dict[str, Any]:
         """What a dataset must have in common with this configuration."""
         return {
+            "policy": self._learner().policy or "scratch",
             **_settings("env", self.env),
             **_settings("advantage", self._learner().advantage),
             "task": self.rollouts.spec.task,

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rlft.data.minibatches import flatten, minibatches
 from rlft.errors import UserError
@@ -146,12 +147,16 @@ class RolloutDataModule(lightning.LightningDataModule):
             }
         )
         rollout = rollout.to(learner.device)
-        rerollouts = IterationRerollouts(
-            self.rollouts, learner.actor, visited, self.seed, iteration, self.on_rerollouts
-        )
+        rerollouts = IterationRerollouts(self.rollouts, learner.actor, visited, self.seed, iteration, self._progress)
         estimate, signal = learner.prepare(rollout, rerollouts)
         learner.add_metrics(rerollouts.metrics())
         return rollout, estimate, signal
+
+    def _progress(self, begun: int, total: int) -> None:
+        """Re-rollouts take minutes, in which Lightning itself would not look for a request to end."""
+        if self.trainer is not None and self.trainer.received_sigterm:
+            raise SIGTERMException
+        self.on_rerollouts(begun, total)
 
     def state_dict(self) -> dict[str, Any]:
         """Where every environment is: with it a resumed run continues as if it had not stopped."""

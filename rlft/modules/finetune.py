@@ -35,7 +35,8 @@ class FinetuneModule(lightning.LightningModule):
         learning_rate: of Adam.
         critic_learning_rate: of the critic, if it differs.
         anneal_lr: lower the learning rates linearly to 0 over the run.
-        max_grad_norm: the joint gradient norm of actor and critic is clipped to this.
+        max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
+            diagnostic apart.
         warmup_iterations: iterations at the start that update the critic only.
     """
 
@@ -61,7 +62,11 @@ class FinetuneModule(lightning.LightningModule):
                 raise UserError(f"model.{name} is {rate}; it must be above 0.")
         if not max_grad_norm > 0:
             raise UserError(f"model.max_grad_norm is {max_grad_norm}; it must be above 0.")
+        if not advantage.wants_critic and (warmup_iterations or critic_policy):
+            name = "warmup_iterations" if warmup_iterations else "critic_policy"
+            raise UserError(f"model.{name} is of no use: {type(advantage).__name__} as configured has no critic.")
         advantage.check(obs_dim, action_dim)
+        self.policy = policy
         self.advantage = advantage
         self.update = update
         self.actor = update.adapt(self._start_actor(policy, actor, obs_dim, action_dim))
@@ -112,8 +117,9 @@ class FinetuneModule(lightning.LightningModule):
         return torch.optim.Adam(groups, eps=1e-5)
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clips the joint norm of everything that is learning."""
-        torch.nn.utils.clip_grad_norm_(self.parameters(), self.max_grad_norm)
+        """Clips the joint norm of everything that is learning; a diagnostic critic's on its own."""
+        for network in (self.actor, self.critic) if self.advantage.critic_is_diagnostic else (self,):
+            torch.nn.utils.clip_grad_norm_(network.parameters(), self.max_grad_norm)
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 
@@ -194,8 +200,9 @@ class FinetuneModule(lightning.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A gradient step that keeps the actor within the update's bounds, before any callback sees it."""
         super().optimizer_step(*args, **kwargs)
-        with torch.no_grad():
-            self.update.project(self.actor)
+        if self.current_epoch >= self.warmup_iterations:
+            with torch.no_grad():
+                self.update.project(self.actor)
 
     def validation_step(self, batch: int) -> None:
         """Evaluation is a callback's work; Lightning wants this method to exist."""
@@ -236,5 +243,9 @@ class FinetuneModule(lightning.LightningModule):
         checkpoint["env_steps"], checkpoint["sim_steps"] = self.env_steps, self.sim_steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the step counts."""
+        """Restores the step counts; what the update sets besides weights is that of this configuration."""
+        for state in (checkpoint["state_dict"], checkpoint.get("current_model_state", {})):
+            for name, setting in self.actor.named_buffers(prefix="actor"):  # weights are parameters
+                if name in state:
+                    state[name] = setting
         self.env_steps, self.sim_steps = checkpoint["env_steps"], checkpoint["sim_steps"]

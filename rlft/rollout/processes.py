@@ -131,11 +131,17 @@ class ProcessRollouts:
         if not self._workers:
             raise WorkerDied("the rollout workers have been closed")
         workers = self._workers[: len(jobs)]
+        messages: dict[int, bytes] = {}  # what is the same for several workers is pickled once
         for (process, connection), job in zip(workers, jobs, strict=True):
             try:
-                _send(connection, (method, job))
+                if id(job) not in messages:
+                    messages[id(job)] = _pickle((method, job))
+                connection.send_bytes(messages[id(job)])
             except OSError:
                 self._fail(process, connection)
+            except BaseException:  # as in `_receive`
+                self.close()
+                raise
         return self._receive(workers, progress)
 
     def _receive(
@@ -194,9 +200,9 @@ def _split(total: int, parts: int) -> list[range]:
     return [range(i * total // parts, (i + 1) * total // parts) for i in range(parts)]
 
 
-def _send(connection: Connection, message: Any) -> None:
+def _pickle(message: Any) -> bytes:
     """Plain pickle: torch would otherwise send every tensor as a shared-memory file that both sides must keep alive."""
-    connection.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+    return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def _receive(connection: Connection) -> Any:
@@ -243,4 +249,4 @@ def _answer(connection: Connection, work: Callable[[], Any]) -> None:
     except Exception:
         answer = ("error", traceback.format_exc())
     with contextlib.suppress(OSError):  # the main process has gone; the next `recv` will notice
-        _send(connection, answer)
+        connection.send_bytes(_pickle(answer))

@@ -38,7 +38,7 @@ class AWR(PolicyUpdate):
             else it keeps its values.
         log_std_min: the log standard deviation never falls below this; `null` sets no bound.
         target_kl: stop updating the actor for this iteration once KL(old || new) exceeds this many nats; `null` never
-            stops.
+            stops. With fixed data, old is the policy that collected them, so the actor stops for good.
     """
 
     def __init__(

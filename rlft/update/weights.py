@@ -19,10 +19,10 @@ def standardize(advantage: Tensor, mask: Tensor) -> Tensor:
 
     Advantages that are all equal become exactly 0, whatever their mean is rounded to.
     """
-    known = advantage[mask].double()  # [M]
+    known = advantage[mask].cpu().double()  # [M]; some devices have no double precision
     result = torch.zeros_like(advantage)
     if not bool((known == known[:1]).all()):
-        result[mask] = ((known - known.mean()) / (known.std() + 1e-8)).to(advantage.dtype)
+        result[mask] = ((known - known.mean()) / (known.std() + 1e-8)).to(result)
     return result
 
 
@@ -39,7 +39,7 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 def effective_sample_size(weights: Tensor) -> float:
     """Kish's (sum w)^2 / sum w^2 of `weights [M]`, as a share of M: 1 if they are equal."""
-    weights = weights.double()  # squares of large weights overflow single precision
+    weights = weights.cpu().double()  # squares of large weights overflow single precision
     return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
 
 

@@ -9,7 +9,8 @@ def samples(start, value, steps=None, valid=None):
     value = torch.tensor(value)
     steps = torch.ones_like(value) if steps is None else torch.tensor(steps)
     valid = torch.ones(len(value), dtype=torch.bool) if valid is None else torch.tensor(valid)
-    return _Samples(torch.tensor(start), value, steps, valid)
+    number = torch.tensor([start[:j].count(i) for j, i in enumerate(start)])
+    return _Samples(torch.tensor(start), number, value, steps, valid)
 
 
 def starts(count, noise=None):
@@ -46,7 +47,8 @@ def known(std, count, steps=None):
     """What a pilot of `count` samples of every start has found: exactly these standard deviations."""
     variance = torch.tensor(std) ** 2
     steps = torch.ones(len(std)) if steps is None else torch.tensor(steps)
-    return MeanReturns(torch.zeros(len(std)), variance / count, torch.full((len(std),), count), steps)
+    size = len(std)
+    return MeanReturns(torch.zeros(size), variance / count, torch.full((size,), count), steps, torch.zeros(size, 0))
 
 
 # ---- means and errors --------------------------------------------------------------------------------------------
@@ -67,6 +69,14 @@ def test_antithetic_pairs_count_as_one_sample():
     # pairs (0, 2), (4, 8) -> 1, 6: mean 3.5, variance 12.5, of the mean 6.25
     returns = _average(samples([0] * 4, [0.0, 2.0, 4.0, 8.0]), 1, antithetic=True)
     assert (returns.mean.item(), returns.squared_error.item(), returns.count.item()) == (3.5, 6.25, 4)
+
+
+def test_covariance_of_means_by_hand():
+    # shared samples 0 and 1: x = 1, 3 and y = 2, 8 have covariance 6; of means of 3 and 2 samples: 6 x 2 / (3 x 2) = 2
+    returns = _average(samples([0, 0, 0, 1, 1], [1.0, 3.0, 100.0, 2.0, 8.0]), 2, antithetic=False)
+    assert returns[[0]].covariance(returns[[1]]).tolist() == [2.0]
+    assert returns[[1]].covariance(returns[[0]]).tolist() == [2.0]
+    assert returns[[1]].covariance(returns[[1]]) == returns.squared_error[1]
 
 
 def test_invalid_samples_are_dropped():

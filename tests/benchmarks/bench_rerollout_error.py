@@ -8,9 +8,9 @@ the reference's own error taken off; steps are simulator steps, in units of thos
 
 - plain: groups of K of another `--reference` independent re-rollouts.
 - antithetic, common noise: the estimator's options.
-- adaptive: half of K as a pilot, the rest where returns vary most, drawn from the pool of plain re-rollouts.
-- critic: a network fitted to K re-rollouts of every state of the *other* 92 environments of the rollout (no further
-  simulation for these states), alone and mixed with K own re-rollouts in proportion to precision.
+- adaptive: part of K as a pilot, the rest where returns vary most, drawn from the pool of plain re-rollouts.
+- critic: a network fitted to K re-rollouts of every state of the *other* environments of the rollout (no further
+  simulation for these states), alone and mixed with own re-rollouts in proportion to precision.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class Study:
         estimator = MonteCarloRerollout("pickcube/expert", samples, GAMMA, **options)
         estimator.estimate(self.rollout, NoCritic(), recording)
         branches = recording.branches
-        return _Samples(recording.jobs.state, branches.discounted_return, branches.steps.float(), branches.valid)
+        number = torch.arange(len(branches)) % samples
+        return _Samples(
+            recording.jobs.state, number, branches.discounted_return, branches.steps.float(), branches.valid
+        )
 
     def estimate(self, samples: int, seed: int, **options) -> tuple[Tensor, float]:
         """Advantages of all steps `[T n]` and simulator steps, by the estimator as it is."""
@@ -95,7 +98,7 @@ def main() -> None:
     reference_mean = _average(reference, study.rows, antithetic=False)
     truth = study.advantage(reference_mean.mean)
     plain = study.groups(pool, size)
-    # Half the squared difference of two independent halves is the reference's own squared error.
+    # The mean of two independent halves has a quarter of the squared error of their difference.
     halves = study.groups(reference, args.reference // 2)
     noise = float(((halves[0] - halves[1]) ** 2).mean()) / 4
     cost = float(pool.steps.sum()) / (args.reference // size)

@@ -6,7 +6,8 @@ Two workers play the expert from states that `pickcube/weak` visits, K = `--samp
 
 - `engine / physics`: env steps per second of `ProcessRollouts.play` against two processes that replay at the same time
   only the physics of such re-rollouts (same states, same targets, restores repeated but not timed). Goal 0.75.
-- `useful share`: env steps of re-rollouts that were still running, over all env steps simulated. Goal 0.95.
+- `useful share`: env steps of re-rollouts that were still running, over all env steps simulated. Goal 0.95. On the CPU
+  only scenes that play are simulated, so what is left of it is re-rollouts that the simulator spoiled.
 - `steps, identity / direct in lockstep`: simulated env steps of our estimator against those of the founding documents':
   for every step of the rollout, 2K copies of every environment, stepped together until the last has finished or the
   time limit has passed. Both follow from measured lengths of re-rollouts from the same states. Goal 0.25.

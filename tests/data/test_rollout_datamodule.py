@@ -1,7 +1,9 @@
 import lightning
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from rlft.advantage import MonteCarloRerollout
 from rlft.errors import UserError
 from tests.helpers import is_sentence
 from tests.training import UPDATES, data, fit, module
@@ -70,6 +72,20 @@ def test_a_fresh_data_module_has_nothing_to_save():
     datamodule = data()
     assert datamodule.state_dict() == {}
     datamodule.load_state_dict({})
+
+
+class Terminated(lightning.Callback):
+    """Pretends that SIGTERM arrives when an iteration begins."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer._signal_connector.received_sigterm = True
+
+
+def test_a_request_to_end_is_heard_during_rerollouts():
+    datamodule, model = data(), module(advantage=MonteCarloRerollout(num_samples=1))
+    with pytest.raises(SIGTERMException):
+        fit(model, datamodule, 1, [Terminated()])
+    assert model.env_steps == 0  # no estimate was completed
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import lightning
 import pytest
+import torch
 from torch.nn.utils import parameters_to_vector
 
-from rlft.advantage import MonteCarlo
+from rlft.advantage import MonteCarlo, MonteCarloRerollout
 from rlft.update import PPO
 from tests.helpers import same, weights_of
 from tests.training import UPDATES, MemoryLogger, data, fit, module
@@ -107,6 +108,19 @@ def test_gradients_are_clipped_jointly():
     )
     fit(module(max_grad_norm=1e-3), data(), 1, [norms])
     assert norms.values == pytest.approx([1e-3] * UPDATES, rel=1e-3)
+
+
+def test_a_diagnostic_critic_learns_and_does_not_touch_the_actor():
+    def trained(*, critic):
+        torch.manual_seed(0)
+        model = module(advantage=MonteCarloRerollout(num_samples=2, critic=critic), max_grad_norm=1e-3)
+        before = weights_of(model)
+        fit(model, data(), 2)
+        return before, weights_of(model)
+
+    (before, watched), (_, alone) = trained(critic=True), trained(critic=False)
+    assert not same(before, watched, "critic")
+    assert same({k: v for k, v in watched.items() if k in alone}, alone, "actor")
 
 
 @pytest.mark.parametrize(
