@@ -58,8 +58,8 @@ class FinetuneModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         for name, rate in (("learning_rate", learning_rate), ("critic_learning_rate", critic_learning_rate)):
-            if rate is not None and not rate > 0:
-                raise UserError(f"model.{name} is {rate}; it must be above 0.")
+            if rate is not None and not rate >= 0:
+                raise UserError(f"model.{name} is {rate}; it must be at least 0.")
         if not max_grad_norm > 0:
             raise UserError(f"model.max_grad_norm is {max_grad_norm}; it must be above 0.")
         if not advantage.wants_critic and (warmup_iterations or critic_policy):

@@ -218,7 +218,15 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
     metrics = data.info.pop("metrics")
     assert metrics.keys() == {"losses/explained_variance"}
     assert data.info == {
-        **{"task": "PointReach", "num_envs": 8, "num_steps": 10, "obs_dim": 6, "action_dim": 2, "seed": 3},
+        **{
+            "task": "PointReach",
+            "policy": "scratch",
+            "num_envs": 8,
+            "num_steps": 10,
+            "obs_dim": 6,
+            "action_dim": 2,
+            "seed": 3,
+        },
         **{"env.class": "PointReach", "env.horizon": 20, "env.radius": 0.2, "env.speed": 0.1},
         **{"advantage.class": "GAE", "advantage.gamma": 0.7, "advantage.gae_lambda": 0.9},
         **{"advantage.finite_horizon_gae": False, "advantage.bootstrap_at_done": "truncation"},
