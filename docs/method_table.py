@@ -48,7 +48,7 @@ def main(*labelled_patterns: str) -> None:
     print("| method | oracle | seeds | env steps | simulator steps | minutes | last | best of the evaluations |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for labelled in labelled_patterns:
-        label, pattern = labelled.split("=", 1)
+        label, pattern = labelled.rsplit("=", 1)
         method, _, oracle = label.partition("|")
         runs = [read(folder) for folder in sorted(glob.glob(pattern))]
         best = [int(np.argmax(run.rates[1:])) + 1 for run in runs]

@@ -1,6 +1,5 @@
 """ManiSkill tasks through the adapter: initial states, workers, evaluation, and what goes wrong in one sentence."""
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -14,13 +13,9 @@ from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.rollout import LocalRollouts, make_rollouts
 from tests.envs.stock_maniskill import make_batch, play, random_actions
+from tests.rollout.common import assert_equal
 
 pytestmark = pytest.mark.maniskill
-
-
-def assert_equal_rows(a, b):
-    for field in dataclasses.fields(a):
-        assert torch.equal(getattr(a, field.name), getattr(b, field.name)), field.name
 
 
 @pytest.fixture
@@ -106,7 +101,7 @@ def test_rollouts_cross_the_ends_of_episodes(in_process):
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_the_number_of_workers_changes_nothing(in_process, num_workers):
     for ours, reference in zip(acted(num_workers), in_process, strict=True):
-        assert_equal_rows(ours, reference)
+        assert_equal(ours, reference)
 
 
 def test_evaluation_leaves_training_undisturbed(actor):
@@ -119,7 +114,7 @@ def test_evaluation_leaves_training_undisturbed(actor):
         return first, *rollouts.collect(actor, states, 10, seed=1, iteration=1)
 
     for with_evaluation, without in zip(train(evaluate=True), train(evaluate=False), strict=True):
-        assert_equal_rows(with_evaluation, without)
+        assert_equal(with_evaluation, without)
 
 
 def test_tasks_used_one_after_the_other_do_not_disturb_each_other():
