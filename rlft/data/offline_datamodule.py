@@ -17,12 +17,8 @@ from rlft.types import AdvantageEstimate, Batch, EnvFactory
 
 VALIDATION_LOSS = "losses/validation_policy_loss"
 DATASET = "dataset.safetensors"  # in the run directory
-UNRELATED = {
-    "device",
-    "vf_coef",
-    "clip_vloss",
-    "vf_clip_coef",
-}  # settings that neither transitions nor labels depend on
+# Settings that neither transitions nor labels depend on.
+UNRELATED = {"device", "vf_coef", "clip_vloss", "vf_clip_coef"}
 PRIMITIVES = str | int | float | None  # what json and a checkpoint read without running code hold
 
 

@@ -40,6 +40,14 @@ def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return -(0.5 * ((action - mean) * torch.exp(-log_std)) ** 2 + log_std + LOG_SQRT_2PI).sum(-1)  # [...]
 
 
+def approx_kl(log_ratio: Tensor) -> Tensor:
+    """KL(old || new) in nats, a scalar, from log pi_new - log pi_old `[B]` of actions that pi_old took.
+
+    k3 of Schulman's 2020 note "Approximating KL divergence": unbiased, and no sample is negative.
+    """
+    return (log_ratio.exp() - 1 - log_ratio).mean()
+
+
 def gaussian_entropy(log_std: Tensor) -> Tensor:
     """Entropy (nats) of a diagonal Gaussian, a scalar."""
     return (log_std + 0.5 + LOG_SQRT_2PI).sum()

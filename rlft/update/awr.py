@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
 from rlft.update.weights import (
@@ -78,11 +78,10 @@ class AWR(PolicyUpdate):
         log_prob = gaussian_log_prob(batch.action, actor(batch.obs), log_std)  # [B]
         policy_loss = weighted_mean(-log_prob, batch.signal)
         with torch.no_grad():
-            log_ratio = log_prob - batch.log_prob
             metrics = {
                 "losses/policy_loss": policy_loss.detach(),
                 "losses/entropy": gaussian_entropy(actor.log_std),
-                "losses/approx_kl": (log_ratio.exp() - 1 - log_ratio).mean(),
+                "losses/approx_kl": approx_kl(log_prob - batch.log_prob),
             }
         return policy_loss, metrics
 
@@ -90,7 +89,3 @@ class AWR(PolicyUpdate):
         """Raises the log standard deviation to its bound."""
         if self.train_log_std:
             clamp_log_std(actor, self.log_std_min)
-
-    def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
-        """Whether the minibatch's approximate KL exceeds `target_kl`."""
-        return self.target_kl is not None and bool(metrics["losses/approx_kl"] > self.target_kl)

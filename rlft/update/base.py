@@ -12,6 +12,7 @@ class PolicyUpdate(ABC):
     """A loss for the actor. Holds no weights."""
 
     kl_stop_scope: Literal["actor", "both"] = "actor"  # who stops learning when `wants_to_stop` says so
+    target_kl: float | None = None  # KL(old || new) in nats, of a minibatch, at which it does; never if there is none
 
     def adapt(self, actor: Actor) -> Actor:
         """The actor that this update trains, made from the one a run starts with; acts the same at first."""
@@ -33,4 +34,4 @@ class PolicyUpdate(ABC):
 
     def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
         """Whether the actor has moved far enough in this iteration, judged before the minibatch's gradient step."""
-        return False
+        return self.target_kl is not None and bool(metrics["losses/approx_kl"] > self.target_kl)

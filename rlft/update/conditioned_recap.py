@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.networks import ConditionedActor, GaussianActor
-from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.networks.conditioned_actor import NULL
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
@@ -110,7 +110,7 @@ class ConditionedRECAP(PolicyUpdate):
                 "losses/null_loss": null_loss.detach(),
                 "losses/condition_gap": (gap**2).mean().sqrt(),
                 "losses/entropy": gaussian_entropy(actor.log_std),
-                "losses/approx_kl": (log_ratio.exp() - 1 - log_ratio).mean(),
+                "losses/approx_kl": approx_kl(log_ratio),
             }
         return policy_loss, metrics
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
 
@@ -60,14 +60,10 @@ class PPO(PolicyUpdate):
             metrics = {
                 "losses/policy_loss": policy_loss.detach(),
                 "losses/entropy": entropy.detach(),
-                "losses/approx_kl": (ratio - 1 - log_ratio).mean(),
+                "losses/approx_kl": approx_kl(log_ratio),
                 "losses/clipfrac": ((ratio - 1).abs() > self.clip_coef).float().mean(),
             }
         return policy_loss - self.ent_coef * entropy, metrics
-
-    def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
-        """Whether the minibatch's approximate KL exceeds `target_kl`."""
-        return self.target_kl is not None and bool(metrics["losses/approx_kl"] > self.target_kl)
 
 
 def normalize(advantage: Tensor) -> Tensor:

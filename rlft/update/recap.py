@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
 from rlft.update.weights import (
@@ -109,11 +109,9 @@ class RECAP(PolicyUpdate):
         positive_loss = weighted_mean(-log_prob, positive)
         negative_loss = weighted_mean(self._push(log_prob, log_ratio, batch.log_prob), negative)
         policy_loss = positive_loss + self.alpha * negative_loss
-        # k3 of Schulman's 2020 note "Approximating KL divergence". The actions are samples of the old policy, so it is
-        # an unbiased estimate of KL(old || new) that needs no more of the old policy than its log-probabilities.
-        approx_kl = (log_ratio.exp() - 1 - log_ratio).mean()
+        kl = approx_kl(log_ratio)  # needs no more of the old policy than its log-probabilities
         if self.neg_bound == "kl":
-            policy_loss = policy_loss + self.kl_coef * approx_kl
+            policy_loss = policy_loss + self.kl_coef * kl
         with torch.no_grad():
             metrics = {
                 "losses/policy_loss": policy_loss.detach(),
@@ -121,7 +119,7 @@ class RECAP(PolicyUpdate):
                 "losses/negative_loss": negative_loss.detach(),
                 "losses/negative_log_prob": weighted_mean(log_prob, (negative > 0).float()),
                 "losses/entropy": gaussian_entropy(actor.log_std),
-                "losses/approx_kl": approx_kl.detach(),
+                "losses/approx_kl": kl.detach(),
             }
         return policy_loss, metrics
 
