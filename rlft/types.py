@@ -157,6 +157,15 @@ class AdvantageEstimate:
 
 
 @dataclass(frozen=True)
+class Transition(TensorRows):
+    """Where actions led, one or several steps ahead: a temporal-difference target is reward + discount V(next_obs)."""
+
+    reward: Tensor  # [...], discounted sum of the rewards on the way
+    next_obs: Tensor  # [..., O], the true successor
+    discount: Tensor  # [...], gamma^steps, 0 if the episode terminated on the way
+
+
+@dataclass(frozen=True)
 class Batch(TensorRows):
     """The transitions of one gradient step."""
 
@@ -166,6 +175,7 @@ class Batch(TensorRows):
     signal: Tensor  # [B], what the policy update made of the advantages
     value: Tensor  # [B], the critic's value before this iteration's updates
     value_target: Tensor  # [B]
+    transition: Transition  # [B]; without `next_obs` [B, 0] if the estimator does not ask for it
 
 
 @dataclass(frozen=True)

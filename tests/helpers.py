@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout, Transition
 
 REPO = Path(__file__).parents[1]
 
@@ -68,11 +68,17 @@ def estimate_of(advantage, mask=None):
     return AdvantageEstimate(advantage, advantage, advantage, mask, {})
 
 
+def batch_of(obs, action, log_prob, signal, value, value_target):
+    """A minibatch for losses that do not look at where actions led."""
+    zeros = torch.zeros(len(obs))
+    return Batch(obs, action, log_prob, signal, value, value_target, Transition(zeros, zeros[:, None], zeros))
+
+
 def batch_without_obs(action, signal, log_prob=None):
     """A minibatch of actions `[B]` or `[B, A]` in one and the same state."""
     action = action[:, None] if action.ndim == 1 else action
     zeros = torch.zeros(len(action))
-    return Batch(zeros[:, None], action, zeros if log_prob is None else log_prob, signal, zeros, zeros)
+    return batch_of(zeros[:, None], action, zeros if log_prob is None else log_prob, signal, zeros, zeros)
 
 
 class BiasActor(Actor):
@@ -99,7 +105,7 @@ def random_batch(size, obs_dim, action_dim, seed=0, log_prob_of=None):
     if log_prob_of is not None:
         normal = torch.distributions.Normal(log_prob_of(obs), log_prob_of.log_std.exp())
         log_prob = normal.log_prob(action).sum(-1).detach() + 0.3 * draw(size)
-    return Batch(obs, action, log_prob, signal=draw(size), value=draw(size), value_target=draw(size))
+    return batch_of(obs, action, log_prob, signal=draw(size), value=draw(size), value_target=draw(size))
 
 
 def weights_of(module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
+from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 
 
 class AdvantageEstimator(ABC):
@@ -19,6 +19,10 @@ class AdvantageEstimator(ABC):
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
         """Refuses, before anything is simulated, what cannot work with these dimensions."""
 
+    def adapt(self, critic: Critic, obs_dim: int, action_dim: int) -> Critic:
+        """The critic that this estimator trains, made from the one a run starts with; the same V at first."""
+        return critic
+
     @abstractmethod
     def estimate(self, rollout: Rollout, critic: Critic, rerollouts: Rerollouts) -> AdvantageEstimate:
         """Advantages of every action of `rollout`. Called without gradients."""
@@ -26,6 +30,14 @@ class AdvantageEstimator(ABC):
     @abstractmethod
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss on a minibatch, and metrics to average over the iteration."""
+
+    def transition(self, rollout: Rollout) -> Transition:
+        """What `critic_loss` finds in `batch.transition`, `[T, N]`; by default nothing: value targets are enough."""
+        zeros = torch.zeros_like(rollout.reward)  # [T, N]
+        return Transition(zeros, rollout.next_obs[..., :0], zeros)
+
+    def after_step(self, critic: Critic) -> None:  # noqa: B027  most estimators have no target networks
+        """Called after every gradient step of the critic, without gradients."""
 
 
 class ValueEstimator(AdvantageEstimator):

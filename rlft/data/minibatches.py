@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rlft.types import AdvantageEstimate, Batch, Rollout
+from rlft.types import AdvantageEstimate, Batch, Rollout, Transition
 
 
-def flatten(rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> Batch:
-    """All transitions that have an estimate, as one batch of `B <= T N`."""
+def flatten(rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor, transition: Transition) -> Batch:
+    """All steps that have an estimate, as one batch of `B <= T N`; `signal` and `transition` are `[T, N]`."""
     keep = estimate.mask  # [T, N]
     return Batch(
         obs=rollout.obs[keep],
@@ -18,6 +18,7 @@ def flatten(rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> Ba
         signal=signal[keep],
         value=estimate.value[keep],
         value_target=estimate.value_target[keep],
+        transition=transition[keep],
     )
 
 

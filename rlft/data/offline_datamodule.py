@@ -124,8 +124,10 @@ class OfflineDataModule(RolloutDataModule):
         # Whole environments: neighbouring transitions of an episode are too alike to test one on the other. Which ones
         # does not matter, since their initial states are independent.
         trains = torch.arange(self.num_envs, device=estimate.mask.device) < self.num_envs - self.num_held_out  # [N]
+        transition = learner.transition(rollout)
         training, held_out = (
-            flatten(rollout, replace(estimate, mask=estimate.mask & part), signal) for part in (trains, ~trains)
+            flatten(rollout, replace(estimate, mask=estimate.mask & part), signal, transition)
+            for part in (trains, ~trains)
         )
         if self.num_held_out and not len(held_out):
             raise UserError("No transition of the held-out envs has an advantage; raise data.validation_fraction.")

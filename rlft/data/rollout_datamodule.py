@@ -15,7 +15,17 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rlft.data.minibatches import flatten, minibatches
 from rlft.errors import UserError
 from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
-from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rerollouts, Rollout, Rollouts
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    Batch,
+    EnvFactory,
+    EnvStates,
+    Rerollouts,
+    Rollout,
+    Rollouts,
+    Transition,
+)
 
 
 class Learner(Protocol):
@@ -27,6 +37,10 @@ class Learner(Protocol):
 
     def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, torch.Tensor]:
         """Advantages of a new rollout and the policy update's signal `[T, N]`."""
+        ...
+
+    def transition(self, rollout: Rollout) -> Transition:
+        """What the critic's loss needs of a rollout's successors, `[T, N]`."""
         ...
 
     def add_metrics(self, metrics: dict[str, float]) -> None:
@@ -128,7 +142,7 @@ class RolloutDataModule(lightning.LightningDataModule):
     def _batch(self, learner: Learner, iteration: int) -> Batch:
         """The transitions of one iteration."""
         rollout, estimate, signal = self._collect(learner, iteration)
-        return flatten(rollout, estimate, signal)
+        return flatten(rollout, estimate, signal, learner.transition(rollout))
 
     def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, AdvantageEstimate, torch.Tensor]:
         started = time.perf_counter()

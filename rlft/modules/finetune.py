@@ -15,7 +15,7 @@ from rlft.errors import UserError
 from rlft.metrics import IterationMetrics, log_metrics
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 from rlft.update import PolicyUpdate
 
 
@@ -70,7 +70,10 @@ class FinetuneModule(lightning.LightningModule):
         self.advantage = advantage
         self.update = update
         self.actor = update.adapt(self._start_actor(policy, actor, obs_dim, action_dim))
-        self.critic = self._start_critic(critic_policy, critic, obs_dim) if advantage.wants_critic else NoCritic()
+        self.critic: Critic = NoCritic()
+        if advantage.wants_critic:
+            start = self._start_critic(critic_policy, critic, obs_dim)
+            self.critic = advantage.adapt(start, obs_dim, action_dim)
         self.learning_rate = learning_rate
         self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
         self.anneal_lr = anneal_lr
@@ -149,6 +152,10 @@ class FinetuneModule(lightning.LightningModule):
         self.sim_steps += rollout.reward.numel() + rerollouts.sim_steps
         return estimate, self.signal(estimate)
 
+    def transition(self, rollout: Rollout) -> Transition:
+        """What the critic's loss needs of a rollout's successors, `[T, N]`; called by the data module."""
+        return self.advantage.transition(rollout)
+
     @torch.no_grad()
     def signal(self, estimate: AdvantageEstimate) -> Tensor:
         """The update's signal `[T, N]` for advantages that are known already; called by the data module."""
@@ -198,10 +205,11 @@ class FinetuneModule(lightning.LightningModule):
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """A gradient step that keeps the actor within the update's bounds, before any callback sees it."""
+        """A gradient step, then what estimator and update do to their networks before any callback sees them."""
         super().optimizer_step(*args, **kwargs)
-        if self.current_epoch >= self.warmup_iterations:
-            with torch.no_grad():
+        with torch.no_grad():
+            self.advantage.after_step(self.critic)
+            if self.current_epoch >= self.warmup_iterations:
                 self.update.project(self.actor)
 
     def validation_step(self, batch: int) -> None:

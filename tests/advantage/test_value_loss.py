@@ -3,20 +3,19 @@ import torch
 
 from rlft.advantage import GAE
 from rlft.advantage.base import explained_variance
-from rlft.types import Batch
-from tests.helpers import ObsCritic
+from tests.helpers import ObsCritic, batch_of
 
 
-def batch_of(value, old_value, target):
+def values(value, old_value, target):
     zeros = torch.zeros(len(value))
-    return Batch(
+    return batch_of(
         torch.tensor(value)[:, None], zeros[:, None], zeros, zeros, torch.tensor(old_value), torch.tensor(target)
     )
 
 
 def test_half_the_mean_squared_error_times_its_weight():
     # errors 1 and 3: 0.5 (1 + 9) / 2 = 2.5; the metric is not weighted
-    loss, metrics = GAE(vf_coef=0.2).critic_loss(ObsCritic(), batch_of([1.0, 2.0], [0.0, 0.0], [0.0, 5.0]))
+    loss, metrics = GAE(vf_coef=0.2).critic_loss(ObsCritic(), values([1.0, 2.0], [0.0, 0.0], [0.0, 5.0]))
     assert loss.item() == pytest.approx(0.2 * 2.5)
     assert metrics["losses/value_loss"].item() == pytest.approx(2.5)
 
@@ -31,7 +30,7 @@ def test_half_the_mean_squared_error_times_its_weight():
     ],
 )
 def test_clipped_value_loss_takes_the_larger_error(value, target, error):
-    loss, _ = GAE(vf_coef=1.0, clip_vloss=True).critic_loss(ObsCritic(), batch_of([value], [1.0], [target]))
+    loss, _ = GAE(vf_coef=1.0, clip_vloss=True).critic_loss(ObsCritic(), values([value], [1.0], [target]))
     assert loss.item() == pytest.approx(0.5 * error**2)
 
 

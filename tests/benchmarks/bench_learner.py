@@ -25,7 +25,7 @@ import torch
 from rlft.advantage import GAE
 from rlft.modules import FinetuneModule
 from rlft.networks.actors import gaussian_log_prob
-from rlft.types import Batch
+from rlft.types import Batch, Transition
 from rlft.update import PPO
 
 BATCH, OBS, ACTION, MINIBATCHES = 1000, 42, 8, 5
@@ -65,7 +65,9 @@ def synthetic_batches(module: FinetuneModule) -> list[Batch]:
         action = mean + log_std.exp() * torch.randn_like(mean)
         log_prob = gaussian_log_prob(action, mean, log_std)
         value = module.critic(obs)
-        batches.append(Batch(obs, action, log_prob, torch.randn(BATCH), value, value + torch.randn(BATCH)))
+        target, zeros = value + torch.randn(BATCH), torch.zeros(BATCH)
+        nowhere = Transition(zeros, obs[:, :0], zeros)
+        batches.append(Batch(obs, action, log_prob, torch.randn(BATCH), value, target, nowhere))
     return batches
 
 

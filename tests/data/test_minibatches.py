@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlft.data.minibatches import flatten, minibatches
-from rlft.types import AdvantageEstimate, Batch, Rollout
+from rlft.types import AdvantageEstimate, Batch, Rollout, Transition
 
 
 def tagged_rollout(steps, envs):
@@ -19,12 +19,13 @@ def tagged_batch(steps, envs, mask=None):
     rollout = tagged_rollout(steps, envs)
     tag = rollout.reward
     mask = torch.ones_like(tag, dtype=torch.bool) if mask is None else mask
-    return flatten(rollout, AdvantageEstimate(tag, tag, tag, mask, {}), tag)
+    return flatten(rollout, AdvantageEstimate(tag, tag, tag, mask, {}), tag, Transition(tag, rollout.next_obs, tag))
 
 
 def tags(batch: Batch):
     """The transitions of a minibatch; every field must speak of the same ones."""
     columns = [batch.obs[:, 0], batch.action[:, 0], batch.log_prob, batch.signal, batch.value, batch.value_target]
+    columns += [batch.transition.reward, batch.transition.next_obs[:, 0], batch.transition.discount]
     assert all(torch.equal(columns[0], column) for column in columns[1:])
     return columns[0].int().tolist()
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,6 @@ import torch
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.networks.actors import gaussian_log_prob
-from rlft.types import Batch
 from rlft.update import AWR
 from tests.helpers import BiasActor, batch_without_obs, estimate_of, is_sentence, random_batch, same, weights_of
 
@@ -99,7 +99,7 @@ def gradients(actor, loss):
 def test_loss_and_gradients_equal_the_reference():
     actor, batch = GaussianActor(6, 3, 16, 2), random_batch(50, 6, 3)
     signal = batch.signal.exp()
-    batch = Batch(batch.obs, batch.action, batch.log_prob, signal, batch.value, batch.value_target)
+    batch = replace(batch, signal=signal)
     normal = torch.distributions.Normal(actor(batch.obs), actor.log_std.exp())
     terms = [w * 50 / signal.sum() * lp for w, lp in zip(signal, normal.log_prob(batch.action).sum(-1), strict=True)]
     expected = -sum(terms) / 50
@@ -111,7 +111,7 @@ def test_loss_and_gradients_equal_the_reference():
 def test_without_temperature_it_is_behaviour_cloning():
     actor, batch = GaussianActor(6, 3, 16, 2), random_batch(50, 6, 3)
     signal, _ = AWR(beta=1e9).signal(estimate_of(batch.signal))
-    loss, _ = AWR().actor_loss(actor, Batch(*(*vars(batch).values(),)[:3], signal[:, 0], batch.value, batch.value))
+    loss, _ = AWR().actor_loss(actor, replace(batch, signal=signal[:, 0]))
     cloning = -gaussian_log_prob(batch.action, actor(batch.obs), actor.log_std).mean()
     assert torch.allclose(gradients(actor, loss), gradients(actor, cloning), atol=1e-5)
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,14 +8,13 @@ from rlft.errors import UserError
 from rlft.networks import ConditionedActor, GaussianActor
 from rlft.networks.actors import gaussian_log_prob
 from rlft.networks.conditioned_actor import NEGATIVE, NULL, POSITIVE
-from rlft.types import Batch
 from rlft.update import ConditionedRECAP
-from tests.helpers import BiasActor, estimate_of, is_sentence, random_batch, same, weights_of
+from tests.helpers import BiasActor, batch_without_obs, estimate_of, is_sentence, random_batch, same, weights_of
 
 
 def indicator_batch(size=50, seed=0):
     batch = random_batch(size, 6, 3, seed)
-    return Batch(batch.obs, batch.action, batch.log_prob, (batch.signal > 0.5).float(), batch.value, batch.value_target)
+    return replace(batch, signal=(batch.signal > 0.5).float())
 
 
 def unlike_conditions(guidance=1.0, seed=0):
@@ -143,8 +143,7 @@ def test_the_fitted_conditions_are_the_conditional_distributions():
     action = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(2000) + 0.5) / 2000)  # [B], an exact sample
     update = ConditionedRECAP(train_log_std=False, guidance=2.0)
     signal, _ = update.signal(estimate_of(action))
-    zeros = torch.zeros(2000)
-    batch = Batch(zeros[:, None], action[:, None], zeros, signal[:, 0], zeros, zeros)
+    batch = batch_without_obs(action, signal[:, 0])
     torch.manual_seed(0)
     actor = update.adapt(GaussianActor(1, 1, 16, 1, init_log_std=0.0))
     optimizer = torch.optim.Adam(actor.parameters(), 0.03)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,10 +8,10 @@ from torch.distributions import Independent, Normal
 from rlft.advantage import GAE
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.actors import gaussian_log_prob
-from rlft.types import AdvantageEstimate, Batch
+from rlft.types import AdvantageEstimate
 from rlft.update import PPO
 from rlft.update.ppo import normalize
-from tests.helpers import ConstantActor, random_batch
+from tests.helpers import ConstantActor, batch_without_obs, random_batch
 
 
 def one_transition(advantage, ratio):
@@ -19,8 +20,7 @@ def one_transition(advantage, ratio):
     actor.action = torch.nn.Parameter(actor.action)  # the mean, to see its gradient
     action = torch.tensor([[0.7]])
     log_prob = gaussian_log_prob(action, actor.action, actor.log_std).detach() - math.log(ratio)
-    zeros = torch.zeros(1)
-    return actor, Batch(zeros[:, None], action, log_prob, torch.tensor([advantage]), zeros, zeros)
+    return actor, batch_without_obs(action, torch.tensor([advantage]), log_prob)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,7 @@ def test_approximate_kl_of_unit_gaussians_is_half_the_squared_shift(mu):
     actor = ConstantActor([mu], log_std=0.0)
     action = torch.randn(100_000, 1, generator=torch.Generator().manual_seed(1))  # from the old policy, N(0, 1)
     old = gaussian_log_prob(action, torch.zeros(1), torch.zeros(1))
-    zeros = torch.zeros(len(action))
-    _, metrics = PPO().actor_loss(actor, Batch(zeros[:, None], action, old, zeros, zeros, zeros))
+    _, metrics = PPO().actor_loss(actor, batch_without_obs(action, torch.zeros(len(action)), old))
     assert metrics["losses/approx_kl"].item() == pytest.approx(mu**2 / 2, rel=0.03)  # sampling error is 0.5%
 
 
@@ -58,7 +57,7 @@ def test_the_policy_that_acted_has_ratio_one():
     actor = GaussianActor(6, 2, 32)
     batch = random_batch(64, 6, 2)
     log_prob = gaussian_log_prob(batch.action, actor(batch.obs), actor.log_std).detach()
-    batch = Batch(batch.obs, batch.action, log_prob, batch.signal, batch.value, batch.value_target)
+    batch = replace(batch, log_prob=log_prob)
     loss, metrics = PPO(norm_adv=False).actor_loss(actor, batch)
     assert loss.item() == pytest.approx(-batch.signal.mean().item(), abs=1e-6)  # every ratio is 1
     assert metrics["losses/approx_kl"] == 0
