@@ -20,7 +20,7 @@ class DeterministicEval(lightning.Callback):
     `eval/episode_length`.
 
     A run that ends before `trainer.max_epochs`, for instance by early stopping, is evaluated once more at its end; its
-    best checkpoint is the best of the evaluations before that.
+    best checkpoint is the best of the evaluations before that. A run that trains no policy is evaluated once.
 
     Args:
         num_episodes: episodes per evaluation.
@@ -53,13 +53,16 @@ class DeterministicEval(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the policy that this iteration's updates have produced; the module logs it with the iteration."""
+        if not pl_module.update.trains_actor:
+            return
         iteration = trainer.current_epoch + 1
         if iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs:
             pl_module.add_metrics(self._evaluate(trainer, pl_module))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the last policy of a run that did not get as far as its last iteration."""
-        if pl_module.iteration and "eval/success_rate" not in pl_module.iteration_metrics():
+        evaluated = "eval/success_rate" in pl_module.iteration_metrics() or not pl_module.update.trains_actor
+        if pl_module.iteration and not evaluated:
             metrics = self._evaluate(trainer, pl_module)
             pl_module.add_metrics(metrics)
             log_metrics(trainer, metrics, pl_module.x_axis)

@@ -89,6 +89,8 @@ class IterationProgress(ProgressBar):
         if "eval/success_rate" in metrics:
             rate, low, high = (100 * float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
             text += f"  success {rate:.1f}% [{low:.0f}, {high:.0f}]"
+        if "losses/validation_explained_variance" in metrics:
+            text += f"  explained variance {float(metrics['losses/validation_explained_variance']):.3f}"
         self._running, self._reported = f"iteration {done + 1}/{trainer.max_epochs}", time.perf_counter()
         if self._progress:
             self._progress.update(self._task, completed=done, description=text)

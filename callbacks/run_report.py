@@ -20,6 +20,9 @@ COLUMNS = {
     "eval/success_at_end": "at end",
     "train/success_rate": "training success",
     "losses/explained_variance": "explained variance",
+    "losses/validation_value_loss": "validation value loss",
+    "losses/validation_explained_variance": "validation explained variance",
+    "charts/calibration_slope": "calibration slope",
     "charts/advantage_standard_error": "advantage error",
     "charts/advantage_reliability": "reliability",
     "losses/approx_kl": "KL",
@@ -121,6 +124,8 @@ def _summary(rows: list[dict[str, float]]) -> str:
     if not rates:
         return ""
     first, last, best = min(rates), max(rates), max(rates, key=rates.__getitem__)
+    if first == last:
+        return f"Deterministic success of the policy is {rates[first]:.1%}."
     return (
         f"Deterministic success went from {rates[first]:.1%} to {rates[last]:.1%} in {int(rows[-1]['steps/env']):,} "
         f"env steps; the best evaluation was {rates[best]:.1%} (iteration {best})."

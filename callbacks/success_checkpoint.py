@@ -77,4 +77,5 @@ class SuccessCheckpoint(ModelCheckpoint):
             "iteration": module.iteration,
             "env_steps": module.env_steps,
             "metrics": metrics,
+            "critic": module.critic_info(),
         }

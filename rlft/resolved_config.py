@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 SETTINGS = {  # what a name says of the plug-ins, and how
@@ -42,9 +44,10 @@ def run_name(config: Any) -> str:
     start = policy if policy.startswith(task) else f"{task}_{policy}"
     plugins = [plugin for axis in ("advantage", "update") if (plugin := model.get(axis)) is not None]
     method = "_".join(_class_name(plugin).lower() for plugin in plugins)
-    settings = {key: value for plugin in plugins for key, value in plugin.init_args.items()}
+    settings = {key: value for plugin in plugins for key, value in _arguments(plugin).items()}
     words = [f"{word}{_setting(key, settings[key])}" for key, word in SETTINGS.items() if _named(key, settings)]
     words += [word for node in (*plugins, config.data) for word in _options(node)]
+    words += [f"critic_{_policy(name)}"] if (name := model.get("critic_policy")) else []
     offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
     offline += ["loaded"] if data.get("dataset") else []
     sizes = f"{data.num_envs}x{data.num_steps}-{data.update_epochs}x{data.num_minibatches}"
@@ -76,6 +79,11 @@ def _class(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def _arguments(node: Any) -> Any:
+    """What a class is built with; one without options has no such entry."""
+    return node.get("init_args") or {}
+
+
 def _class_name(node: Any) -> str:
     return str(node.get("class_path")).rsplit(".", 1)[-1]
 
@@ -89,7 +97,7 @@ def _options(node: Any) -> list[str]:
     if node.get("class_path") is None:
         return []
     defaults = inspect.signature(_class(node.class_path)).parameters
-    chosen = {key: value for key in OPTIONS if key in defaults and (value := node.init_args.get(key)) is not None}
+    chosen = {key: value for key in OPTIONS if key in defaults and (value := _arguments(node).get(key)) is not None}
     changed = {key: value for key, value in chosen.items() if value != defaults[key].default}
     return [OPTIONS[key] + ("" if value is True else _number(value)) for key, value in changed.items()]
 
@@ -99,12 +107,16 @@ def _setting(key: str, value: Any) -> str:
 
 
 def _policy(name: str) -> str:
-    return name.replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
+    """`pickcube_weak` of the zoo's `pickcube/weak`; a file is told apart from others of its name by its content."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return name.replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
+    return f"{path.stem}_{sha256(path.read_bytes()).hexdigest()[:6]}"
 
 
 def _task(env: Any) -> str:
     """`PickCube-v1` becomes `pickcube`."""
-    name = env.init_args.get("task") if env.get("init_args") else None
+    name = _arguments(env).get("task")
     return str(name or _class_name(env)).rsplit("-v", 1)[0].lower()
 
 

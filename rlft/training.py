@@ -112,6 +112,8 @@ class RLFTCli(LightningCLI):
         """Links what the environment and the seed determine; adds the callbacks every run has."""
         parser.link_arguments("data.obs_dim", "model.init_args.obs_dim", apply_on="instantiate")
         parser.link_arguments("data.action_dim", "model.init_args.action_dim", apply_on="instantiate")
+        parser.link_arguments("data.reward_mode", "model.init_args.reward_mode", apply_on="instantiate")
+        parser.link_arguments("data.data_policy", "model.init_args.data_policy", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.add_lightning_class_args(DeterministicEval, "eval")
         parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")

@@ -78,6 +78,14 @@ class ValueEstimator(AdvantageEstimator):
         return self.vf_coef * loss, {"losses/value_loss": loss.detach()}
 
 
+def calibration_slope(prediction: Tensor, target: Tensor) -> float:
+    """Slope of the regression of the target on the prediction, `[M]` each: 1 if calibrated, less if too extreme."""
+    if target.numel() < 2:
+        return float("nan")
+    covariance = torch.cov(torch.stack([prediction, target]))
+    return float(covariance[0, 1] / covariance[0, 0])
+
+
 def explained_variance(prediction: Tensor, target: Tensor) -> float:
     """1 - Var(target - prediction) / Var(target); 0 where the target does not vary."""
     if target.numel() < 2:

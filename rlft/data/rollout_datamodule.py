@@ -115,6 +115,16 @@ class RolloutDataModule(lightning.LightningDataModule):
         """Numbers per action of the environment."""
         return self.rollouts.spec.action_dim
 
+    @property
+    def reward_mode(self) -> str | None:
+        """Which reward the environment gives; `None` if it knows only one."""
+        return getattr(self.env, "reward_mode", None)
+
+    @property
+    def data_policy(self) -> str | None:
+        """Whose data this is; `None` for that of the module's own policy."""
+        return None
+
     @cached_property
     def rollouts(self) -> Rollouts:
         """The environments; started on first use."""

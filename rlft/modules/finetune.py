@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from rlft.advantage import AdvantageEstimator
+from rlft.advantage.base import calibration_slope, explained_variance
 from rlft.errors import UserError
 from rlft.metrics import IterationMetrics, log_metrics
+from rlft.modules import critic_provenance
+from rlft.modules.critic_provenance import Setting
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
@@ -31,7 +34,11 @@ class FinetuneModule(lightning.LightningModule):
             starts from scratch.
         actor: how to build the actor when there is no `policy`.
         critic: how to build the critic.
-        critic_policy: policy or checkpoint file whose critic to start from; `null` starts with a new critic.
+        critic_policy: policy file whose critic to start from; `null` starts with a new critic. It must be of this run's
+            start policy, discount, reward and bootstrapping.
+        accept_critic_mismatch: which of these may differ, e.g. `[policy]` for an expert's critic.
+        reward_mode: of the environment; taken from it.
+        data_policy: whose data the run learns from, if not from that of its own policy; taken from the data.
         learning_rate: of Adam.
         critic_learning_rate: of the critic, if it differs.
         anneal_lr: lower the learning rates linearly to 0 over the run.
@@ -50,6 +57,9 @@ class FinetuneModule(lightning.LightningModule):
         actor: Callable[[int, int], Actor] = GaussianActor,
         critic: Callable[[int], Critic] = ValueCritic,
         critic_policy: str | None = None,
+        accept_critic_mismatch: list[Setting] | None = None,
+        reward_mode: str | None = None,
+        data_policy: str | None = None,
         learning_rate: float = 3e-4,
         critic_learning_rate: float | None = None,
         anneal_lr: bool = False,
@@ -66,13 +76,20 @@ class FinetuneModule(lightning.LightningModule):
             name = "warmup_iterations" if warmup_iterations else "critic_policy"
             raise UserError(f"model.{name} is of no use: {type(advantage).__name__} as configured has no critic.")
         advantage.check(obs_dim, action_dim)
+        self.reward_mode = reward_mode
+        self.data_policy = data_policy or policy
+        if not (update.trains_actor or advantage.wants_critic):
+            kind = type(advantage).__name__
+            raise UserError(f"model.update trains only the critic, but model.advantage {kind} as configured has none.")
         self.policy = policy
+        self.critic_policy = critic_policy
+        self.accept_critic_mismatch = accept_critic_mismatch or []
         self.advantage = advantage
         self.update = update
         self.actor = update.adapt(self._start_actor(policy, actor, obs_dim, action_dim))
         self.critic: Critic = NoCritic()
         if advantage.wants_critic:
-            start = self._start_critic(critic_policy, critic, obs_dim)
+            start = self._start_critic(critic, obs_dim)
             self.critic = advantage.adapt(start, obs_dim, action_dim)
         self.learning_rate = learning_rate
         self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
@@ -97,11 +114,12 @@ class FinetuneModule(lightning.LightningModule):
         check_shapes(policy, obs_dim, action_dim)
         return policy.actor
 
-    @staticmethod
-    def _start_critic(name: str | None, build: Callable[[int], Critic], obs_dim: int) -> Critic:
+    def _start_critic(self, build: Callable[[int], Critic], obs_dim: int) -> Critic:
+        name = self.critic_policy
         if name is None:
             return build(obs_dim)
-        critic = load_policy(name).critic
+        file = load_policy(name)
+        critic = file.critic
         if critic is None:
             raise UserError(f"model.critic_policy {name!r} holds no critic; leave it out to start with a new one.")
         width = critic.state_dict()["value.0.weight"].shape[1]
@@ -109,7 +127,19 @@ class FinetuneModule(lightning.LightningModule):
             raise UserError(
                 f"The critic of {name!r} takes {width} observations, but the task has {obs_dim} observations."
             )
+        found = file.info.get("critic") or {}
+        wanted = critic_provenance.value_of(self.advantage, self.reward_mode, self.data_policy)
+        if name == self.policy:  # the critic that a policy was trained with
+            wanted["policy"] = found.get("policy")
+        critic_provenance.check(name, found, wanted, self.accept_critic_mismatch)
         return critic
+
+    def critic_info(self) -> dict[str, Any] | None:
+        """What this run's critic, if there is one, is a value of; goes into its policy files."""
+        if not self.advantage.wants_critic:
+            return None
+        policy = "the policy trained with it" if self.update.trains_actor else self.data_policy
+        return critic_provenance.value_of(self.advantage, self.reward_mode, policy)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam with a group for the actor and one for the critic."""
@@ -194,7 +224,8 @@ class FinetuneModule(lightning.LightningModule):
             self._actor_stopped = self.update.wants_to_stop(actor_metrics)
             if not self._actor_stopped:
                 loss = loss + actor_loss
-                self.metrics.count("charts/actor_updates")
+                if actor_loss.requires_grad:
+                    self.metrics.count("charts/actor_updates")
         self.metrics.average(metrics)
         if self._actor_stopped and self._critic_stops_too:
             return None
@@ -218,12 +249,25 @@ class FinetuneModule(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Logs the iteration."""
         if self.held_out is not None:
-            self.metrics.set({"losses/validation_policy_loss": self._validation_loss(self.held_out)})
+            self.metrics.set(self._validate(self.held_out))
         log_metrics(self.trainer, self.iteration_metrics(), self.x_axis)
 
     @torch.no_grad()
-    def _validation_loss(self, held_out: Batch) -> float:
-        return float(self.update.actor_loss(self.evaluated().actor, held_out)[0])
+    def _validate(self, held_out: Batch) -> dict[str, float]:
+        """How well what is learned fits transitions that never train."""
+        weights, metrics = self.evaluated(), {}
+        if self.update.trains_actor:
+            metrics["losses/validation_policy_loss"] = float(self.update.actor_loss(weights.actor, held_out)[0])
+        if self.advantage.wants_critic:
+            value, target = weights.critic(held_out.obs), held_out.value_target  # [M]
+            metrics |= {
+                "losses/validation_value_loss": float(self.advantage.critic_loss(weights.critic, held_out)[0]),
+                "losses/validation_explained_variance": explained_variance(value, target),
+                "charts/calibration_slope": calibration_slope(value, target),
+                "charts/value_bias": float((value - target).mean()),
+                "charts/value_target_mean": float(target.mean()),
+            }
+        return metrics
 
     @property
     def x_axis(self) -> int:

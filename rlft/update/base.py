@@ -11,6 +11,7 @@ from rlft.types import Actor, AdvantageEstimate, Batch
 class PolicyUpdate(ABC):
     """A loss for the actor. Holds no weights."""
 
+    trains_actor: bool = True  # else a run leaves its policy as it is
     kl_stop_scope: Literal["actor", "both"] = "actor"  # who stops learning when `wants_to_stop` says so
     target_kl: float | None = None  # KL(old || new) in nats, of a minibatch, at which it does; never if there is none
 

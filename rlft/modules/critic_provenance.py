@@ -1,0 +1,45 @@
+"""What a critic is a value of: recorded in every policy file, compared where a critic is loaded.
+
+A value function is that of a policy, a discount, a reward and a rule for what follows the last state. Loaded where one
+of these differs it still runs, and silently biases every advantage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+from rlft.errors import UserError
+
+Setting = Literal["policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done"]
+BEYOND_HORIZON = {"remaining": "never", "fresh": "truncation"}  # a re-rollout's horizon in terms of bootstrapping
+
+
+def value_of(advantage: Any, reward_mode: str | None, policy: str | None) -> dict[str, Any]:
+    """Settings that a critic trained by `advantage` depends on; `policy` is the one that collects its data."""
+    horizon = BEYOND_HORIZON.get(getattr(advantage, "horizon", ""))
+    return {
+        "policy": getattr(advantage, "policy", None) or policy,
+        "states": policy,
+        "gamma": advantage.gamma,
+        "reward_mode": reward_mode,
+        "reward_scale": advantage.reward_scale,
+        "bootstrap_at_done": getattr(advantage, "bootstrap_at_done", horizon or "truncation"),
+        "estimator": type(advantage).__name__,
+    }
+
+
+def check(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any], accepted: Collection[Setting]) -> None:
+    """Refuses the critic of file `name`, made under `found`, for a run under `wanted`.
+
+    Raises:
+        UserError: if a setting that is not `accepted` differs or is not known.
+    """
+    settings: tuple[Setting, ...] = ("policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done")
+    differing = [key for key in settings if found.get(key) != wanted[key] and key not in accepted]
+    if differing:
+        said = ", ".join(f"{key} {found.get(key, 'unknown')} (here {wanted[key]})" for key in differing)
+        raise UserError(
+            f"The critic of {name!r} was made with {said}; to use it all the same set "
+            f"--model.accept_critic_mismatch '[{', '.join([*accepted, *differing])}]'."
+        )
