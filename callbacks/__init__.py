@@ -1,5 +1,6 @@
 """Experiment apparatus: callbacks that observe and steer training, seeing only the module and the trainer."""
 
+from callbacks.critic_probe import CriticProbe
 from callbacks.deterministic_eval import DeterministicEval
 from callbacks.freeze_schedule import FreezeSchedule
 from callbacks.iteration_progress import IterationProgress
@@ -8,6 +9,7 @@ from callbacks.success_checkpoint import SuccessCheckpoint
 from callbacks.weight_averaging import WeightEMA
 
 __all__ = [
+    "CriticProbe",
     "DeterministicEval",
     "FreezeSchedule",
     "IterationProgress",

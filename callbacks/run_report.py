@@ -25,6 +25,8 @@ COLUMNS = {
     "charts/calibration_slope": "calibration slope",
     "charts/advantage_standard_error": "advantage error",
     "charts/advantage_reliability": "reliability",
+    "probe/explained_variance": "probe explained variance",
+    "probe/advantage_correlation": "probe advantage correlation",
     "losses/approx_kl": "KL",
     "losses/entropy": "entropy",
     "time/iteration": "seconds",

@@ -78,6 +78,11 @@ class ValueEstimator(AdvantageEstimator):
         return self.vf_coef * loss, {"losses/value_loss": loss.detach()}
 
 
+def correlation(x: Tensor, y: Tensor) -> float:
+    """Pearson's, of `[M]` each; NaN if one of them does not vary."""
+    return float(torch.corrcoef(torch.stack([x, y]))[0, 1])
+
+
 def calibration_slope(prediction: Tensor, target: Tensor) -> float:
     """Slope of the regression of the target on the prediction, `[M]` each: 1 if calibrated, less if too extreme."""
     if target.numel() < 2:

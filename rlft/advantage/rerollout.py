@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import ValueEstimator, explained_variance
+from rlft.advantage.base import ValueEstimator, correlation, explained_variance
 from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError
@@ -139,7 +139,7 @@ class MonteCarloRerollout(ValueEstimator):
             delta = (rollout.reward + self.gamma * ~rollout.terminated * critic_next.cpu() - critic_value.cpu())[mask]
             metrics |= {
                 "losses/explained_variance": explained_variance(critic_value.cpu()[mask], value.mean[mask]),
-                "charts/critic_advantage_correlation": _correlation(delta, advantage[mask]),
+                "charts/critic_advantage_correlation": correlation(delta, advantage[mask]),
             }
         return AdvantageEstimate(
             advantage=advantage.nan_to_num().to(device),
@@ -199,10 +199,6 @@ class MonteCarloRerollout(ValueEstimator):
         mean = actor(rollout.obs.to(device)).cpu()
         noise = rollout.action - mean  # [T, N, A]
         return [mean + noise.roll(i + 1, 1) for i in range(self.center_actions)]
-
-
-def _correlation(x: Tensor, y: Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([x, y]))[0, 1])
 
 
 def _precision(advantage: Tensor, squared_error: Tensor) -> dict[str, float]:

@@ -1,0 +1,131 @@
+"""Critic against ground truth: re-rollouts in a fixed set of states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from rlft.advantage import MonteCarloRerollout
+from rlft.advantage.base import calibration_slope, correlation, explained_variance
+from rlft.data.dataset import LabelledRollout
+from rlft.errors import UserError
+from rlft.metrics import log_metrics
+from rlft.networks import NoCritic
+from rlft.rollout import IterationRerollouts
+from rlft.types import Rollout, Visited
+
+PROBE_SEED = 1_000_003  # no run of ours has it, so that probe states are not training states
+
+
+class CriticProbe(lightning.Callback):
+    """Compares the critic with re-rollouts in states that the start policy visits.
+
+    The states are collected once, at the start of a run, and their values and advantages measured by playing on from
+    them. The critic is then compared with them before the first and after every iteration: `probe/explained_variance`,
+    `probe/calibration_slope` and `probe/value_bias` of its values, `probe/advantage_correlation` of the advantages that
+    the run's estimator makes of it. The measured ones have sampling errors: no correlation can exceed the square root
+    of `probe/advantage_reliability`. The truth is that of a fixed policy, so agreement may fall as a run's own policy
+    leaves it. The simulator steps this takes are `probe/sim_steps`, not part of `steps/sim`.
+
+    Args:
+        policy: whose values are the truth: a zoo name or policy file; `null` takes the policy a run starts with.
+        num_samples: re-rollouts per state.
+        num_steps: env steps that each environment collects.
+        every_k: measure every k-th of them.
+        seed: addresses the initial states and all noise.
+    """
+
+    def __init__(
+        self,
+        policy: str | None = None,
+        num_samples: int = 8,
+        num_steps: int = 50,
+        every_k: int = 10,
+        seed: int = PROBE_SEED,
+    ) -> None:
+        if num_steps < 1:
+            raise UserError(f"CriticProbe.num_steps is {num_steps}; it must be at least 1.")
+        self.policy = policy
+        self.num_samples = num_samples
+        self.num_steps = num_steps
+        self.every_k = every_k
+        self.seed = seed
+        self._truth: LabelledRollout | None = None
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Refuses a run without a critic."""
+        if not pl_module.advantage.wants_critic:
+            raise UserError(f"CriticProbe: {type(pl_module.advantage).__name__} as configured has no critic to probe.")
+        truth = self._estimator(pl_module)
+        truth.check(trainer.datamodule.obs_dim, trainer.datamodule.action_dim)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Measures the truth, and the critic a run starts with; a resumed run has both."""
+        if self._truth is None:
+            self._truth = self._measure(trainer, pl_module)
+            metrics = {**self._truth.estimate.metrics, **self._compare(trainer, pl_module)}
+            log_metrics(trainer, metrics, pl_module.x_axis)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Compares the critic that this iteration's updates have produced; the module logs it with the iteration."""
+        pl_module.add_metrics(self._compare(trainer, pl_module))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The truth, which a resumed run cannot measure again: its policy has moved on."""
+        return {"tensors": self._truth.tensors(), "info": dict(self._truth.info)} if self._truth else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        if state_dict:
+            self._truth = LabelledRollout.of_tensors(state_dict["tensors"], state_dict["info"])
+
+    def _estimator(self, module: Any) -> MonteCarloRerollout:
+        return MonteCarloRerollout(
+            self.policy, self.num_samples, module.advantage.gamma, common_noise=True, every_k=self.every_k
+        )
+
+    @torch.no_grad()
+    def _measure(self, trainer: Any, module: Any) -> LabelledRollout:
+        rollouts = trainer.datamodule.rollouts
+        states = rollouts.initial_states(self.seed)
+        rollout, _, visited = rollouts.collect(
+            module.actor, states, self.num_steps, self.seed, iteration=0, keep_visited=True
+        )
+        simulator = self._simulator(trainer, module, visited)
+        estimate = self._estimator(module).estimate(rollout, NoCritic(), simulator)
+        metrics = {
+            "probe/advantage_reliability": estimate.metrics.get("charts/advantage_reliability", float("nan")),
+            "probe/sim_steps": rollout.reward.numel() + simulator.sim_steps,
+        }
+        return LabelledRollout(rollout, replace(estimate, metrics=metrics), {"metrics": metrics})
+
+    @torch.no_grad()
+    def _compare(self, trainer: Any, module: Any) -> dict[str, float]:
+        assert self._truth is not None
+        truth, mask = self._truth.estimate, self._truth.estimate.mask
+        value = module.evaluated().critic(self._truth.rollout.obs.to(module.device)).cpu()[mask]  # [M]
+        advantage = self._advantage(trainer, module, self._truth.rollout.to(module.device)).cpu()[mask]  # [M]
+        return {
+            "probe/explained_variance": explained_variance(value, truth.value_target[mask]),
+            "probe/calibration_slope": calibration_slope(value, truth.value_target[mask]),
+            "probe/value_bias": float((value - truth.value_target[mask]).mean()),
+            "probe/advantage_correlation": correlation(advantage, truth.advantage[mask]),
+        }
+
+    def _advantage(self, trainer: Any, module: Any, rollout: Rollout) -> Tensor:
+        """What the run's estimator makes of its critic, `[T, N]`; one TD error where it would simulate instead."""
+        critic, estimator = module.evaluated().critic, module.advantage
+        if estimator.needs_visited:
+            successor = torch.where(rollout.terminated, 0.0, critic(rollout.next_obs))  # [T, N]
+            return rollout.reward + estimator.gamma * successor - critic(rollout.obs)
+        nowhere = Visited.nothing(trainer.datamodule.rollouts.initial_states(self.seed))
+        advantage: Tensor = estimator.estimate(rollout, critic, self._simulator(trainer, module, nowhere)).advantage
+        return advantage
+
+    def _simulator(self, trainer: Any, module: Any, visited: Visited) -> IterationRerollouts:
+        data = trainer.datamodule
+        return IterationRerollouts(data.rollouts, module.actor, visited, self.seed, 0, data.on_rerollouts)

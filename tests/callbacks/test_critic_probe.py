@@ -1,0 +1,97 @@
+import json
+
+import pytest
+import torch
+
+from callbacks import CriticProbe
+from rlft.advantage import MonteCarloRerollout
+from rlft.cli import main
+from rlft.errors import UserError
+from rlft.networks import GaussianActor
+from rlft.policies import save_policy
+from tests.helpers import is_sentence, same, weights_of
+from tests.training import MemoryLogger, data, fit, module, run, scalars, smoke
+
+NAMES = ["explained_variance", "calibration_slope", "value_bias", "advantage_correlation"]
+
+
+class Oracle(torch.nn.Module):
+    """A critic that knows the measured values of the probe's states, and what follows them."""
+
+    def __init__(self, truth):
+        super().__init__()
+        self.known = {
+            tuple(o.tolist()): v
+            for o, v in zip(
+                truth.rollout.obs[truth.estimate.mask], truth.estimate.value_target[truth.estimate.mask], strict=True
+            )
+        }
+
+    def forward(self, obs):
+        return torch.stack([self.known.get(tuple(o.tolist()), torch.tensor(0.0)) for o in obs.flatten(0, -2)]).view(
+            obs.shape[:-1]
+        )
+
+
+def probed(probe, iterations=2, **options):
+    logger = MemoryLogger()
+    fit(module(**options), data(), iterations, [probe], logger=logger)
+    return logger
+
+
+def test_the_critic_is_compared_before_the_first_and_after_every_iteration():
+    logger = probed(CriticProbe(num_samples=2, num_steps=10, every_k=2))
+    for name in NAMES:
+        assert [step for step, _ in logger.series(f"probe/{name}")] == [0, 80, 160]
+    ((step, simulated),) = logger.series("probe/sim_steps")
+    assert step == 0
+    assert simulated > 80  # what was collected, and the re-rollouts
+
+
+def test_training_is_not_disturbed():
+    plain, watched = module(), module()
+    watched.load_state_dict(plain.state_dict())
+    fit(plain, data(), 2)
+    fit(watched, data(), 2, [CriticProbe(num_samples=2, num_steps=10)])
+    assert same(weights_of(plain), weights_of(watched))
+
+
+def test_the_true_values_agree_perfectly():
+    probe = CriticProbe(num_samples=4, num_steps=10, every_k=1)
+    model, datamodule = module(), data()
+    trainer = fit(model, datamodule, 1, [probe])
+    trainer.lightning_module.critic = Oracle(probe._truth)
+    metrics = probe._compare(trainer, model)
+    assert metrics["probe/explained_variance"] == pytest.approx(1)
+    assert metrics["probe/calibration_slope"] == pytest.approx(1)
+    assert metrics["probe/value_bias"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_diagnostic_critic_is_probed_by_its_td_errors():
+    logger = probed(CriticProbe(num_samples=2, num_steps=10), advantage=MonteCarloRerollout(num_samples=2, critic=True))
+    assert len(logger.series("probe/advantage_correlation")) == 3
+
+
+def test_a_run_without_critic_is_refused():
+    with pytest.raises(UserError) as refusal:
+        probed(CriticProbe(), advantage=MonteCarloRerollout(num_samples=2))
+    assert is_sentence(str(refusal.value))
+
+
+def test_the_truth_survives_a_resume_although_the_policy_has_moved_on(tmp_path):
+    callback = '[{"class_path": "CriticProbe", "init_args": {"num_samples": 2, "num_steps": 10}}]'
+    option = f"--trainer.callbacks={callback}"
+    whole = scalars(run(tmp_path / "whole", option, "--trainer.max_epochs=3"))
+    run(tmp_path / "parts", option, "--trainer.max_epochs=2")
+    resumed = scalars(run(tmp_path / "parts", option, "--trainer.max_epochs=3", "--ckpt_path=last"))
+    assert resumed["probe/explained_variance"] == whole["probe/explained_variance"][-1:]
+    assert "probe/sim_steps" not in resumed
+
+
+def test_the_values_of_another_policy(tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_policy(other, GaussianActor(6, 2, 16, 1), None, {})
+    callback = json.dumps([{"class_path": "CriticProbe", "init_args": {"policy": str(other), "num_samples": 2}}])
+    assert "probe/value_bias" in scalars(run(tmp_path, f"--trainer.callbacks={callback}", "--trainer.max_epochs=1"))
+    wrong = callback.replace(str(other), "pickcube/expert")  # of another task
+    assert main(smoke(tmp_path, f"--trainer.callbacks={wrong}")) == 1
