@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+
+from rlft.files import replacing
 
 COLUMNS = {
     "steps/env": "env steps",
@@ -83,9 +84,8 @@ class RunReport(lightning.Callback):
         if trainer.log_dir is None or trainer.fast_dev_run:
             return
         folder = Path(trainer.log_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.tmp").write_text(self._text(folder, note))
-        os.replace(folder / "report.tmp", folder / "report.md")
+        with replacing(folder / "report.md") as temporary:
+            temporary.write_text(self._text(folder, note))
 
     def _text(self, folder: Path, note: str) -> str:
         rows = self._rows

@@ -1,12 +1,12 @@
 """Checkpoints of the best and the last iteration, and the policies in them as plain files."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from rlft.errors import UserError
+from rlft.files import replacing
 from rlft.policies import save_policy
 
 
@@ -45,9 +45,8 @@ class SuccessCheckpoint(ModelCheckpoint):
             super().on_train_epoch_end(trainer, pl_module)
         if trainer.fast_dev_run or trainer.log_dir is None:
             return
-        last = Path(self.dirpath or ".") / "last.ckpt"
-        trainer.save_checkpoint(last.with_suffix(".tmp"))
-        os.replace(last.with_suffix(".tmp"), last)
+        with replacing(Path(self.dirpath or ".") / "last.ckpt") as temporary:
+            trainer.save_checkpoint(temporary)
         self._export(trainer, pl_module, "last")
         if self.keep_every and pl_module.iteration % self.keep_every == 0:
             self._export(trainer, pl_module, f"iteration_{pl_module.iteration}")

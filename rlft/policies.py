@@ -8,7 +8,6 @@ checkpoint: rlft's own `.ckpt`, or a state dict of ManiSkill's PPO baseline (`.p
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.files import replacing
 from rlft.networks import ConditionedActor, GaussianActor, ValueCritic
 from rlft.types import Actor, Critic
 
@@ -43,12 +43,10 @@ def save_policy(path: Path, actor: Actor, critic: Critic | None, info: Mapping[s
     weights = {f"actor.{k}": v.detach().cpu().contiguous() for k, v in actor.state_dict().items()}
     if critic is not None:
         weights |= {f"critic.{k}": v.detach().cpu().contiguous() for k, v in critic.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(save(weights, metadata={"format": FORMAT}))
-    os.replace(temporary, path)
-    temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=2) + "\n")
-    os.replace(temporary, path.with_suffix(".json"))
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(weights, metadata={"format": FORMAT}))
+    with replacing(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=2) + "\n")
 
 
 def load_policy(name: str) -> Policy:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.files import replacing
 from rlft.types import AdvantageEstimate, Rollout
 
 FORMAT = "rlft-dataset-1"
@@ -57,11 +57,9 @@ ESTIMATE = tuple(field.name for field in fields(AdvantageEstimate) if field.name
 
 def write_dataset(path: Path, data: LabelledRollout) -> None:
     """Writes `path`, which appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in data.to("cpu").tensors().items()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(save(tensors, metadata={"format": FORMAT, "info": json.dumps(dict(data.info))}))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"format": FORMAT, "info": json.dumps(dict(data.info))}))
 
 
 def read_dataset(path: Path) -> LabelledRollout:
