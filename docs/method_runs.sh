@@ -1,18 +1,10 @@
 #!/usr/bin/env bash
 # The runs behind the table in rerollouts.md, one after the other; hours on two cores. It may be interrupted and started
-# again: completed runs are left alone, begun ones go on after their last complete iteration.
+# again.
 #
 #     bash docs/method_runs.sh
 set -u
-cd "$(dirname "$0")/.."
-
-completed() {
-  grep -lsF "command: \`rlft fit $*" lightning_logs/*/version_*/report.md | xargs -r grep -ls "^Completed" | grep -q .
-}
-
-run() {
-  completed "$@" || rlft fit "$@" --ckpt_path last || rlft fit "$@"
-}
+source "$(dirname "$0")/runs.sh"
 
 for seed in 1 2 3; do run --config configs/awr.yaml --seed_everything $seed; done
 for seed in 1 2 3; do run --config configs/mc_ppo.yaml --seed_everything $seed; done
