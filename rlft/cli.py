@@ -16,6 +16,8 @@ commands:
   fit        train:                   rlft fit --config configs/gae_ppo.yaml
   validate   evaluate a checkpoint:   rlft validate --config configs/gae_ppo.yaml --ckpt_path FILE
   evaluate   evaluate a policy:       rlft evaluate pickcube/weak --episodes 1000
+  collect    write episodes:          rlft collect demos.h5 --policies "[pickcube/weak, pickcube/expert]"
+  rank       who ranks actions?       rlft rank pickcube/weak --out studies/weak
 
 Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2
 `rlft <command> --help` lists the options; `rlft fit --model.update.help PPO` those of one plug-in.
@@ -37,12 +39,22 @@ def main(args: Sequence[str] | None = None) -> int:
             from rlft.evaluate import run
 
             run(args[1:])
+        elif command == "collect":
+            from rlft.collect import run
+
+            run(args[1:])
+        elif command == "rank":
+            from rlft.rank import run
+
+            run(args[1:])
         elif command in ("fit", "validate"):
             from rlft.training import run
 
             run(args)
         else:
-            raise UserError(f"There is no command {command!r}; the commands are fit, validate and evaluate.")
+            raise UserError(
+                f"There is no command {command!r}; the commands are fit, validate, evaluate, collect and rank."
+            )
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ SETTINGS = {  # what a name says of the plug-ins, and how
     "policy": "by",
     "gamma": "gamma",
     "gae_lambda": "lambda",
+    "expectile": "tau",
     "target_kl": "kl",
     "beta": "beta",
     "alpha": "alpha",
@@ -24,6 +25,10 @@ OPTIONS = {  # further ones, said only where they leave their defaults
     "estimator": "",
     "horizon": "",
     "every_k": "every",
+    "n_step": "nstep",
+    "single_q": "single_q",
+    "polyak": "polyak",
+    "advantage": "",
     "center": "center",
     "neg_bound": "",
     "positive_ratio": "positive",
@@ -36,7 +41,7 @@ def run_name(config: Any) -> str:
     """Derived from what is run, so that a name cannot contradict it.
 
     E.g. `pickcube_weak-gae_ppo-gamma0.8-lambda0.9-kl100-100x50-100x5-seed1`: task and start policy, estimator and
-    update with their main settings, envs x steps, epochs x minibatches, seed.
+    update with their main settings, envs x steps or the file of the data, epochs x minibatches, seed.
     """
     model, data = config.model.init_args, config.data.init_args
     task = _task(data.env)
@@ -49,9 +54,9 @@ def run_name(config: Any) -> str:
     words += [word for node in (*plugins, config.data) for word in _options(node)]
     words += [f"critic_{_policy(name)}"] if (name := model.get("critic_policy")) else []
     offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
-    offline += ["loaded"] if data.get("dataset") else []
-    sizes = f"{data.num_envs}x{data.num_steps}-{data.update_epochs}x{data.num_minibatches}"
-    return "-".join([start, method, *words, *offline, sizes, f"seed{config.seed_everything}"])
+    offline += [_file(dataset)] if (dataset := data.get("dataset")) else [f"{data.num_envs}x{data.num_steps}"]
+    epochs = f"{data.update_epochs}x{data.num_minibatches}"
+    return "-".join([start, method, *words, *offline, epochs, f"seed{config.seed_everything}"])
 
 
 def differences(config: Any, defaults: Any) -> dict[str, Any]:
@@ -107,11 +112,16 @@ def _setting(key: str, value: Any) -> str:
 
 
 def _policy(name: str) -> str:
-    """`pickcube_weak` of the zoo's `pickcube/weak`; a file is told apart from others of its name by its content."""
+    """`pickcube_weak` of the zoo's `pickcube/weak`."""
+    if Path(name).expanduser().is_file():
+        return _file(name)
+    return name.replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
+
+
+def _file(name: str) -> str:
+    """A file is told apart from others of its name by its content."""
     path = Path(name).expanduser()
-    if not path.is_file():
-        return name.replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
-    return f"{path.stem}_{sha256(path.read_bytes()).hexdigest()[:6]}"
+    return f"{path.stem}_{sha256(path.read_bytes()).hexdigest()[:6]}" if path.is_file() else path.stem
 
 
 def _task(env: Any) -> str:

@@ -102,7 +102,7 @@ def test_unknown_command(command, capsys):
 def test_help(arguments, capsys):
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("fit", "validate", "evaluate"))
+    assert all(command in shown for command in ("fit", "validate", "evaluate", "collect", "rank"))
 
 
 def test_help_of_fit_explains_the_options(capsys):

@@ -15,10 +15,12 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "types": set(),
     "networks": BASICS,
     "advantage": BASICS | {"networks", "policies"},
+    "analysis": BASICS | {"networks", "advantage", "policies"},
     "update": BASICS | {"networks"},
     "envs": BASICS,
     "rollout": BASICS | {"networks", "envs"},
-    "data": BASICS | {"networks", "envs", "rollout"},
+    "trajectories": BASICS,
+    "data": BASICS | {"networks", "envs", "rollout", "trajectories"},
     "policies": BASICS | {"networks"},
     "metrics": BASICS,
     "statistics": BASICS,
@@ -30,11 +32,16 @@ WITHOUT_LIGHTNING = {
     "types",
     "networks",
     "advantage",
+    "analysis",
     "update",
     "envs",
     "rollout",
     "policies",
     "statistics",
+    "trajectories",
+    "evaluate",
+    "collect",
+    "rank",
     "cli",
 }
 
@@ -91,7 +98,7 @@ def test_layers_import_only_what_lies_below(layer):
 
 def test_nothing_below_the_command_line_knows_it():
     for path in modules("rlft"):
-        if part_of(path) not in ("cli", "training", "evaluate", "zoo"):
+        if part_of(path) not in ("cli", "training", "evaluate", "collect", "zoo"):
             assert not parts_imported(path) & {"cli", "training"}, path
 
 
@@ -118,9 +125,15 @@ def test_only_envs_touch_the_simulator():
         assert all(name.startswith("rlft/envs/") for name in importers(package, "rlft", "callbacks"))
 
 
+@pytest.mark.parametrize("module", ["rlft.evaluate", "rlft.collect", "rlft.rank"])
+def test_commands_that_do_not_train_start_without_lightning(module):
+    code = f"import sys, {module}; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO).returncode == 0
+
+
 @pytest.mark.parametrize("statement", ["import rlft.cli", "from rlft.cli import main; assert main(['--help']) == 0"])
 def test_the_command_line_starts_without_heavy_imports(statement):
-    heavy = ("torch", "lightning", "mani_skill", "sapien", "scipy", "gymnasium")
+    heavy = ("torch", "lightning", "h5py", "mani_skill", "sapien", "scipy", "gymnasium")
     code = f"import sys; {statement}; sys.exit(','.join(m for m in {heavy} if m in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

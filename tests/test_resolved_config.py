@@ -66,6 +66,18 @@ def test_a_name_says_which_options_leave_their_defaults():
     assert "-kl100-pilot4-common-direct-" in run_name(named)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [({}, ""), ({"n_step": 3}, "nstep3-"), ({"single_q": True, "advantage": "q_minus_v"}, "single_q-q_minus_v-")],
+)
+def test_a_name_says_how_iql_learns(changed, words):
+    plugin = {"gamma": 0.8, "expectile": 0.9, "n_step": 1, "single_q": False, "advantage": "gae", "gae_lambda": 0.95}
+    named = config()
+    settings = {"class_path": "rlft.advantage.IQL", "init_args": {**plugin, **changed}}
+    named["model.init_args.advantage"] = namespace(settings)
+    assert f"-iql_ppo-gamma0.8-lambda0.95-tau0.9-kl100-{words}100x50-" in run_name(named)
+
+
 @pytest.mark.parametrize("policy", ["/abs/path/policy.safetensors", "../up.pt", "~/policy.ckpt"])
 def test_a_name_is_one_directory(policy):
     assert "/" not in run_name(config(policy=policy))
@@ -86,3 +98,30 @@ def test_differences_of_a_plugin_are_from_its_signature():
     settings = {"gamma": 0.8, "gae_lambda": 0.5, "clip_vloss": False}
     mine = namespace({"model": {"class_path": "rlft.advantage.GAE", "init_args": settings}})
     assert differences(mine, namespace({"model": None})) == {"model": "GAE", "model.gae_lambda": 0.5}
+
+
+def test_files_are_named_by_stem_and_content_not_by_path(tmp_path):
+    names = []
+    for content in ("one", "two"):
+        for folder in ("here", "there"):
+            path = tmp_path / folder / "best.safetensors"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+            names.append(run_name(config(policy=str(path))))
+    assert names[0] == names[1] != names[2] == names[3]
+    assert names[0].startswith("pickcube_best_")
+
+
+def test_a_name_says_which_critic_a_run_starts_with():
+    named = config()
+    named["model.init_args.critic_policy"] = "pickcube/expert"
+    assert "-critic_pickcube_expert-100x50-" in run_name(named)
+
+
+def test_a_name_says_which_file_the_data_are(tmp_path):
+    (tmp_path / "demos.h5").write_text("trajectories")
+    named = config()
+    named["data.class_path"] = "rlft.data.OfflineDataModule"
+    named["data.init_args.dataset"] = str(tmp_path / "demos.h5")
+    assert "-offline-demos_" in run_name(named)
+    assert "100x50" not in run_name(named)

@@ -1,7 +1,8 @@
-"""Offline iterations: one rollout, collected and given its advantages once, then many iterations on it."""
+"""Offline iterations: one rollout, collected or read once, then many iterations on it."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any, Protocol, cast
 import torch
 
 from rlft.data.dataset import LabelledRollout, read_dataset, write_dataset
+from rlft.data.episodes import held_out_steps
 from rlft.data.minibatches import flatten
 from rlft.data.rollout_datamodule import Learner, RolloutDataModule
 from rlft.errors import UserError
-from rlft.types import AdvantageEstimate, Batch, EnvFactory
+from rlft.networks.actors import gaussian_log_prob
+from rlft.rollout import IterationRerollouts
+from rlft.trajectories import read_header, read_trajectories
+from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rerollouts, Rollout, Visited
 
-VALIDATION_LOSS = "losses/validation_policy_loss"
+VALIDATION = "losses/validation_"  # how the names of what held-out data measure begin
 DATASET = "dataset.safetensors"  # in the run directory
 # Settings that neither transitions nor labels depend on.
 UNRELATED = {"device", "vf_coef", "clip_vloss", "vf_clip_coef"}
@@ -28,9 +33,14 @@ class OfflineLearner(Learner, Protocol):
     policy: str | None
     advantage: object
     fixed_data: bool
+    estimates_with_critic: bool
     held_out: Batch | None
     env_steps: int
     sim_steps: int
+
+    def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
+        """Advantages of a rollout that was prepared before, with the critic as it is now."""
+        ...
 
     def signal(self, estimate: AdvantageEstimate) -> torch.Tensor:
         """The policy update's signal `[T, N]` for advantages that are known already."""
@@ -41,11 +51,17 @@ class OfflineDataModule(RolloutDataModule):
     """Collects one rollout with the start policy, estimates its advantages, and serves it again in every iteration.
 
     The rollout and its advantages are written to the run directory as `dataset.safetensors`, and they are part of
-    every checkpoint, so that a resumed run neither collects nor estimates again. Since env steps stand still, metrics
-    are logged against iterations.
+    every checkpoint, so that a resumed run does not collect again. Re-rollouts are made once; advantages that come from
+    a critic which learns are estimated anew in every iteration. Since env steps stand still, metrics are logged against
+    iterations.
 
-    Held-out environments never train. Their loss is logged after every iteration as `losses/validation_policy_loss`,
-    for the weights that are evaluated; the update's normalisation of advantages sees all environments. To stop on it:
+    `dataset` may also name trajectories that `rlft collect` or ManiSkill has written: these are the data. Where they do
+    not say how likely their actions were, as demonstrations do not, the start policy takes the place of the unknown
+    one: the likelihood ratios of an update then measure how far the actor has moved, but they correct for nothing.
+
+    Held-out episodes never train. Their losses are logged after every iteration as `losses/validation_policy_loss` and
+    `losses/validation_value_loss`, for the weights that are evaluated; the update's normalisation of advantages sees
+    all episodes. To stop on one of them:
 
         trainer:
           callbacks:
@@ -55,13 +71,14 @@ class OfflineDataModule(RolloutDataModule):
     Args:
         env: the environment to act in.
         num_envs: environments stepped in parallel.
-        num_steps: env steps per environment, once for the whole run.
-        num_minibatches: parts that one pass over the data is split into; must divide num_envs * num_steps.
+        num_steps: env steps per environment, once for the whole run; of no meaning for trajectories.
+        num_minibatches: parts that one pass over the data is split into; must divide num_envs * num_steps, unless the
+            data are trajectories.
         update_epochs: passes over the data per iteration.
-        dataset: a `dataset.safetensors` of an earlier run of the same environment, sizes and advantage estimator, to
-            use instead of collecting.
-        validation_fraction: share of the environments whose transitions are held out; EarlyStopping under
-            `trainer.callbacks` may monitor their `losses/validation_policy_loss`.
+        dataset: to use instead of collecting: an `.h5` file of trajectories of the same environment, or a
+            `dataset.safetensors` of an earlier run of the same environment, sizes and advantage estimator.
+        validation_fraction: share of the episodes that are held out; EarlyStopping under `trainer.callbacks` may
+            monitor their losses.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
         total_timesteps: must be `null`: env steps do not count the iterations here, `trainer.max_epochs` does.
         seed: addresses initial states, action noise and shuffling; follows `seed_everything`.
@@ -80,67 +97,117 @@ class OfflineDataModule(RolloutDataModule):
         total_timesteps: int | None = None,
         seed: int = 1,
     ) -> None:
-        super().__init__(env, num_envs, num_steps, num_minibatches, update_epochs, num_workers, None, seed)
+        self.dataset = None if dataset is None else Path(dataset)
+        self.reads_trajectories = self.dataset is not None and self.dataset.suffix == ".h5"
+        divisor = min(1, num_minibatches) if self.reads_trajectories else num_minibatches  # 1 divides every batch
+        super().__init__(env, num_envs, num_steps, divisor, update_epochs, num_workers, None, seed)
         if total_timesteps is not None:
             raise UserError("data.total_timesteps means nothing for fixed data; set trainer.max_epochs instead.")
         if not 0 <= validation_fraction < 1:
             raise UserError(f"data.validation_fraction is {validation_fraction}; it must be at least 0 and below 1.")
-        self.num_held_out = max(1, round(validation_fraction * num_envs)) if validation_fraction else 0
-        if self.num_held_out >= num_envs:
-            raise UserError(
-                f"data.validation_fraction is {validation_fraction}: of {num_envs} envs none is left to train."
-            )
-        self.dataset = dataset
+        self.num_minibatches = num_minibatches
+        self.validation_fraction = validation_fraction
+        self._recorded: Rollout | None = None  # the trajectories, [M, 1], on the CPU
+        self._recorded_in: dict[str, str] = {}  # which file that was
         self._data: LabelledRollout | None = None  # on the CPU
         self._training: Batch | None = None  # where the module is
 
     def setup(self, stage: str) -> None:
         """Reads the dataset, if there is one, before anything is simulated."""
         trainer: Any = self.trainer
-        if stage == "fit":
-            if not self.num_held_out and VALIDATION_LOSS in {stop.monitor for stop in trainer.early_stopping_callbacks}:
-                raise UserError(f"EarlyStopping on {VALIDATION_LOSS} needs data.validation_fraction to be above 0.")
-            self._learner().fixed_data = True
-            if self.dataset is not None:
-                self._data = read_dataset(Path(self.dataset))
-                self._check(f"data.dataset {self.dataset}", self._data)
+        if stage != "fit":
+            return
+        for monitor in {stop.monitor for stop in trainer.early_stopping_callbacks if not self.validation_fraction}:
+            if monitor.startswith(VALIDATION):
+                raise UserError(f"EarlyStopping on {monitor} needs data.validation_fraction to be above 0.")
+        self._learner().fixed_data = True
+        if self.dataset is None:
+            return
+        if self.reads_trajectories:
+            if self._learner().needs_visited:
+                kind = type(self._learner().advantage).__name__
+                raise UserError(
+                    f"model.advantage {kind} goes back to simulator states, which {self.dataset} has none of."
+                )
+            control_mode = getattr(self.env, "control_mode", None)
+            self._recorded = read_trajectories(self.dataset, self.rollouts.spec, control_mode, self.reward_mode)
+            self._recorded_in = {"trajectories.sha256": hashlib.sha256(self.dataset.read_bytes()).hexdigest()}
+        else:
+            self._data = read_dataset(self.dataset)
+            self._check(f"data.dataset {self.dataset}", self._data)
+
+    @property
+    def data_policy(self) -> str | None:
+        """Who played the trajectories; `None` where the module's own policy collects."""
+        if self.dataset is None or not self.reads_trajectories:
+            return None
+        header = read_header(self.dataset)
+        source = header.get("source_type") or "unknown"
+        return ", ".join(sorted({str(episode.get("policy") or source) for episode in header["episodes"]}))
 
     def _batch(self, learner: Learner, iteration: int) -> Batch:
-        """The same in every iteration."""
-        if self._training is None:
-            self._training = self._prepare(cast(OfflineLearner, learner), iteration)
+        """The same transitions in every iteration; new advantages only if they come from a critic that learns."""
+        learner = cast(OfflineLearner, learner)
+        if self._training is None or learner.estimates_with_critic:
+            self._training = self._prepare(learner, iteration)
         return self._training
 
     def _prepare(self, learner: OfflineLearner, iteration: int) -> Batch:
         """Collects, unless a file or a checkpoint has the data, and sets the held-out part aside."""
         if self._data is None:
-            rollout, estimate, signal = self._collect(learner, iteration)
-            self._data = LabelledRollout(rollout, estimate, self._info(learner, estimate)).to("cpu")
+            prepare = self._collect if self._recorded is None else self._label
+            rollout, estimate, signal = prepare(learner, iteration)
+            self._data = LabelledRollout(rollout, estimate, self._info(learner, rollout, estimate)).to("cpu")
             self._write(self._data)
         else:
             data = self._data.to(learner.device)
-            rollout, estimate, signal = data.rollout, data.estimate, learner.signal(data.estimate)
+            rollout, estimate = data.rollout, data.estimate
+            if learner.estimates_with_critic:
+                estimate = learner.estimate(rollout, self._no_rerollouts(learner, iteration))
+            signal = learner.signal(estimate)
             learner.env_steps, learner.sim_steps = self._data.info["env_steps"], self._data.info["sim_steps"]
-        # Whole environments: neighbouring transitions of an episode are too alike to test one on the other. Which ones
-        # does not matter, since their initial states are independent.
-        trains = torch.arange(self.num_envs, device=estimate.mask.device) < self.num_envs - self.num_held_out  # [N]
+        held = held_out_steps(rollout.done, self.validation_fraction)  # [T, N]
         transition = learner.transition(rollout)
         training, held_out = (
-            flatten(rollout, replace(estimate, mask=estimate.mask & part), signal, transition)
-            for part in (trains, ~trains)
+            flatten(rollout, replace(estimate, mask=estimate.mask & part), signal, transition) for part in (~held, held)
         )
-        if self.num_held_out and not len(held_out):
-            raise UserError("No transition of the held-out envs has an advantage; raise data.validation_fraction.")
-        learner.held_out = held_out if self.num_held_out else None
+        if not len(training):
+            raise UserError(f"data.validation_fraction is {self.validation_fraction}: no episode is left to train.")
+        if self.validation_fraction and not len(held_out):
+            raise UserError("No transition of the held-out episodes has an advantage; raise data.validation_fraction.")
+        learner.held_out = held_out if self.validation_fraction else None
         return training
+
+    def _label(self, learner: Learner, iteration: int) -> tuple[Rollout, AdvantageEstimate, torch.Tensor]:
+        """What `_collect` does, for trajectories that have been read."""
+        assert self._recorded is not None
+        rollout = _with_log_prob(self._recorded.to(learner.device), learner.actor)
+        estimate, signal = learner.prepare(rollout, self._no_rerollouts(learner, iteration))
+        learner.add_metrics(
+            {
+                "train/episodes": int(rollout.done.sum()),
+                "train/success_rate": float(rollout.success[rollout.done].float().mean()),
+                "train/reward": float(rollout.reward.mean()),
+            }
+        )
+        return rollout, estimate, signal
+
+    def _no_rerollouts(self, learner: Learner, iteration: int) -> IterationRerollouts:
+        """The simulator without states to go back to."""
+        nothing = Visited.nothing(EnvStates(*torch.zeros(5, 0)))
+        return IterationRerollouts(self.rollouts, learner.actor, nothing, self.seed, iteration, self._progress)
 
     def _learner(self) -> OfflineLearner:
         assert self.trainer is not None
         return cast(OfflineLearner, self.trainer.lightning_module)
 
-    def _info(self, learner: OfflineLearner, estimate: AdvantageEstimate) -> dict[str, Any]:
+    def _info(self, learner: OfflineLearner, rollout: Rollout, estimate: AdvantageEstimate) -> dict[str, Any]:
+        num_steps, num_envs = rollout.reward.shape
         return {
             **self._demands(),
+            **({"trajectories.path": str(self.dataset)} if self._recorded_in else {}),
+            "num_envs": num_envs,
+            "num_steps": num_steps,
             "seed": self.seed,
             "env_steps": learner.env_steps,
             "sim_steps": learner.sim_steps,
@@ -154,10 +221,10 @@ class OfflineDataModule(RolloutDataModule):
             **_settings("env", self.env),
             **_settings("advantage", self._learner().advantage),
             "task": self.rollouts.spec.task,
-            "num_envs": self.num_envs,
-            "num_steps": self.num_steps,
+            **({} if self.reads_trajectories else {"num_envs": self.num_envs, "num_steps": self.num_steps}),
             "obs_dim": self.obs_dim,
             "action_dim": self.action_dim,
+            **self._recorded_in,
         }
 
     def _check(self, what: str, data: LabelledRollout) -> None:
@@ -180,6 +247,13 @@ class OfflineDataModule(RolloutDataModule):
         if state_dict:
             self._data = LabelledRollout.of_tensors(state_dict["tensors"], state_dict["info"])
             self._check("The checkpoint's dataset", self._data)
+
+
+def _with_log_prob(rollout: Rollout, actor: Actor) -> Rollout:
+    """Puts the density under `actor` where that of the policy that acted is not known."""
+    with torch.no_grad():
+        log_prob = gaussian_log_prob(rollout.action, actor(rollout.obs), actor.log_std)  # [T, N]
+    return replace(rollout, log_prob=torch.where(rollout.log_prob.isnan(), log_prob, rollout.log_prob))
 
 
 def _settings(name: str, thing: object) -> dict[str, Any]:

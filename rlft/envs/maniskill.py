@@ -102,6 +102,27 @@ class ManiSkillBatch:
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
         return EnvStates(physics, task, obs.cpu(), zeros, zeros)
 
+    def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
+        """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""
+
+        def select(content: Any) -> Any:
+            if isinstance(content, dict):
+                return {name: select(value) for name, value in content.items()}
+            return content[torch.as_tensor(rows, device=content.device)].cpu().numpy()
+
+        selected: dict[str, Any] = select(self.env.get_state_dict())
+        return selected
+
+    def gym_kwargs(self) -> dict[str, Any]:
+        """Arguments with which `gymnasium.make` builds one such environment."""
+        return {
+            "obs_mode": "state",
+            "control_mode": self.env.control_mode,
+            "reward_mode": self.env.reward_mode,
+            "robot_uids": self.env.robot_uids,
+            "sim_backend": f"physx_{self.env.device.type}",
+        }
+
 
 class _CpuPhysics:
     """Physical states as the bytes of `PhysxCpuSystem.pack`: exact, and restoring drops contact caches."""

@@ -104,6 +104,7 @@ class FinetuneModule(lightning.LightningModule):
         self.evaluated: Callable[[], FinetuneModule] = lambda: self  # whose weights are evaluated and exported
         self.metrics = IterationMetrics()
         self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
+        self._validated = False  # the iteration's validation is among its metrics
         self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began, and at which env step
 
     @staticmethod
@@ -161,7 +162,7 @@ class FinetuneModule(lightning.LightningModule):
         self.metrics.clear()
         self.iteration = self.current_epoch + 1
         self._clock, self._steps_before = time.perf_counter(), self.env_steps
-        self._actor_stopped = False
+        self._actor_stopped = self._validated = False
         optimizer = self.trainer.optimizers[0]
         remaining = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
         rates = {"actor": self.learning_rate, "critic": self.critic_learning_rate}
@@ -177,10 +178,20 @@ class FinetuneModule(lightning.LightningModule):
     @torch.no_grad()
     def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, Tensor]:
         """Advantages of a new rollout and the update's signal `[T, N]`; called by the data module."""
-        estimate = self.advantage.estimate(rollout, self.critic, rerollouts)
+        estimate = self.estimate(rollout, rerollouts)
         self.env_steps += rollout.reward.numel()
         self.sim_steps += rollout.reward.numel() + rerollouts.sim_steps
         return estimate, self.signal(estimate)
+
+    @property
+    def estimates_with_critic(self) -> bool:
+        """Whether advantages change as the critic learns."""
+        return self.advantage.wants_critic and not self.advantage.critic_is_diagnostic
+
+    @torch.no_grad()
+    def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
+        """Advantages of a rollout, with the critic as it is now; called by the data module."""
+        return self.advantage.estimate(rollout, self.critic, rerollouts)
 
     def transition(self, rollout: Rollout) -> Transition:
         """What the critic's loss needs of a rollout's successors, `[T, N]`; called by the data module."""
@@ -248,8 +259,6 @@ class FinetuneModule(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Logs the iteration."""
-        if self.held_out is not None:
-            self.metrics.set(self._validate(self.held_out))
         log_metrics(self.trainer, self.iteration_metrics(), self.x_axis)
 
     @torch.no_grad()
@@ -275,7 +284,10 @@ class FinetuneModule(lightning.LightningModule):
         return self.iteration if self.fixed_data else self.env_steps
 
     def iteration_metrics(self) -> dict[str, float]:
-        """Everything known about the current iteration."""
+        """Everything known about the current iteration; asked for when its last update has been made."""
+        if self.held_out is not None and not self._validated:
+            self.metrics.set(self._validate(self.held_out))
+            self._validated = True
         metrics = self.metrics.compute()
         seconds = time.perf_counter() - self._clock
         steps = self.env_steps - self._steps_before

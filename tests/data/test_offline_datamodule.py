@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -11,15 +12,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from callbacks import DeterministicEval, RunReport, SuccessCheckpoint
-from rlft.advantage import GAE, MonteCarlo
+from rlft.advantage import GAE, IQL, MonteCarlo, MonteCarloRerollout
 from rlft.cli import main
 from rlft.data import OfflineDataModule
 from rlft.data.dataset import read_dataset, write_dataset
+from rlft.data.episodes import episode_numbers, held_out_steps
 from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.policies import load_policy
 from rlft.rollout import LocalRollouts
-from rlft.update import PPO
+from rlft.update import AWR, PPO
 from tests.helpers import is_sentence, same, weights_of
 from tests.training import MemoryLogger, fit, module, run, scalars, smoke
 
@@ -78,7 +80,7 @@ def train(tmp_path, iterations=1, model=None, callbacks=(), **options):
 
 def test_every_iteration_trains_on_the_same_rollout_once_per_epoch(collected):
     batches = Batches()
-    fit(module(), offline(), 3, [batches])
+    fit(module(critic_learning_rate=0.0), offline(), 3, [batches])
     assert len(collected) == 1
     assert list(batches.served) == [0, 1, 2]
     first = sorted_rows(*batches.served[0][:2])
@@ -90,21 +92,42 @@ def test_every_iteration_trains_on_the_same_rollout_once_per_epoch(collected):
     assert not torch.equal(batches.served[0][0].obs, batches.served[1][0].obs)  # in another order
 
 
-@pytest.mark.parametrize("estimator", [GAE, MonteCarlo])
-def test_advantages_are_estimated_once(estimator):
-    class Counted(estimator):
+def test_rerollouts_are_played_once():
+    class Counted(MonteCarloRerollout):
         calls = 0
 
         def estimate(self, *arguments):
             Counted.calls += 1
             return super().estimate(*arguments)
 
-    model = module(advantage=Counted())
+    model = module(advantage=Counted(num_samples=2, critic=True))
     before = weights_of(model)
     fit(model, offline(), 3)
     assert Counted.calls == 1
-    assert not same(before, weights_of(model), "actor")
     assert not same(before, weights_of(model), "critic")
+
+
+@pytest.mark.parametrize("estimator", [GAE, MonteCarlo, IQL])
+def test_advantages_of_a_critic_that_learns_follow_it(estimator, collected):
+    class Remembered(estimator):
+        critics, estimates = [], []
+
+        def estimate(self, rollout, critic, rerollouts):
+            Remembered.critics.append(copy.deepcopy(critic))
+            Remembered.estimates.append((rollout, super().estimate(rollout, critic, rerollouts)))
+            return Remembered.estimates[-1][1]
+
+    batches = Batches()
+    model = module(advantage=Remembered(), update=AWR(norm_adv=False, beta=1.0))
+    fit(model, offline(), 3, [batches])
+    assert len(collected) == 1
+    assert len(Remembered.critics) == 3
+    for iteration, (rollout, found) in enumerate(Remembered.estimates):
+        value = Remembered.critics[iteration](rollout.obs)
+        assert torch.equal(value, found.value)
+        signal = torch.cat([b.signal for b in batches.served[iteration][:2]])  # one epoch
+        assert torch.allclose(signal.sort().values, found.advantage.exp().flatten().sort().values)
+    assert not torch.equal(Remembered.estimates[0][1].advantage, Remembered.estimates[2][1].advantage)
 
 
 def test_steps_are_counted_once_and_metrics_logged_against_iterations():
@@ -123,7 +146,6 @@ def test_steps_are_counted_once_and_metrics_logged_against_iterations():
     [
         {"validation_fraction": -0.1},
         {"validation_fraction": 1.0},
-        {"validation_fraction": 0.99},
         {"total_timesteps": 5},
     ],
     ids=str,
@@ -135,18 +157,42 @@ def test_impossible_options_are_refused(options):
     assert is_sentence(str(refused.value))
 
 
-# ---- held-out environments ---------------------------------------------------------------------------------------
+# ---- held-out episodes -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fraction", "held_out"), [(0.25, 2), (0.01, 1), (0.5, 4)])
-def test_held_out_transitions_are_whole_environments_and_never_train(fraction, held_out, tmp_path):
+def test_episodes_are_numbered_within_an_environment_and_then_across():
+    done = torch.tensor([[0, 0, 1], [1, 0, 0], [0, 0, 1], [1, 0, 0]]).bool()
+    assert episode_numbers(done).tolist() == [[0, 2, 3], [0, 2, 4], [1, 2, 4], [1, 2, 5]]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"), [(0.0, []), (0.01, [9]), (0.2, [4, 9]), (0.3, [3, 6, 9]), (0.5, [1, 3, 5, 7, 9])]
+)
+def test_held_out_episodes_are_spread_evenly(fraction, expected):
+    done = torch.ones(5, 2, dtype=torch.bool)  # ten episodes of one step
+    held_out = held_out_steps(done, fraction)
+    assert held_out.T.flatten().nonzero().flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.01, 0.5])
+def test_held_out_transitions_are_whole_episodes_and_never_train(fraction, tmp_path):
     batches = Batches()
-    model, dataset = train(tmp_path, 2, callbacks=[batches], validation_fraction=fraction)
-    obs = read_dataset(dataset).rollout.obs
-    trained = [served.obs for part in batches.served.values() for served in part]
-    assert torch.equal(torch.cat(trained).unique(dim=0), obs[:, : 8 - held_out].flatten(0, 1).unique(dim=0))
-    assert torch.equal(model.held_out.obs, obs[:, 8 - held_out :].flatten(0, 1))
-    assert len(torch.cat([torch.cat(trained).unique(dim=0), model.held_out.obs]).unique(dim=0)) == STEPS
+    env = PointReach(horizon=4)  # several episodes in every environment
+    model, dataset = train(tmp_path, 2, callbacks=[batches], validation_fraction=fraction, env=env)
+    rollout = read_dataset(dataset).rollout
+    held_out = held_out_steps(rollout.done, fraction)
+    numbers = episode_numbers(rollout.done)
+    assert not set(numbers[held_out].tolist()) & set(numbers[~held_out].tolist())
+    trained = torch.cat([served.obs for part in batches.served.values() for served in part])
+    assert torch.equal(trained.unique(dim=0), rollout.obs[~held_out].unique(dim=0))
+    assert torch.equal(model.held_out.obs, rollout.obs[held_out])
+    assert len(torch.cat([trained.unique(dim=0), model.held_out.obs]).unique(dim=0)) == STEPS
+
+
+def test_holding_out_every_episode_is_refused():
+    with pytest.raises(UserError, match="no episode is left to train") as refused:
+        fit(module(), offline(validation_fraction=0.99), 1)
+    assert is_sentence(str(refused.value))
 
 
 def test_nothing_is_held_out_unless_asked_for():

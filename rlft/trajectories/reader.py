@@ -1,0 +1,185 @@
+"""Reading episodes: our own, and ManiSkill's demonstrations with state observations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import torch
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.types import EnvSpec, Rollout
+
+REPLAY = "python -m mani_skill.trajectory.replay_trajectory --traj-path {path} --save-traj"
+KINDS = {"float": "f", "bool": "b"}  # as numpy abbreviates them
+DTYPES = {"float": torch.float32, "bool": torch.bool}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The json beside an `.h5` file of trajectories: where they come from.
+
+    Raises:
+        UserError: if one of the two files is missing, or the json is not what ManiSkill writes.
+    """
+    beside = path.with_suffix(".json")
+    for file in (path, beside):
+        if not file.is_file():
+            raise UserError(f"Trajectories {path} need both the .h5 and the .json file, but {file} is no file.")
+    try:
+        header = json.loads(beside.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        raise UserError(f"{beside}, which describes trajectories, is not valid json.") from error
+    info = header.get("env_info") if isinstance(header, dict) else None
+    known = (
+        isinstance(info, dict)
+        and isinstance(info.get("env_kwargs"), dict)
+        and isinstance(header.get("episodes"), list)
+        and all(isinstance(episode, dict) and _is_episode(episode) for episode in header["episodes"])
+    )
+    if not known:
+        raise UserError(f"{beside} does not describe trajectories as ManiSkill does: env_info and a list of episodes.")
+    if not header["episodes"]:
+        raise UserError(f"{beside} lists no episodes, so there is nothing to learn from.")
+    return dict(header)
+
+
+def _is_episode(episode: Mapping[str, Any]) -> bool:
+    return all(type(episode.get(name)) is int and episode[name] >= 0 for name in ("episode_id", "elapsed_steps"))
+
+
+def read_trajectories(
+    path: Path, spec: EnvSpec, control_mode: str | None = None, reward_mode: str | None = None
+) -> Rollout:
+    """All episodes of a file, as one environment would have played them one after another.
+
+    An episode ends where it first terminated: what some recordings append to that, no environment that resets plays.
+    It is truncated if it ends otherwise, whatever time limit the recording had: demonstrations may be longer than it.
+    Actions are the unclipped ones where the file has them. Where it has no rewards they are the sparse ones: success
+    minus failure. Where the density of the actions is not known, as of all demonstrations and of deterministic
+    policies, `log_prob` is NaN.
+
+    Args:
+        path: the `.h5` file; its `.json` lies beside it.
+        spec: the environment that the trajectories must be of.
+        control_mode: that they must have been recorded with; `None` accepts any.
+        reward_mode: that their rewards must be of; `None` for an environment that has no choice of rewards.
+
+    Returns:
+        A rollout `[M, 1]` of all `M` transitions.
+
+    Raises:
+        UserError: if the files are missing, damaged, contradict each other, or are of something else.
+    """
+    header = read_header(path)
+    _check_header(path, header, spec, control_mode)
+    recorded_mode = header["env_info"]["env_kwargs"].get("reward_mode")
+    try:
+        with h5py.File(path, "r") as file:
+            _check_names(path, list(file), [f"traj_{episode['episode_id']}" for episode in header["episodes"]])
+            episodes = [
+                _Episode(path, file, episode, spec).read(recorded_mode, reward_mode) for episode in header["episodes"]
+            ]
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises whatever the damaged part of a file happens to trigger
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"Trajectories {path} cannot be read, the file is damaged or no HDF5: {reason}.") from error
+    played = Rollout.cat(episodes)  # [M]
+    return Rollout(**{field.name: getattr(played, field.name)[:, None] for field in fields(Rollout)})
+
+
+def _check_header(path: Path, header: Mapping[str, Any], spec: EnvSpec, control_mode: str | None) -> None:
+    info = header["env_info"]
+    demands = {"env_id": spec.task, "max_episode_steps": spec.max_episode_steps}
+    for name, value in demands.items():
+        if info.get(name) != value:
+            raise UserError(f"Trajectories {path} are of {name} {info.get(name)}, but this environment has {value}.")
+    modes = {str(episode.get("control_mode")) for episode in header["episodes"]}
+    if control_mode is not None and modes != {control_mode}:
+        raise UserError(
+            f"Trajectories {path} are of control mode {' and '.join(sorted(modes))}, but this environment has "
+            f"{control_mode}; `{REPLAY.format(path=path)} -o state -c {control_mode}` may convert them."
+        )
+
+
+def _check_names(path: Path, found: list[str], listed: list[str]) -> None:
+    if sorted(found) != sorted(listed):
+        examples = ", ".join(sorted(set(found) ^ set(listed))[:3]) or "one is listed twice"
+        raise UserError(f"Trajectories {path} and the .json beside it disagree about which episodes exist: {examples}.")
+
+
+class _Episode:
+    """One episode of an open file."""
+
+    def __init__(self, path: Path, file: h5py.File, info: Mapping[str, Any], spec: EnvSpec) -> None:
+        self.path = path
+        self.where = f"Trajectories {path}, traj_{info['episode_id']}"
+        self.group = file[f"traj_{info['episode_id']}"]
+        self.length: int = info["elapsed_steps"]
+        self.spec = spec
+        if not isinstance(self.group, h5py.Group):
+            raise UserError(f"{self.where} is no group of an episode's entries.")
+        if not self.length:
+            raise UserError(f"{self.where} is an episode without a step.")
+
+    def read(self, recorded_mode: str | None, reward_mode: str | None) -> Rollout:
+        """Its steps `[L]`."""
+        length = self.length
+        obs = self._observations()  # [L+1, O]
+        actions = "unclipped_actions" if "unclipped_actions" in self.group else "actions"
+        terminated = self._array("terminated", "bool", length)  # [L]
+        self._array("truncated", "bool", length)
+        no, unknown = torch.zeros(length, dtype=torch.bool), torch.full((length,), torch.nan)  # [L]
+        end = int(terminated.int().argmax()) if terminated.any() else length - 1
+        rollout = Rollout(
+            obs=obs[:-1],
+            action=self._array(actions, "float", length, self.spec.action_dim),
+            log_prob=self._array("log_prob", "float", length) if "log_prob" in self.group else unknown,
+            next_obs=obs[1:],
+            reward=self._rewards(recorded_mode, reward_mode),
+            terminated=terminated,
+            truncated=~terminated & (torch.arange(length) == end),
+            success=self._array("success", "bool", length) if "success" in self.group else no,
+            elapsed=torch.arange(length),
+        )
+        return rollout[: end + 1]
+
+    def _observations(self) -> Tensor:
+        replay = f"`{REPLAY.format(path=self.path)} -o state`"
+        if "obs" not in self.group:
+            raise UserError(f"{self.where} has no observations; {replay} adds them.")
+        if isinstance(self.group["obs"], h5py.Group):
+            raise UserError(f"{self.where} has observations in parts, not as one state vector; {replay} makes those.")
+        return self._array("obs", "float", self.length + 1, self.spec.obs_dim)
+
+    def _rewards(self, recorded_mode: str | None, reward_mode: str | None) -> Tensor:
+        replay = f"`{REPLAY.format(path=self.path)} -o state --record-rewards --reward-mode {reward_mode}`"
+        if "rewards" in self.group:
+            if recorded_mode != reward_mode:
+                raise UserError(
+                    f"{self.where} has rewards of mode {recorded_mode}, but this environment has {reward_mode}; "
+                    f"{replay} may replace them."
+                )
+            return self._array("rewards", "float", self.length)
+        if reward_mode not in (None, "sparse") or "success" not in self.group:
+            raise UserError(f"{self.where} has no rewards of mode {reward_mode}; {replay} may add them.")
+        failure = self._array("fail", "bool", self.length).float() if "fail" in self.group else 0.0
+        return self._array("success", "bool", self.length).float() - failure
+
+    def _array(self, name: str, kind: str, *shape: int) -> Tensor:
+        """An entry as a tensor, after a look at its size: a damaged file may promise more than there is memory."""
+        entry = self.group.get(name)
+        if not isinstance(entry, h5py.Dataset):
+            raise UserError(f"{self.where} has no {name}.")
+        if entry.shape != shape or entry.dtype.kind != KINDS[kind]:
+            found = f"{entry.dtype} {list(entry.shape or [])}"
+            raise UserError(f"{self.where}: {name} is {found}, not {kind} {list(shape)}.")
+        tensor = torch.from_numpy(entry[()]).to(DTYPES[kind])
+        if not bool(tensor.isfinite().all()):
+            raise UserError(f"{self.where}: {name} holds numbers that are not finite.")
+        return tensor
