@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.files import replacing
-from rlft.networks import ConditionedActor, GaussianActor, ValueCritic
+from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, ValueCritic
 from rlft.types import Actor, Critic
 
 ZOO = Path(__file__).parent / "zoo"
@@ -135,11 +135,7 @@ def _build(name: str, path: Path, weights: dict[str, Tensor], info: dict[str, An
         gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
         actor_net = ConditionedActor(gaussian) if "embedding" in actor else gaussian
         actor_net.load_state_dict(actor)
-        critic_net = None
-        if critic:  # a run without a critic saves none
-            layers = _layers(critic, "value")
-            critic_net = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1)
-            critic_net.load_state_dict(critic)
+        critic_net = _build_critic(critic, action_dim) if critic else None  # a run without a critic saves none
     except (KeyError, IndexError, RuntimeError) as error:
         raise UserError(
             f"{path} holds no rlft policy: expected the layers of a tanh MLP under actor.mean (and critic.value) and "
@@ -148,6 +144,15 @@ def _build(name: str, path: Path, weights: dict[str, Tensor], info: dict[str, An
     if not all(bool(v.isfinite().all()) for v in weights.values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
     return Policy(name, actor_net, critic_net, info)
+
+
+def _build_critic(weights: dict[str, Tensor], action_dim: int) -> Critic:
+    layers = _layers(weights, "value")
+    value = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1)
+    num_q = len({key.split(".")[1] for key in weights if key.startswith("q.")})
+    critic = ActionValueCritic(value, action_dim, num_q) if num_q else value
+    critic.load_state_dict(weights)
+    return critic
 
 
 def _layers(weights: Mapping[str, Tensor], prefix: str) -> list[Tensor]:

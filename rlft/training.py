@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ class RLFTCli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
-        super().parse_arguments(parser, _nulls_as_config(args))
+        super().parse_arguments(parser, _nulls_as_config(_help_of_plugins(args)))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be a number from 0 to {2**32 - 1}.")
@@ -189,6 +190,15 @@ def run(args: Sequence[str]) -> None:
         raise
     finally:
         close_all()
+
+
+def _help_of_plugins(args: Sequence[str]) -> list[str]:
+    """`--model.update.help PPO` does not say whose `update` that is; without a config jsonargparse would not know."""
+    command, *options = args
+    for part, name in (("model", "FinetuneModule"), ("data", "RolloutDataModule")):
+        if any(re.match(rf"--{part}\.\w+\.help\b", option) for option in options):
+            options = [f"--{part}={name}", *options]
+    return [command, *options]
 
 
 def _nulls_as_config(args: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from rlft.cli import main
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.policies import save_policy
-from tests.helpers import is_sentence
+from tests.helpers import REPO, is_sentence
 from tests.training import run, smoke
 
 
@@ -103,6 +103,23 @@ def test_help(arguments, capsys):
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in ("fit", "validate", "evaluate", "collect", "rank"))
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        (["--model.help", "FinetuneModule"], "max_grad_norm"),
+        (["--model.update.help", "PPO"], "kl_stop_scope"),
+        (["--model.advantage.help=GAE"], "gae_lambda"),
+        (["--data.env.help", "ManiSkill"], "control_mode"),
+        ([f"--config={REPO / 'configs/mc_awr_offline.yaml'}", "--data.env.help", "ManiSkill"], "control_mode"),
+    ],
+    ids=str,
+)
+def test_help_of_plugins(options, setting, capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", *options])
+    assert setting in capsys.readouterr().out
 
 
 def test_help_of_fit_explains_the_options(capsys):

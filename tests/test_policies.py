@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from rlft.errors import UserError
-from rlft.networks import ConditionedActor, GaussianActor, NoCritic, ValueCritic
+from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy, save_policy, zoo_names
 from tests.helpers import is_sentence, same, weights_of
 
@@ -82,6 +82,24 @@ def test_a_conditioned_policy(saved, tmp_path, ending):
     assert same(weights_of(policy.actor), weights_of(actor))
     assert same(weights_of(policy.critic), weights_of(critic))
     assert torch.equal(policy.actor(obs), actor(obs))
+
+
+@pytest.mark.parametrize("num_q", [1, 2])
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+def test_a_critic_with_action_values(saved, tmp_path, ending, num_q):
+    _, actor, value = saved
+    critic = ActionValueCritic(value, 2, num_q)
+    for target in critic.target_q.buffers():
+        target.normal_()
+    path = tmp_path / f"iql.{ending}"
+    if ending == "safetensors":
+        save_policy(path, actor, critic, {})
+    else:
+        torch.save({"state_dict": torch.nn.ModuleDict({"actor": actor, "critic": critic}).state_dict()}, path)
+    loaded = load_policy(str(path)).critic
+    assert isinstance(loaded, ActionValueCritic)
+    assert same(loaded.state_dict(), critic.state_dict())
+    assert same(weights_of(loaded), weights_of(critic))
 
 
 def test_a_state_dict_of_maniskills_ppo(saved, tmp_path):
@@ -190,6 +208,26 @@ def with_tensor(key, *shape):
 )
 def test_wrong_weights(saved, damage):
     path, actor, critic = saved
+    weights = {f"actor.{k}": v for k, v in actor.state_dict().items()}
+    weights |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
+    damage(weights)
+    save_file(weights, path)
+    assert "holds no rlft policy" in refuse(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without("critic.value.0.bias"),
+        without("critic.q.0.0.weight"),
+        without("critic.target_q.1.2.bias"),
+        with_tensor("critic.q.2.0.weight", 8, 8),
+        with_tensor("critic.q.0.0.weight", 8, 9),  # of an action with three numbers
+    ],
+)
+def test_wrong_weights_of_action_values(saved, damage):
+    path, actor, value = saved
+    critic = ActionValueCritic(value, 2)
     weights = {f"actor.{k}": v for k, v in actor.state_dict().items()}
     weights |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
     damage(weights)

@@ -2,7 +2,9 @@
 
 from rlft.advantage.base import AdvantageEstimator
 from rlft.advantage.gae import GAE
+from rlft.advantage.iql import IQL
 from rlft.advantage.monte_carlo import MonteCarlo
 from rlft.advantage.rerollout import MonteCarloRerollout
+from rlft.advantage.sarsa import SARSA
 
-__all__ = ["GAE", "AdvantageEstimator", "MonteCarlo", "MonteCarloRerollout"]
+__all__ = ["GAE", "IQL", "SARSA", "AdvantageEstimator", "MonteCarlo", "MonteCarloRerollout"]

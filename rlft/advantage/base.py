@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.networks import ActionValueCritic
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 
 
@@ -66,6 +67,10 @@ class ValueEstimator(AdvantageEstimator):
         self.vf_coef = vf_coef
         self.clip_vloss = clip_vloss
         self.vf_clip_coef = vf_clip_coef
+
+    def adapt(self, critic: Critic, obs_dim: int, action_dim: int) -> Critic:
+        """Of a critic with action values, only V."""
+        return critic.state_value() if isinstance(critic, ActionValueCritic) else critic
 
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """0.5 (V - R)^2, optionally clipped as in PPO2."""

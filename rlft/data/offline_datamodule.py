@@ -230,6 +230,8 @@ class OfflineDataModule(RolloutDataModule):
     def _check(self, what: str, data: LabelledRollout) -> None:
         """Refuses data of another environment, other sizes or other advantages than those the run is named after."""
         for name, value in self._demands().items():
+            if name.startswith("advantage.") and self._learner().estimates_with_critic:
+                continue  # they are estimated anew
             if name in data.info and data.info[name] != value:
                 raise UserError(f"{what} was made with {name} {data.info[name]}, but this config has {value}.")
 

@@ -7,11 +7,11 @@ of these differs it still runs, and silently biases every advantage.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rlft.errors import UserError
 
-Setting = Literal["policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done"]
+Setting = Literal["policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done", "expectile"]
 BEYOND_HORIZON = {"remaining": "never", "fresh": "truncation"}  # a re-rollout's horizon in terms of bootstrapping
 
 
@@ -25,6 +25,7 @@ def value_of(advantage: Any, reward_mode: str | None, policy: str | None) -> dic
         "reward_mode": reward_mode,
         "reward_scale": advantage.reward_scale,
         "bootstrap_at_done": getattr(advantage, "bootstrap_at_done", horizon or "truncation"),
+        "expectile": getattr(advantage, "expectile", 0.5),  # of returns: above one half V is better than the policy
         "estimator": type(advantage).__name__,
     }
 
@@ -35,8 +36,7 @@ def check(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any], accept
     Raises:
         UserError: if a setting that is not `accepted` differs or is not known.
     """
-    settings: tuple[Setting, ...] = ("policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done")
-    differing = [key for key in settings if found.get(key) != wanted[key] and key not in accepted]
+    differing = [key for key in get_args(Setting) if found.get(key) != wanted[key] and key not in accepted]
     if differing:
         said = ", ".join(f"{key} {found.get(key, 'unknown')} (here {wanted[key]})" for key in differing)
         raise UserError(

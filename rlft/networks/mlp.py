@@ -31,6 +31,9 @@ class MLP(nn.Sequential):
         for i in range(num_layers):
             layers += [_linear(input_dim if i == 0 else hidden_dim, hidden_dim, math.sqrt(2)), nn.Tanh()]
         super().__init__(*layers, _linear(hidden_dim, output_dim, output_gain))
+        self.input_dim = input_dim
+        self.hidden_dim = hidden_dim
+        self.num_layers = num_layers
 
 
 def _linear(input_dim: int, output_dim: int, gain: float) -> nn.Linear:

@@ -374,20 +374,26 @@ def test_broken_files_are_refused_before_anything_is_simulated(damage, tmp_path,
         ("num_envs", {"num_envs": 4}, GAE()),
         ("num_steps", {"num_steps": 20}, GAE()),
         ("env.radius", {"env": PointReach(radius=0.3)}, GAE()),
-        ("advantage.class", {}, MonteCarlo()),
-        ("advantage.gamma", {}, GAE(gamma=0.9)),
+        ("advantage.class", {}, MonteCarloRerollout(num_samples=2)),
+        ("advantage.num_samples", {}, MonteCarloRerollout(num_samples=3)),
     ],
 )
 def test_data_of_something_else_are_refused(name, options, advantage, tmp_path):
-    _, path = train(tmp_path)
+    measured = name == "advantage.num_samples"
+    _, path = train(tmp_path, model=module(advantage=MonteCarloRerollout(num_samples=2)) if measured else None)
     with pytest.raises(UserError, match=f"made with {name} ") as refused:
         train(tmp_path, dataset=str(path), model=module(advantage=advantage), **options)
     assert is_sentence(str(refused.value))
 
 
-def test_the_weight_of_the_value_loss_may_differ_from_the_files(tmp_path):
+def test_what_is_estimated_anew_may_differ_from_the_files(tmp_path):
     _, path = train(tmp_path)
-    train(tmp_path, dataset=str(path), model=module(advantage=GAE(vf_coef=0.1)))
+    train(tmp_path, dataset=str(path), model=module(advantage=MonteCarlo(gamma=0.9)))
+
+
+def test_the_weight_of_the_value_loss_may_differ_from_the_files(tmp_path):
+    _, path = train(tmp_path, model=module(advantage=MonteCarloRerollout(num_samples=2, critic=True)))
+    train(tmp_path, dataset=str(path), model=module(advantage=MonteCarloRerollout(num_samples=2, vf_coef=0.1)))
 
 
 # ---- from the command line ---------------------------------------------------------------------------------------
@@ -410,8 +416,9 @@ def test_a_resumed_run_neither_collects_nor_differs(tmp_path, collected):
 
 
 def test_resuming_with_other_settings_than_the_data_has_is_refused(tmp_path, capsys):
-    first = run(tmp_path, "--data=OfflineDataModule")
-    options = ("--data=OfflineDataModule", "--model.advantage.gamma=0.9", "--trainer.max_epochs=4")
+    measured = ("--data=OfflineDataModule", "--model.advantage=MonteCarloRerollout", "--model.advantage.num_samples=2")
+    first = run(tmp_path, *measured)
+    options = (*measured, "--model.advantage.gamma=0.9", "--trainer.max_epochs=4")
     assert main(smoke(tmp_path, *options, f"--ckpt_path={first / 'checkpoints/last.ckpt'}")) == 1
     assert "made with advantage.gamma 0.8" in capsys.readouterr().err
 

@@ -68,6 +68,7 @@ def test_the_file_says_what_the_critic_is_a_value_of(start, pretrained):
         "reward_mode": None,  # PointReach has one reward
         "reward_scale": 1.0,
         "bootstrap_at_done": "truncation",
+        "expectile": 0.5,
         "estimator": "MonteCarlo",
     }
 
@@ -86,6 +87,7 @@ def test_a_run_with_equal_settings_starts_with_the_pretrained_critic(start, pret
         ("--model.advantage.gamma=0.99", "gamma"),
         ("--model.advantage.reward_scale=2", "reward_scale"),
         ("--model.advantage.bootstrap_at_done=never", "bootstrap_at_done"),
+        ("--model.advantage=IQL", "expectile"),
     ],
 )
 def test_a_critic_of_something_else_is_refused_unless_accepted(start, pretrained, option, setting, tmp_path, capsys):
