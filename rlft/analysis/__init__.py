@@ -1,0 +1,1 @@
+"""Instruments that tell what an estimator or a critic is worth, apart from any training run."""
