@@ -10,29 +10,38 @@ import torch
 from torch import Tensor
 
 from rlft.advantage import MonteCarloRerollout
-from rlft.advantage.base import calibration_slope, correlation, explained_variance
+from rlft.advantage.base import correlation
+from rlft.analysis.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
 from rlft.data.dataset import LabelledRollout
 from rlft.errors import UserError
 from rlft.metrics import log_metrics
 from rlft.networks import NoCritic
+from rlft.policies import check_shapes, load_policy
 from rlft.rollout import IterationRerollouts
 from rlft.types import Rollout, Visited
 
+MOST_STATES = 2000  # that distances are measured of: memory and time grow with their square
 PROBE_SEED = 1_000_003  # no run of ours has it, so that probe states are not training states
 
 
 class CriticProbe(lightning.Callback):
-    """Compares the critic with re-rollouts in states that the start policy visits.
+    """Compares the critic with re-rollouts in a fixed set of states.
 
     The states are collected once, at the start of a run, and their values and advantages measured by playing on from
     them. The critic is then compared with them before the first and after every iteration: `probe/explained_variance`,
-    `probe/calibration_slope` and `probe/value_bias` of its values, `probe/advantage_correlation` of the advantages that
-    the run's estimator makes of it. The measured ones have sampling errors: no correlation can exceed the square root
-    of `probe/advantage_reliability`. The truth is that of a fixed policy, so agreement may fall as a run's own policy
-    leaves it. The simulator steps this takes are `probe/sim_steps`, not part of `steps/sim`.
+    `probe/calibration_slope`, `probe/value_bias` and `probe/value_rank_correlation` of its values,
+    `probe/advantage_correlation` of the advantages that the run's estimator makes of it. The measured ones have
+    sampling errors: no correlation can exceed the square root of `probe/advantage_reliability`. The truth is that of a
+    fixed policy, so agreement may fall as a run's own policy leaves it. The simulator steps this takes are
+    `probe/sim_steps`, not part of `steps/sim`.
+
+    How far an iteration's states are from the probe's: `probe/state_auc`, with which a classifier tells them apart (0.5
+    if it cannot), `probe/state_mmd_squared` (0 on average if they are distributed alike) and
+    `probe/state_neighbour_percentile`, how far outside the probe's they lie on average (0.5 if they do not).
 
     Args:
         policy: whose values are the truth: a zoo name or policy file; `null` takes the policy a run starts with.
+        states_policy: who visits the states; `null` takes the policy a run starts with.
         num_samples: re-rollouts per state.
         num_steps: env steps that each environment collects.
         every_k: measure every k-th of them.
@@ -42,6 +51,7 @@ class CriticProbe(lightning.Callback):
     def __init__(
         self,
         policy: str | None = None,
+        states_policy: str | None = None,
         num_samples: int = 8,
         num_steps: int = 50,
         every_k: int = 10,
@@ -50,6 +60,7 @@ class CriticProbe(lightning.Callback):
         if num_steps < 1:
             raise UserError(f"CriticProbe.num_steps is {num_steps}; it must be at least 1.")
         self.policy = policy
+        self.states_policy = states_policy
         self.num_samples = num_samples
         self.num_steps = num_steps
         self.every_k = every_k
@@ -60,8 +71,9 @@ class CriticProbe(lightning.Callback):
         """Refuses a run without a critic."""
         if not pl_module.advantage.wants_critic:
             raise UserError(f"CriticProbe: {type(pl_module.advantage).__name__} as configured has no critic to probe.")
-        truth = self._estimator(pl_module)
-        truth.check(trainer.datamodule.obs_dim, trainer.datamodule.action_dim)
+        for name in (self.policy, self.states_policy):
+            if name is not None:
+                check_shapes(load_policy(name), trainer.datamodule.obs_dim, trainer.datamodule.action_dim)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Measures the truth, and the critic a run starts with; a resumed run has both."""
@@ -72,7 +84,7 @@ class CriticProbe(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Compares the critic that this iteration's updates have produced; the module logs it with the iteration."""
-        pl_module.add_metrics(self._compare(trainer, pl_module))
+        pl_module.add_metrics({**self._compare(trainer, pl_module), **self._distance(trainer.datamodule.rollout)})
 
     def state_dict(self) -> dict[str, Any]:
         """The truth, which a resumed run cannot measure again: its policy has moved on."""
@@ -91,10 +103,9 @@ class CriticProbe(lightning.Callback):
     @torch.no_grad()
     def _measure(self, trainer: Any, module: Any) -> LabelledRollout:
         rollouts = trainer.datamodule.rollouts
+        actor = module.actor if self.states_policy is None else load_policy(self.states_policy).actor
         states = rollouts.initial_states(self.seed)
-        rollout, _, visited = rollouts.collect(
-            module.actor, states, self.num_steps, self.seed, iteration=0, keep_visited=True
-        )
+        rollout, _, visited = rollouts.collect(actor, states, self.num_steps, self.seed, iteration=0, keep_visited=True)
         simulator = self._simulator(trainer, module, visited)
         estimate = self._estimator(module).estimate(rollout, NoCritic(), simulator)
         metrics = {
@@ -109,11 +120,22 @@ class CriticProbe(lightning.Callback):
         truth, mask = self._truth.estimate, self._truth.estimate.mask
         value = module.evaluated().critic(self._truth.rollout.obs.to(module.device)).cpu()[mask]  # [M]
         advantage = self._advantage(trainer, module, self._truth.rollout.to(module.device)).cpu()[mask]  # [M]
+        fit = critic_fit(value, truth.value_target[mask])
         return {
-            "probe/explained_variance": explained_variance(value, truth.value_target[mask]),
-            "probe/calibration_slope": calibration_slope(value, truth.value_target[mask]),
-            "probe/value_bias": float((value - truth.value_target[mask]).mean()),
+            "probe/explained_variance": fit.explained_variance,
+            "probe/calibration_slope": fit.calibration_slope,
+            "probe/value_bias": fit.bias,
+            "probe/value_rank_correlation": fit.spearman,
             "probe/advantage_correlation": correlation(advantage, truth.advantage[mask]),
+        }
+
+    def _distance(self, rollout: Rollout) -> dict[str, float]:
+        assert self._truth is not None
+        probe, states = (_by_environment(r.obs.cpu()) for r in (self._truth.rollout, rollout))
+        return {
+            "probe/state_auc": classifier_auc(probe, states),
+            "probe/state_mmd_squared": mmd_squared(probe, states),
+            "probe/state_neighbour_percentile": float(neighbour_percentile(probe, states).mean()),
         }
 
     def _advantage(self, trainer: Any, module: Any, rollout: Rollout) -> Tensor:
@@ -121,7 +143,8 @@ class CriticProbe(lightning.Callback):
         critic, estimator = module.evaluated().critic, module.advantage
         if estimator.needs_visited:
             successor = torch.where(rollout.terminated, 0.0, critic(rollout.next_obs))  # [T, N]
-            return rollout.reward + estimator.gamma * successor - critic(rollout.obs)
+            delta: Tensor = rollout.reward + estimator.gamma * successor - critic(rollout.obs)
+            return delta
         nowhere = Visited.nothing(trainer.datamodule.rollouts.initial_states(self.seed))
         advantage: Tensor = estimator.estimate(rollout, critic, self._simulator(trainer, module, nowhere)).advantage
         return advantage
@@ -129,3 +152,9 @@ class CriticProbe(lightning.Callback):
     def _simulator(self, trainer: Any, module: Any, visited: Visited) -> IterationRerollouts:
         data = trainer.datamodule
         return IterationRerollouts(data.rollouts, module.actor, visited, self.seed, 0, data.on_rerollouts)
+
+
+def _by_environment(obs: Tensor) -> Tensor:
+    """At most `MOST_STATES` of `obs [T, N, O]` as `[M, O]`, those of an environment side by side."""
+    thinned = obs[:: -(-obs.shape[0] * obs.shape[1] // MOST_STATES)]  # every so many steps, of all environments
+    return thinned.transpose(0, 1).flatten(0, 1)

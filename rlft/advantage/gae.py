@@ -79,7 +79,7 @@ def bootstrap_value(rollout: Rollout, next_value: Tensor, bootstrap_at_done: Boo
 def gae(reward: Tensor, value: Tensor, bootstrap: Tensor, done: Tensor, gamma: float, gae_lambda: float) -> Tensor:
     """A_t = delta_t + gamma lambda (1 - done_t) A_{t+1}; every argument and the result are `[T, N]`."""
     delta = reward + gamma * bootstrap - value  # [T, N]
-    flow = gamma * gae_lambda * (~done)  # [T, N], no credit crosses the end of an episode
+    flow = gamma * gae_lambda * (~done).to(delta.dtype)  # [T, N], no credit crosses the end of an episode
     advantage = torch.empty_like(delta)
     carry = torch.zeros_like(delta[0])  # [N]
     for t in reversed(range(len(delta))):

@@ -166,6 +166,7 @@ class OfflineDataModule(RolloutDataModule):
                 estimate = learner.estimate(rollout, self._no_rerollouts(learner, iteration))
             signal = learner.signal(estimate)
             learner.env_steps, learner.sim_steps = self._data.info["env_steps"], self._data.info["sim_steps"]
+        self.rollout = rollout
         held = held_out_steps(rollout.done, self.validation_fraction)  # [T, N]
         transition = learner.transition(rollout)
         training, held_out = (

@@ -98,6 +98,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.seed = seed
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
+        self.rollout: Rollout | None = None  # the running iteration's, for whoever looks at it
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
 
     @property
@@ -170,6 +171,7 @@ class RolloutDataModule(lightning.LightningDataModule):
                 "train/reward": float(rollout.reward.mean()),
             }
         )
+        self.rollout = rollout
         rollout = rollout.to(learner.device)
         rerollouts = IterationRerollouts(self.rollouts, learner.actor, visited, self.seed, iteration, self._progress)
         estimate, signal = learner.prepare(rollout, rerollouts)

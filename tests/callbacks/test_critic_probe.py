@@ -12,7 +12,7 @@ from rlft.policies import save_policy
 from tests.helpers import is_sentence, same, weights_of
 from tests.training import MemoryLogger, data, fit, module, run, scalars, smoke
 
-NAMES = ["explained_variance", "calibration_slope", "value_bias", "advantage_correlation"]
+NAMES = ["explained_variance", "calibration_slope", "value_bias", "value_rank_correlation", "advantage_correlation"]
 
 
 class Oracle(torch.nn.Module):
@@ -33,9 +33,9 @@ class Oracle(torch.nn.Module):
         )
 
 
-def probed(probe, iterations=2, **options):
+def probed(probe, iterations=2, num_envs=8, **options):
     logger = MemoryLogger()
-    fit(module(**options), data(), iterations, [probe], logger=logger)
+    fit(module(**options), data(num_envs=num_envs), iterations, [probe], logger=logger)
     return logger
 
 
@@ -46,6 +46,25 @@ def test_the_critic_is_compared_before_the_first_and_after_every_iteration():
     ((step, simulated),) = logger.series("probe/sim_steps")
     assert step == 0
     assert simulated > 80  # what was collected, and the re-rollouts
+
+
+def test_the_distance_of_an_iterations_states():
+    near = probed(CriticProbe(num_samples=2, num_steps=10), num_envs=100, learning_rate=0.0)
+    for name, alike in (("auc", 0.5), ("mmd_squared", 0.0), ("neighbour_percentile", 0.5)):
+        measured = near.series(f"probe/state_{name}")
+        assert [step for step, _ in measured] == [1000, 2000]
+        assert measured[0][1] == pytest.approx(alike, abs=0.1)
+
+
+def test_the_states_of_another_policy_are_far_away(tmp_path):
+    """It moves with all its might in one direction."""
+    actor = GaussianActor(6, 2, 16, 1, init_log_std=-3.0)
+    torch.nn.init.constant_(actor.mean[-1].bias, 5.0)
+    other = tmp_path / "other.safetensors"
+    save_policy(other, actor, None, {})
+    far = probed(CriticProbe(states_policy=str(other), num_samples=2, num_steps=10), num_envs=100)
+    assert far.series("probe/state_auc")[0][1] > 0.9
+    assert far.series("probe/state_neighbour_percentile")[0][1] > 0.8
 
 
 def test_training_is_not_disturbed():
