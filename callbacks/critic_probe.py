@@ -20,6 +20,7 @@ from rlft.policies import check_shapes, load_policy
 from rlft.rollout import IterationRerollouts
 from rlft.types import Rollout, Visited
 
+FEWEST_STATES = 20  # below, distances between distributions mean nothing
 MOST_STATES = 2000  # that distances are measured of: memory and time grow with their square
 PROBE_SEED = 1_000_003  # no run of ours has it, so that probe states are not training states
 
@@ -39,6 +40,9 @@ class CriticProbe(lightning.Callback):
     if it cannot), `probe/state_mmd_squared` (0 on average if they are distributed alike) and
     `probe/state_neighbour_percentile`, how far outside the probe's they lie on average (0.5 if they do not).
 
+    Re-rollouts end after one time limit of their own, or with that of the episode if the estimator's
+    `bootstrap_at_done` is `never`: the truth has the horizon and the reward scale of the run's critic.
+
     Args:
         policy: whose values are the truth: a zoo name or policy file; `null` takes the policy a run starts with.
         states_policy: who visits the states; `null` takes the policy a run starts with.
@@ -46,6 +50,7 @@ class CriticProbe(lightning.Callback):
         num_steps: env steps that each environment collects.
         every_k: measure every k-th of them.
         seed: addresses the initial states and all noise.
+        name: what its metrics begin with; a second probe in the same run needs another one.
     """
 
     def __init__(
@@ -56,21 +61,34 @@ class CriticProbe(lightning.Callback):
         num_steps: int = 50,
         every_k: int = 10,
         seed: int = PROBE_SEED,
+        name: str = "probe",
     ) -> None:
-        if num_steps < 1:
-            raise UserError(f"CriticProbe.num_steps is {num_steps}; it must be at least 1.")
+        for option, value in (("num_samples", num_samples), ("num_steps", num_steps), ("every_k", every_k)):
+            if value < 1:
+                raise UserError(f"CriticProbe.{option} is {value}; it must be at least 1.")
         self.policy = policy
         self.states_policy = states_policy
         self.num_samples = num_samples
         self.num_steps = num_steps
         self.every_k = every_k
         self.seed = seed
+        self.name = name
         self._truth: LabelledRollout | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Where its state is in a checkpoint."""
+        return f"CriticProbe {self.name}"
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Refuses a run without a critic."""
         if not pl_module.advantage.wants_critic:
             raise UserError(f"CriticProbe: {type(pl_module.advantage).__name__} as configured has no critic to probe.")
+        states = trainer.datamodule.num_envs * self.num_steps
+        if states < FEWEST_STATES:
+            raise UserError(
+                f"CriticProbe.num_steps {self.num_steps} makes {states} states; raise it for {FEWEST_STATES}."
+            )
         for name in (self.policy, self.states_policy):
             if name is not None:
                 check_shapes(load_policy(name), trainer.datamodule.obs_dim, trainer.datamodule.action_dim)
@@ -96,8 +114,15 @@ class CriticProbe(lightning.Callback):
             self._truth = LabelledRollout.of_tensors(state_dict["tensors"], state_dict["info"])
 
     def _estimator(self, module: Any) -> MonteCarloRerollout:
+        """Of the truth, with the horizon of the run's critic."""
+        ends = module.critic_info()["bootstrap_at_done"] == "never"
         return MonteCarloRerollout(
-            self.policy, self.num_samples, module.advantage.gamma, common_noise=True, every_k=self.every_k
+            self.policy,
+            self.num_samples,
+            module.advantage.gamma,
+            horizon="remaining" if ends else "fresh",
+            common_noise=True,
+            every_k=self.every_k,
         )
 
     @torch.no_grad()
@@ -109,10 +134,13 @@ class CriticProbe(lightning.Callback):
         simulator = self._simulator(trainer, module, visited)
         estimate = self._estimator(module).estimate(rollout, NoCritic(), simulator)
         metrics = {
-            "probe/advantage_reliability": estimate.metrics.get("charts/advantage_reliability", float("nan")),
-            "probe/sim_steps": rollout.reward.numel() + simulator.sim_steps,
+            f"{self.name}/advantage_reliability": estimate.metrics.get("charts/advantage_reliability", float("nan")),
+            f"{self.name}/sim_steps": rollout.reward.numel() + simulator.sim_steps,
         }
-        return LabelledRollout(rollout, replace(estimate, metrics=metrics), {"metrics": metrics})
+        scale = module.advantage.reward_scale
+        advantage, value = scale * estimate.advantage, scale * estimate.value_target
+        estimate = replace(estimate, advantage=advantage, value_target=value, metrics=metrics)
+        return LabelledRollout(rollout, estimate, {"metrics": metrics})
 
     @torch.no_grad()
     def _compare(self, trainer: Any, module: Any) -> dict[str, float]:
@@ -122,20 +150,20 @@ class CriticProbe(lightning.Callback):
         advantage = self._advantage(trainer, module, self._truth.rollout.to(module.device)).cpu()[mask]  # [M]
         fit = critic_fit(value, truth.value_target[mask])
         return {
-            "probe/explained_variance": fit.explained_variance,
-            "probe/calibration_slope": fit.calibration_slope,
-            "probe/value_bias": fit.bias,
-            "probe/value_rank_correlation": fit.spearman,
-            "probe/advantage_correlation": correlation(advantage, truth.advantage[mask]),
+            f"{self.name}/explained_variance": fit.explained_variance,
+            f"{self.name}/calibration_slope": fit.calibration_slope,
+            f"{self.name}/value_bias": fit.bias,
+            f"{self.name}/value_rank_correlation": fit.spearman,
+            f"{self.name}/advantage_correlation": correlation(advantage, truth.advantage[mask]),
         }
 
     def _distance(self, rollout: Rollout) -> dict[str, float]:
         assert self._truth is not None
         probe, states = (_by_environment(r.obs.cpu()) for r in (self._truth.rollout, rollout))
         return {
-            "probe/state_auc": classifier_auc(probe, states),
-            "probe/state_mmd_squared": mmd_squared(probe, states),
-            "probe/state_neighbour_percentile": float(neighbour_percentile(probe, states).mean()),
+            f"{self.name}/state_auc": classifier_auc(probe, states),
+            f"{self.name}/state_mmd_squared": mmd_squared(probe, states),
+            f"{self.name}/state_neighbour_percentile": float(neighbour_percentile(probe, states).mean()),
         }
 
     def _advantage(self, trainer: Any, module: Any, rollout: Rollout) -> Tensor:

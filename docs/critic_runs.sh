@@ -5,14 +5,16 @@
 set -u
 source "$(dirname "$0")/runs.sh"
 
-best() { echo "lightning_logs/$1/version_0/policies/best.safetensors"; }
+# Critics are trained in minutes: one that was interrupted begins anew, so that its best is the best of all iterations.
+pretrain() { completed "$@" || rlft fit "$@"; }
+best() { ls -td lightning_logs/"$1"/version_*/policies/best.safetensors | head -1; }
 
 # ---- critics: of the weak policy, of the expert in its own states, of the expert in the weak policy's states ----------
 for gamma in 0.8 0.99; do
-  pretrain="--config configs/pretrain_critic.yaml --model.advantage.gamma $gamma"
-  run $pretrain --run_name critic_weak_$gamma
-  run $pretrain --model.policy pickcube/expert --run_name critic_expert_$gamma
-  run --config configs/pretrain_critic_rerollout.yaml --model.advantage.gamma $gamma --run_name critic_expert_on_weak_$gamma
+  options="--model.advantage.gamma $gamma --run_name"
+  pretrain --config configs/pretrain_critic.yaml $options critic_weak_$gamma
+  pretrain --config configs/pretrain_critic.yaml --model.policy pickcube/expert $options critic_expert_$gamma
+  pretrain --config configs/pretrain_critic_rerollout.yaml $options critic_expert_on_weak_$gamma
 done
 
 # ---- GAE and PPO with each of them, and with a new one -----------------------------------------------------------------
@@ -22,7 +24,7 @@ for gamma in 0.8 0.99; do
     run $fit --run_name ppo_reset_$gamma-seed$seed
     for critic in weak expert expert_on_weak; do
       run $fit --model.critic_policy "$(best critic_${critic}_$gamma)" \
-        --model.accept_critic_mismatch '[policy,bootstrap_at_done]' --run_name ppo_${critic}_$gamma-seed$seed
+        --model.accept_critic_mismatch '[policy]' --run_name ppo_${critic}_$gamma-seed$seed
     done
   done
 done

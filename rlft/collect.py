@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import jsonargparse
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from rlft.command_line import parse
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.errors import UserError
@@ -56,7 +56,7 @@ class Describable(Protocol):
 
 def collect(
     output: str,
-    policies: tuple[str, ...] = ("pickcube/weak",),
+    policies: tuple[str, ...] | str = "pickcube/weak",
     shares: tuple[float, ...] = (),
     episodes: int = 1000,
     deterministic: bool = False,
@@ -73,7 +73,7 @@ def collect(
 
     Args:
         output: the `.h5` file to write; a `.json` of the same name says where it comes from.
-        policies: zoo names such as `pickcube/weak`, or policy or checkpoint files.
+        policies: zoo name such as `pickcube/weak`, or policy or checkpoint file; or several, as `[one, other]`.
         shares: of the episodes, one number per policy; by default equal.
         episodes: how many in all.
         deterministic: take the mean action, in place of a sample.
@@ -93,6 +93,7 @@ def collect(
     for name, value, least in (("num_envs", num_envs, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} is {value}; it must be at least {least}.")
+    policies = (policies,) if isinstance(policies, str) else policies
     path, counts = Path(output), split(episodes, policies, shares)
     check_output(path, overwrite=overwrite)
     loaded = [load_policy(name) for name in policies]
@@ -216,8 +217,9 @@ def _print(path: Path, accounts: Sequence[Collected]) -> None:
         title=str(path),
         caption="success at any step; sim steps: simulated, with those of episodes that were begun and not needed",
     )
-    for column in ("policy", "episodes", "transitions", "success", "95% interval", "mean length", "sim steps"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    table.add_column("policy", overflow="fold")
+    for column in ("episodes", "transitions", "success", "95% interval", "sim steps"):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in accounts:
         low, high = wilson(one.successes, one.episodes)
         table.add_row(
@@ -226,7 +228,6 @@ def _print(path: Path, accounts: Sequence[Collected]) -> None:
             f"{one.transitions:,}",
             f"{one.successes / one.episodes:.1%}",
             f"{low:.1%} - {high:.1%}",
-            f"{one.transitions / one.episodes:.1f}",
             f"{one.sim_steps:,}",
         )
     Console().print(table)
@@ -234,12 +235,9 @@ def _print(path: Path, accounts: Sequence[Collected]) -> None:
 
 def run(args: Sequence[str]) -> None:
     """Runs `rlft collect` with command-line arguments."""
-    parser = jsonargparse.ArgumentParser(
-        prog="rlft collect", description="Writes episodes of policies in ManiSkill's trajectory format."
-    )
-    parser.add_function_arguments(collect, as_positional=True)
-    options = parser.instantiate(parser.parse_args(list(args)))
+    description = "Writes episodes of policies in ManiSkill's trajectory format."
+    options = parse(collect, "rlft collect", description, args)
     try:
-        collect(**vars(options))
+        collect(**options)
     except (WorkerDied, OSError) as error:
         raise UserError(str(error)) from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jsonargparse
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from rlft.command_line import parse
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
@@ -122,12 +122,9 @@ def _first_episode_success(success: torch.Tensor, done: torch.Tensor) -> torch.T
 
 def run(args: Sequence[str]) -> None:
     """Runs `rlft evaluate` with command-line arguments."""
-    parser = jsonargparse.ArgumentParser(
-        prog="rlft evaluate", description="Measures the success of a policy, deterministic and stochastic."
-    )
-    parser.add_function_arguments(evaluate, as_positional=True)
-    options = parser.parse_args(list(args))
+    description = "Measures the success of a policy, deterministic and stochastic."
+    options = parse(evaluate, "rlft evaluate", description, args)
     try:
-        evaluate(**options.as_dict())
+        evaluate(**options)
     except WorkerDied as error:
         raise UserError(str(error)) from error

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-import jsonargparse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -18,6 +17,7 @@ from rlft.analysis.ranking import INDEPENDENT, SHARED, Ranking, rank_estimators,
 from rlft.analysis.report import as_json, markdown, rich_table, summary
 from rlft.analysis.scorers import Critics, load_critics, scorers
 from rlft.analysis.study import SEED, Report, Settings, Study
+from rlft.command_line import parse
 from rlft.envs import ManiSkill
 from rlft.errors import UserError
 from rlft.files import replacing
@@ -123,7 +123,7 @@ def rank_in(
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
             check_shapes(policy, spec.obs_dim, spec.action_dim)
-            given = load_critics(critics, spec, settings.gamma)
+            given = load_critics(critics, spec, settings.gamma, getattr(env, "reward_mode", None))
             study = Study(rollouts, policy.actor, settings, parts, report, console.print)
             simulated = study.simulate()
         report("networks")
@@ -206,12 +206,9 @@ def _digest(policy: Policy) -> str:
 
 def run(args: Sequence[str]) -> None:
     """Runs `rlft rank` with command-line arguments."""
-    parser = jsonargparse.ArgumentParser(
-        prog="rlft rank", description="Measures how well estimators of A or Q rank the actions of one state."
-    )
-    parser.add_function_arguments(rank, as_positional=True)
-    options = parser.parse_args(list(args))
+    description = "Measures how well estimators of A or Q rank the actions of one state."
+    options = parse(rank, "rlft rank", description, args)
     try:
-        rank(**options.as_dict())
-    except WorkerDied as error:
+        rank(**options)
+    except (WorkerDied, OSError) as error:
         raise UserError(str(error)) from error

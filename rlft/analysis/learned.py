@@ -78,14 +78,13 @@ def fit(
 def returns_to_go(rollout: Rollout, gamma: float, horizon: int) -> tuple[Tensor, Tensor]:
     """Discounted rewards of the rest of each step's episode, `[T, N]`, and where they are known, `[T, N]` bool.
 
-    They are known if the episode ends within the rollout, or goes on there for `horizon` steps, behind which nothing
-    counts any more.
+    They are known of steps with `horizon` more behind them in the rollout, after which nothing counts any more. Near
+    the rollout's end none are, not even of episodes that end in time: only the short ones would be known.
     """
     zeros = torch.zeros_like(rollout.reward)
     returns = gae(rollout.reward, zeros, zeros, rollout.done, gamma, gae_lambda=1.0)
-    ends = rollout.done.flip(0).cummax(0).values.flip(0)
-    long_enough = torch.arange(len(returns), 0, -1) >= horizon
-    return returns, ends | long_enough[:, None]
+    long_enough = torch.arange(len(returns), 0, -1) >= horizon  # [T]
+    return returns, long_enough[:, None].expand_as(rollout.done)
 
 
 class Regressions:
@@ -111,7 +110,9 @@ class Regressions:
         trains = env < num_envs - max(1, round(HELD_OUT * num_envs))
         self.train, self.held_out = ((self.known & part).nonzero().flatten() for part in (trains, ~trains))
         if not (len(self.train) and len(self.held_out)):
-            raise UserError(f"In {len(rollout)} training_steps no episode ends to train on or to hold out; raise them.")
+            raise UserError(
+                f"training_steps is {len(rollout)}, but only returns of {horizon} steps are known; raise it."
+            )
 
     def value(self) -> Scalar:
         """V(s), on Monte-Carlo returns."""

@@ -17,7 +17,7 @@ COLUMNS = (
     *("protocol", "estimator", "M", "states", "rho", "95%", "rho of all", "rho reliable"),
     *("tau-b", "top-1", "pairs", "r", "r corrected", "pooled rho"),
 )
-SHOWN = ("estimator", "M", "rho", "95%", "rho reliable", "top-1", "pairs", "r", "r corrected")  # in a terminal
+SHOWN = ("estimator", "M", "rho", "95%", "rho reliable", "r")  # in a terminal
 LEGEND = (
     "Within states: rho Spearman with its bootstrap interval over states, in the states whose actions are not all "
     "worth the same (in all of them, with 0 for those; in those with a reliable ground truth), tau-b Kendall, top-1 "
@@ -31,7 +31,7 @@ def rich_table(ranking: Ranking, protocol: str, title: str) -> Table:
     table = Table(title=f"{title}, {protocol} ground truth")
     shown = [COLUMNS.index(name) for name in SHOWN]
     for name in SHOWN:
-        table.add_column(name, justify="left" if name == "estimator" else "right", no_wrap=name in ("estimator", "95%"))
+        table.add_column(name, justify="left" if name == "estimator" else "right", no_wrap=name != "rho reliable")
     for score in best_supplied(ranking):
         if score.protocol == protocol:
             cells = _cells(score)
@@ -54,8 +54,8 @@ def summary(ranking: Ranking) -> list[str]:
     truth, raw, corrected = ranking.truth, ranking.raw, ranking.corrected
     lines = [
         f"Ground truth: halves agree with rho {truth.half_spearman:.2f} and r {truth.half_pearson:.2f} within states, "
-        f"reliability {truth.reliability:.2f}. But by chance no estimator's r exceeds {truth.ceiling:.2f}, nor its rho "
-        f"about {truth.rho_ceiling:.2f}.",
+        f"reliability {truth.reliability:.2f}. Except by chance no estimator's r exceeds {truth.ceiling:.2f}, nor its "
+        f"rho about {truth.rho_ceiling:.2f}.",
         f"It is reliable in {ranking.reliable_states} states, where more of its variance among actions is signal than "
         f"noise: halves agree with rho {_number(ranking.reliable_halves)} there.",
         f"Variance of Q between states {raw.between:.5f}, within {raw.within:.5f}, ratio {_number(raw.ratio)}; without "

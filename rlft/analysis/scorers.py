@@ -29,11 +29,11 @@ class Critics:
     sarsa: str | None = None
 
 
-def load_critics(critics: Critics, spec: EnvSpec, gamma: float) -> dict[str, Critic]:
+def load_critics(critics: Critics, spec: EnvSpec, gamma: float, reward_mode: str | None) -> dict[str, Critic]:
     """The critics that are asked for.
 
     Raises:
-        UserError: if a file holds none, or none of the right kind, shape or discount.
+        UserError: if a file holds none, or none of the right kind, shape, discount or reward.
     """
     found: dict[str, Critic] = {}
     for name, file in asdict(critics).items():
@@ -45,9 +45,13 @@ def load_critics(critics: Critics, spec: EnvSpec, gamma: float) -> dict[str, Cri
             raise UserError(f"{name} {file} holds no critic.")
         if name != "critic" and not isinstance(policy.critic, ActionValueCritic):
             raise UserError(f"{name} {file} holds a critic of states only; name one that {name.upper()} has trained.")
-        made_with = (policy.info.get("critic") or {}).get("gamma", gamma)  # not every file says
-        if made_with != gamma:
-            raise UserError(f"{name} {file} holds values at gamma {made_with}, but this study has gamma {gamma}.")
+        made_with = policy.info.get("critic") or {}  # not every file says
+        for setting, value in (("gamma", gamma), ("reward_mode", reward_mode), ("reward_scale", 1.0)):
+            if made_with.get(setting, value) != value:
+                found_value = made_with[setting]
+                raise UserError(
+                    f"{name} {file} holds values at {setting} {found_value}, but this study has {setting} {value}."
+                )
         found[name] = policy.critic
     return found
 

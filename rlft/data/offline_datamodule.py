@@ -20,7 +20,6 @@ from rlft.rollout import IterationRerollouts
 from rlft.trajectories import read_header, read_trajectories
 from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rerollouts, Rollout, Visited
 
-VALIDATION = "losses/validation_"  # how the names of what held-out data measure begin
 DATASET = "dataset.safetensors"  # in the run directory
 # Settings that neither transitions nor labels depend on.
 UNRELATED = {"device", "vf_coef", "clip_vloss", "vf_clip_coef"}
@@ -114,12 +113,9 @@ class OfflineDataModule(RolloutDataModule):
 
     def setup(self, stage: str) -> None:
         """Reads the dataset, if there is one, before anything is simulated."""
-        trainer: Any = self.trainer
         if stage != "fit":
             return
-        for monitor in {stop.monitor for stop in trainer.early_stopping_callbacks if not self.validation_fraction}:
-            if monitor.startswith(VALIDATION):
-                raise UserError(f"EarlyStopping on {monitor} needs data.validation_fraction to be above 0.")
+        super().setup(stage)
         self._learner().fixed_data = True
         if self.dataset is None:
             return
@@ -138,9 +134,13 @@ class OfflineDataModule(RolloutDataModule):
 
     @property
     def data_policy(self) -> str | None:
-        """Who played the trajectories; `None` where the module's own policy collects."""
-        if self.dataset is None or not self.reads_trajectories:
+        """Who played the data; `None` where the module's own policy collects."""
+        if self.dataset is None:
             return None
+        if not self.reads_trajectories:
+            return read_dataset(self.dataset).info.get(
+                "data_policy"
+            )  # else that of the module, which `_check` compares
         header = read_header(self.dataset)
         source = header.get("source_type") or "unknown"
         return ", ".join(sorted({str(episode.get("policy") or source) for episode in header["episodes"]}))
@@ -206,7 +206,7 @@ class OfflineDataModule(RolloutDataModule):
         num_steps, num_envs = rollout.reward.shape
         return {
             **self._demands(),
-            **({"trajectories.path": str(self.dataset)} if self._recorded_in else {}),
+            **({"trajectories.path": str(self.dataset), "data_policy": self.data_policy} if self._recorded_in else {}),
             "num_envs": num_envs,
             "num_steps": num_steps,
             "seed": self.seed,

@@ -27,6 +27,8 @@ from rlft.types import (
     Transition,
 )
 
+VALIDATION = "losses/validation_"  # how the names of what held-out data measure begin
+
 
 class Learner(Protocol):
     """What the data module needs of the module it feeds."""
@@ -97,9 +99,20 @@ class RolloutDataModule(lightning.LightningDataModule):
         self.update_epochs = update_epochs
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.seed = seed
+        self.validation_fraction = 0.0  # share of the data that is held out
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
         self.rollout: Rollout | None = None  # the running iteration's, for whoever looks at it
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
+
+    def setup(self, stage: str) -> None:
+        """Refuses to stop on what is never measured."""
+        trainer: Any = self.trainer
+        if stage == "fit" and not self.validation_fraction:
+            for monitor in {stop.monitor for stop in trainer.early_stopping_callbacks}:
+                if monitor.startswith(VALIDATION):
+                    raise UserError(
+                        f"EarlyStopping on {monitor} needs data OfflineDataModule with validation_fraction above 0."
+                    )
 
     @property
     def batch_size(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from rlft.errors import UserError
 
 Setting = Literal["policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done", "expectile"]
+OWN = "the policy trained with it"  # whose value the critic of a run is that trains its actor
 BEYOND_HORIZON = {"remaining": "never", "fresh": "truncation"}  # a re-rollout's horizon in terms of bootstrapping
 
 

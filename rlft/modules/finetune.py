@@ -130,8 +130,8 @@ class FinetuneModule(lightning.LightningModule):
             )
         found = file.info.get("critic") or {}
         wanted = critic_provenance.value_of(self.advantage, self.reward_mode, self.data_policy)
-        if name == self.policy:  # the critic that a policy was trained with
-            wanted["policy"] = found.get("policy")
+        if name == self.policy and found.get("policy") == critic_provenance.OWN:
+            wanted["policy"] = critic_provenance.OWN
         critic_provenance.check(name, found, wanted, self.accept_critic_mismatch)
         return critic
 
@@ -139,7 +139,7 @@ class FinetuneModule(lightning.LightningModule):
         """What this run's critic, if there is one, is a value of; goes into its policy files."""
         if not self.advantage.wants_critic:
             return None
-        policy = "the policy trained with it" if self.update.trains_actor else self.data_policy
+        policy = critic_provenance.OWN if self.update.trains_actor else self.data_policy
         return critic_provenance.value_of(self.advantage, self.reward_mode, policy)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -272,8 +272,9 @@ class FinetuneModule(lightning.LightningModule):
             metrics["losses/validation_policy_loss"] = float(self.update.actor_loss(weights.actor, held_out)[0])
         if self.advantage.wants_critic:
             value, target = weights.critic(held_out.obs), held_out.value_target  # [M]
+            _, losses = self.advantage.critic_loss(weights.critic, held_out)
+            metrics |= {name.replace("/", "/validation_"): float(loss) for name, loss in losses.items()}
             metrics |= {
-                "losses/validation_value_loss": float(self.advantage.critic_loss(weights.critic, held_out)[0]),
                 "losses/validation_explained_variance": explained_variance(value, target),
                 "charts/calibration_slope": calibration_slope(value, target),
                 "charts/value_bias": float((value - target).mean()),

@@ -11,7 +11,8 @@ class CriticOnly(PolicyUpdate):
     """Leaves the actor alone, which pretrains a critic of the policy a run starts with.
 
     Validation losses need `OfflineDataModule` and its `validation_fraction`. The policies of the run hold the critic:
-    `--model.critic_policy <run>/policies/best.safetensors` starts another run with it.
+    `--model.critic_policy <run>/policies/last.safetensors` starts another run with it, or `best.safetensors` if
+    `checkpoint.monitor` names a validation loss.
     """
 
     trains_actor = False

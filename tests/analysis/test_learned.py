@@ -51,8 +51,8 @@ def test_fit_keeps_the_weights_that_were_best_on_held_out_rows():
     assert len(seen) < 50  # stopped early
 
 
-def test_returns_to_go_are_known_where_the_episode_ends_or_lasts_long_enough():
-    """Gamma 0.5. The episode ends at step 2; of the one that goes on, only step 3 has three steps to come."""
+def test_returns_to_go_are_known_where_enough_of_the_rollout_is_left():
+    """Gamma 0.5. The first episode ends at step 2; steps 4 and 5 have fewer than three steps to come."""
     done = [False, False, True, False, False, False]
     rollout = rollout_of([0.0, 0.0, 1.0, 0.0, 0.0, 2.0], [0.0] * 6, [0.0] * 6, terminated=done)
     returns, known = returns_to_go(rollout, 0.5, horizon=3)
@@ -62,7 +62,7 @@ def test_returns_to_go_are_known_where_the_episode_ends_or_lasts_long_enough():
 
 def test_regression_on_returns_finds_the_values_of_the_chain():
     simulate = simulator(LocalRollouts(Chain(), 50), mu(), GAMMA)
-    rollout, _ = simulate.rollout(120)
+    rollout, _ = simulate.rollout(240)
     value = Regressions(rollout, GAMMA, simulate.farthest + 1, seed=1).value()
     found = value(torch.tensor([[1.0], [2.0], [3.0]]))
     assert torch.allclose(found, torch.tensor([VALUE[1], VALUE[2], VALUE[3]]), atol=0.05)
@@ -76,9 +76,9 @@ def test_no_environment_both_trains_and_is_held_out():
     assert len(regressions.train) + len(regressions.held_out) == regressions.known.sum() < 600
 
 
-def test_a_rollout_in_which_no_episode_ends_is_refused():
+def test_a_rollout_that_is_too_short_is_refused():
     rollout = rollout_of([[0.0, 0.0]] * 4, [[0.0, 0.0]] * 4, [[0.0, 0.0]] * 4)
-    with pytest.raises(UserError, match="In 4 training_steps no episode ends"):
+    with pytest.raises(UserError, match="training_steps is 4, but only returns of"):
         Regressions(rollout, 0.9, horizon=5, seed=1)
 
 

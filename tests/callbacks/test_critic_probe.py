@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from callbacks import CriticProbe
-from rlft.advantage import MonteCarloRerollout
+from rlft.advantage import GAE, MonteCarloRerollout
 from rlft.cli import main
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
@@ -114,3 +114,43 @@ def test_the_values_of_another_policy(tmp_path):
     assert "probe/value_bias" in scalars(run(tmp_path, f"--trainer.callbacks={callback}", "--trainer.max_epochs=1"))
     wrong = callback.replace(str(other), "pickcube/expert")  # of another task
     assert main(smoke(tmp_path, f"--trainer.callbacks={wrong}")) == 1
+
+
+@pytest.mark.parametrize("option", ["num_samples", "num_steps", "every_k"])
+def test_wrong_sizes_are_refused_by_their_own_name(option):
+    with pytest.raises(UserError, match=f"CriticProbe.{option} is 0"):
+        CriticProbe(**{option: 0})
+
+
+def test_too_few_states_are_refused():
+    with pytest.raises(UserError, match=r"CriticProbe.num_steps 2 makes 16 states"):
+        probed(CriticProbe(num_steps=2))
+
+
+def test_the_truth_has_the_scale_of_the_runs_rewards():
+    truths = []
+    for scale in (1.0, 10.0):
+        torch.manual_seed(0)
+        probe = CriticProbe(num_samples=2, num_steps=10, every_k=2)
+        fit(module(advantage=GAE(reward_scale=scale), learning_rate=0.0), data(num_envs=100), 1, [probe])
+        truths.append(probe._truth.estimate)
+    assert truths[0].value_target.abs().sum() > 0
+    assert torch.allclose(10 * truths[0].value_target, truths[1].value_target)
+    assert torch.allclose(10 * truths[0].advantage, truths[1].advantage)
+
+
+def test_the_truth_has_the_horizon_of_the_runs_critic():
+    """What is left of the episode, or a whole time limit: the latter takes more steps."""
+    steps = {}
+    for bootstrap in ("never", "truncation"):
+        torch.manual_seed(0)
+        probe = CriticProbe(num_samples=2, num_steps=20, every_k=5)
+        fit(module(advantage=GAE(gamma=1.0, bootstrap_at_done=bootstrap)), data(), 1, [probe])
+        steps[bootstrap] = probe._truth.estimate.metrics["probe/sim_steps"]
+    assert steps["truncation"] > 1.2 * steps["never"]
+
+
+def test_two_probes_in_one_run(tmp_path):
+    probes = [{"class_path": "CriticProbe", "init_args": {"num_samples": 2, "name": name}} for name in ("on", "off")]
+    metrics = scalars(run(tmp_path, f"--trainer.callbacks={json.dumps(probes)}", "--trainer.max_epochs=1"))
+    assert {"on/explained_variance", "off/explained_variance"} <= set(metrics)

@@ -118,6 +118,21 @@ def test_a_policy_goes_on_with_the_critic_it_was_trained_with(start, tmp_path, c
     assert "gamma" in refusal(capsys, tmp_path, *options, "--model.advantage.gamma=0.9")
 
 
+def test_a_file_whose_critic_is_not_of_its_policy_is_refused(pretrained, tmp_path, capsys):
+    """A critic of data that somebody else played, beside the actor that its run started with."""
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes((pretrained / "policies/best.safetensors").read_bytes())
+    info = json.loads((pretrained / "policies/best.json").read_text())
+    info["critic"]["policy"] = "somebody else"
+    path.with_suffix(".json").write_text(json.dumps(info))
+    assert "somebody else" in refusal(capsys, tmp_path, f"--model.policy={path}", f"--model.critic_policy={path}")
+
+
+def test_stopping_on_what_is_never_measured_is_refused(tmp_path, capsys):
+    stop = '[{"class_path": "EarlyStopping", "init_args": {"monitor": "losses/validation_value_loss"}}]'
+    assert "validation_fraction" in refusal(capsys, tmp_path, *PRETRAIN, f"--trainer.callbacks={stop}")
+
+
 def test_an_estimator_without_critic_has_nothing_to_train(tmp_path, capsys):
     text = refusal(capsys, tmp_path, "--model.update=CriticOnly", "--model.advantage=MonteCarloRerollout")
     assert "MonteCarloRerollout" in text
