@@ -19,8 +19,9 @@ def parse(function: Callable[..., Any], prog: str, description: str, args: Seque
     parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False)
     parser.add_function_arguments(function, as_positional=True)
     try:
-        return vars(parser.instantiate(parser.parse_args(list(args))))
+        options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(list(args))))
     except jsonargparse.ArgumentError as error:
         from rlft.parse_errors import one_sentence  # imports Lightning, which these commands do without
 
         raise UserError(f"{prog}: {one_sentence(str(error))}") from error
+    return options
