@@ -150,7 +150,7 @@ def test_warmup_from_a_policy_file_leaves_its_actor_as_it_was(log_dir, tmp_path)
     torch.manual_seed(5)
     start = tmp_path / "start.safetensors"
     save_policy(start, GaussianActor(6, 2, 32, 1), ValueCritic(6, 32, 1), {})
-    unknown = "--model.accept_critic_mismatch=[gamma, reward_mode, reward_scale, bootstrap_at_done, expectile]"
+    unknown = "--model.accept_critic_mismatch=[policy, gamma, reward_mode, reward_scale, bootstrap_at_done, expectile]"
     options = (f"--model.policy={start}", f"--model.critic_policy={start}", unknown, "--model.warmup_iterations=2")
     before, after = load_file(start), last_weights(run(log_dir, *options))
     assert same(before, after, "actor.")

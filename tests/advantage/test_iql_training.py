@@ -26,7 +26,14 @@ def pretrained(tmp_path):
     return str(path), critic
 
 
-UNKNOWN = ["policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done"]  # what the file does not tell
+UNKNOWN = [
+    "policy",
+    "gamma",
+    "reward_mode",
+    "reward_scale",
+    "bootstrap_at_done",
+    "expectile",
+]  # what the file does not tell
 
 
 def test_iql_goes_on_with_a_pretrained_critic(pretrained):
