@@ -21,6 +21,6 @@ fast:
 
 bench:
 	python tests/benchmarks/bench_simulator.py --policy pickcube/expert
-	python tests/benchmarks/bench_learner.py
+	python -m tests.benchmarks.bench_learner
 	python -m tests.benchmarks.bench_rerollouts
 	python -m tests.benchmarks.bench_rerollout_error

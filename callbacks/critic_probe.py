@@ -13,12 +13,12 @@ from rlft.advantage import MonteCarloRerollout
 from rlft.advantage.base import correlation
 from rlft.analysis.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
 from rlft.data.dataset import LabelledRollout
+from rlft.data.rollout_datamodule import NOWHERE
 from rlft.errors import UserError
 from rlft.metrics import log_metrics
 from rlft.networks import NoCritic
 from rlft.policies import check_shapes, load_policy
-from rlft.rollout import IterationRerollouts
-from rlft.types import Rollout, Visited
+from rlft.types import Rollout
 
 FEWEST_STATES = 20  # below, distances between distributions mean nothing
 MOST_STATES = 2000  # that distances are measured of: memory and time grow with their square
@@ -131,7 +131,7 @@ class CriticProbe(lightning.Callback):
         actor = module.actor if self.states_policy is None else load_policy(self.states_policy).actor
         states = rollouts.initial_states(self.seed)
         rollout, _, visited = rollouts.collect(actor, states, self.num_steps, self.seed, iteration=0, keep_visited=True)
-        simulator = self._simulator(trainer, module, visited)
+        simulator = trainer.datamodule.rerollouts_from(visited, module.actor, self.seed, iteration=0)
         estimate = self._estimator(module).estimate(rollout, NoCritic(), simulator)
         metrics = {
             f"{self.name}/advantage_reliability": estimate.metrics.get("charts/advantage_reliability", float("nan")),
@@ -173,13 +173,9 @@ class CriticProbe(lightning.Callback):
             successor = torch.where(rollout.terminated, 0.0, critic(rollout.next_obs))  # [T, N]
             delta: Tensor = rollout.reward + estimator.gamma * successor - critic(rollout.obs)
             return delta
-        nowhere = Visited.nothing(trainer.datamodule.rollouts.initial_states(self.seed))
-        advantage: Tensor = estimator.estimate(rollout, critic, self._simulator(trainer, module, nowhere)).advantage
+        nothing = trainer.datamodule.rerollouts_from(NOWHERE, module.actor, self.seed, iteration=0)
+        advantage: Tensor = estimator.estimate(rollout, critic, nothing).advantage
         return advantage
-
-    def _simulator(self, trainer: Any, module: Any, visited: Visited) -> IterationRerollouts:
-        data = trainer.datamodule
-        return IterationRerollouts(data.rollouts, module.actor, visited, self.seed, 0, data.on_rerollouts)
 
 
 def _by_environment(obs: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class DeterministicEval(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the policy that this iteration's updates have produced; the module logs it with the iteration."""
-        if not pl_module.update.trains_actor:
+        if not pl_module.trains_actor:
             return
         iteration = trainer.current_epoch + 1
         if iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs:
@@ -61,7 +61,7 @@ class DeterministicEval(lightning.Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Evaluates the last policy of a run that did not get as far as its last iteration."""
-        evaluated = "eval/success_rate" in pl_module.iteration_metrics() or not pl_module.update.trains_actor
+        evaluated = "eval/success_rate" in pl_module.iteration_metrics() or not pl_module.trains_actor
         if pl_module.iteration and not evaluated:
             metrics = self._evaluate(trainer, pl_module)
             pl_module.add_metrics(metrics)

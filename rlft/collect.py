@@ -23,7 +23,7 @@ from rlft.errors import UserError
 from rlft.policies import Policy, check_shapes, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics import wilson
-from rlft.trajectories import TrajectoryWriter, check_output
+from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories
 from rlft.trajectories.episodes import Episode, play_episodes
 from rlft.types import Actor, EnvFactory, EnvStates, Rollouts
 
@@ -97,7 +97,7 @@ def collect(
     path, counts = Path(output), split(episodes, policies, shares)
     check_output(path, overwrite=overwrite)
     loaded = [load_policy(name) for name in policies]
-    env = env or _environment_of(loaded[0])
+    env = env or ManiSkill.of_policy(loaded[0].info)
     workers = default_workers() if num_workers is None else num_workers
     with closing(make_rollouts(env, min(num_envs, max(counts)), workers)) as rollouts:
         for policy in loaded:
@@ -109,7 +109,7 @@ def collect(
             "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs},
         }
         collector = _Collector(env, rollouts, seed, deterministic=deterministic)
-        with TrajectoryWriter(path, rollouts.spec, collector.gym_kwargs, header) as writer:
+        with writing_trajectories(path, rollouts.spec, collector.gym_kwargs, header) as writer:
             accounts = [
                 collector.play(policy, range(sum(counts[:i]), sum(counts[: i + 1])), writer)
                 for i, policy in enumerate(loaded)
@@ -203,13 +203,6 @@ def _without_noise(actor: Actor) -> Actor:
     with torch.no_grad():
         certain.log_std.fill_(-torch.inf)
     return certain
-
-
-def _environment_of(policy: Policy) -> ManiSkill:
-    return ManiSkill(
-        task=policy.info.get("task", "PickCube-v1"),
-        control_mode=policy.info.get("control_mode", "pd_joint_delta_pos"),
-    )
 
 
 def _print(path: Path, accounts: Sequence[Collected]) -> None:

@@ -56,10 +56,7 @@ def evaluate(
         if value < least:
             raise UserError(f"{name} is {value}; it must be at least {least}.")
     loaded = load_policy(policy)
-    env = ManiSkill(
-        task=task or loaded.info.get("task", "PickCube-v1"),
-        control_mode=control_mode or loaded.info.get("control_mode", "pd_joint_delta_pos"),
-    )
+    env = ManiSkill.of_policy(loaded.info, task, control_mode)
     workers = default_workers() if num_workers is None else num_workers
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:

@@ -22,6 +22,7 @@ from torch import Tensor
 from rlft.errors import UserError
 from rlft.files import replacing
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, ValueCritic
+from rlft.networks.actors import encoder_length
 from rlft.types import Actor, Critic
 
 ZOO = Path(__file__).parent / "zoo"
@@ -79,7 +80,7 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
         UserError: if the observation or action dimensions differ.
     """
     weights = policy.actor.state_dict()
-    shape = (weights["mean.0.weight"].shape[1], weights["log_std"].shape[0])
+    shape = (weights["encoder.0.weight"].shape[1], weights["log_std"].shape[0])
     if shape != (obs_dim, action_dim):
         raise UserError(
             f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
@@ -130,20 +131,33 @@ def _build(name: str, path: Path, weights: dict[str, Tensor], info: dict[str, An
     actor = {k.removeprefix("actor."): v for k, v in weights.items() if k.startswith("actor.")}
     critic = {k.removeprefix("critic."): v for k, v in weights.items() if k.startswith("critic.")}
     try:
-        layers = _layers(actor, "mean")
+        actor = _in_parts(actor)
+        layers = [*_layers(actor, "encoder"), *_layers(actor, "action_head")]
         obs_dim, hidden_dim, action_dim = layers[0].shape[1], layers[0].shape[0], layers[-1].shape[0]
         gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
         actor_net = ConditionedActor(gaussian) if "embedding" in actor else gaussian
         actor_net.load_state_dict(actor)
         critic_net = _build_critic(critic, action_dim) if critic else None  # a run without a critic saves none
     except (KeyError, IndexError, RuntimeError) as error:
+        found = ", ".join(sorted(weights)[:4]) or "no tensors"
         raise UserError(
-            f"{path} holds no rlft policy: expected the layers of a tanh MLP under actor.mean (and critic.value) and "
-            f"actor.log_std, found {', '.join(sorted(weights)[:4]) or 'no tensors'}."
+            f"{path} holds no rlft policy: expected the layers of a tanh MLP under actor.encoder and "
+            f"actor.action_head (and critic.value) and actor.log_std, found {found}."
         ) from error
     if not all(bool(v.isfinite().all()) for v in weights.values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
     return Policy(name, actor_net, critic_net, info)
+
+
+def _in_parts(actor: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The layers under `mean`, as in ManiSkill's files and in our older ones, as those of encoder and action head."""
+    in_encoder = encoder_length(len(_layers(actor, "mean")) - 1)
+
+    def part(match: re.Match[str]) -> str:
+        layer = int(match[1])
+        return f"encoder.{layer}" if layer < in_encoder else f"action_head.{layer - in_encoder}"
+
+    return {re.sub(r"^mean\.(\d+)", part, key): weight for key, weight in actor.items()}
 
 
 def _build_critic(weights: dict[str, Tensor], action_dim: int) -> Critic:

@@ -86,10 +86,7 @@ def rank(
         UserError: if the policies or the task cannot be had, do not fit together, or `out` holds another study.
     """
     loaded = load_policy(policy)
-    env = ManiSkill(
-        task=task or loaded.info.get("task", "PickCube-v1"),
-        control_mode=control_mode or loaded.info.get("control_mode", "pd_joint_delta_pos"),
-    )
+    env = ManiSkill.of_policy(loaded.info, task, control_mode)
     settings = Settings(
         states=states,
         actions=actions,

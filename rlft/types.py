@@ -38,6 +38,12 @@ class TensorRows:
     def __getitem__(self, rows: Tensor | slice | Sequence[int]) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        first: Tensor = getattr(self, dataclasses.fields(self)[0].name)
+        return first.device
+
     @classmethod
     def cat(cls, parts: Sequence[Self], dim: int = 0) -> Self:
         """Joins parts along `dim`."""
@@ -167,7 +173,7 @@ class Transition(TensorRows):
 
 @dataclass(frozen=True)
 class Batch(TensorRows):
-    """The transitions of one gradient step."""
+    """The transitions of one gradient step, `[B]`, or of a rollout, `[T, N]`."""
 
     obs: Tensor  # [B, O]
     action: Tensor  # [B, A], unclipped

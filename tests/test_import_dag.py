@@ -111,7 +111,7 @@ def test_callbacks_are_imported_where_training_is_assembled():
     assert importers("callbacks", "rlft") == {"rlft/training.py"}
 
 
-INSTRUMENTS = {"critic_probe": {"advantage", "data", "rollout"}}  # callbacks that simulate and estimate themselves
+INSTRUMENTS = {"critic_probe": {"advantage", "data"}}  # callbacks that simulate and estimate themselves
 
 
 def test_callbacks_see_only_module_and_trainer():

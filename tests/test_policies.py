@@ -104,7 +104,8 @@ def test_a_critic_with_action_values(saved, tmp_path, ending, num_q):
 
 def test_a_state_dict_of_maniskills_ppo(saved, tmp_path):
     _, actor, critic = saved
-    state = {k.replace("mean.", "actor_mean."): v for k, v in actor.state_dict().items() if k != "log_std"}
+    mean = torch.nn.Sequential(*actor.encoder, *actor.action_head)
+    state = {f"actor_mean.{k}": v for k, v in mean.state_dict().items()}
     state |= {k.replace("value.", "critic."): v for k, v in critic.state_dict().items()}
     torch.save(state | {"actor_logstd": actor.log_std.detach()[None]}, tmp_path / "ckpt_101.pt")  # [1, A]
     policy = load_policy(str(tmp_path / "ckpt_101.pt"))
@@ -194,12 +195,12 @@ def with_tensor(key, *shape):
     [
         dict.clear,
         without("actor.log_std"),
-        without("actor.mean.2.bias"),
-        without("actor.mean.0.weight"),
+        without("actor.action_head.0.bias"),
+        without("actor.encoder.0.weight"),
         without("critic.value.0.bias"),
         with_tensor("actor.log_std", 3),
-        with_tensor("actor.mean.0.weight", 16),
-        with_tensor("actor.mean.2.weight", 16, 15),
+        with_tensor("actor.encoder.0.weight", 16),
+        with_tensor("actor.action_head.0.weight", 16, 15),
         with_tensor("actor.nonsense", 2),
         with_tensor("actor.embedding", 3, 16),  # without guidance
         with_tensor("actor.guidance"),  # without embedding

@@ -169,7 +169,7 @@ def test_freezing_from_the_command_line(log_dir, tmp_path):
     after = last_weights(run(log_dir, *options))
     before = load_file(start)
     assert torch.equal(before["actor.log_std"], after["actor.log_std"])
-    assert not torch.equal(before["actor.mean.0.weight"], after["actor.mean.0.weight"])
+    assert not torch.equal(before["actor.encoder.0.weight"], after["actor.encoder.0.weight"])
 
 
 def test_guidance_is_the_configs_also_where_a_checkpoint_has_another(log_dir):

@@ -60,8 +60,7 @@ class ValueEstimator(AdvantageEstimator):
         clip_vloss: bool = False,
         vf_clip_coef: float = 0.2,
     ) -> None:
-        if not 0 <= gamma <= 1:
-            raise UserError(f"model.advantage.gamma is {gamma}; it must be from 0 to 1.")
+        check_share("gamma", gamma)
         self.gamma = gamma
         self.reward_scale = reward_scale
         self.vf_coef = vf_coef
@@ -81,6 +80,12 @@ class ValueEstimator(AdvantageEstimator):
             error = torch.maximum(error, (clipped - batch.value_target) ** 2)
         loss = 0.5 * error.mean()
         return self.vf_coef * loss, {"losses/value_loss": loss.detach()}
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuses what is not from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise UserError(f"model.advantage.{name} is {value}; it must be from 0 to 1.")
 
 
 def correlation(x: Tensor, y: Tensor) -> float:

@@ -10,8 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import ValueEstimator, explained_variance
-from rlft.errors import UserError
+from rlft.advantage.base import ValueEstimator, check_share, explained_variance
 from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
 
 BootstrapAtDone = Literal["truncation", "always", "never"]
@@ -45,8 +44,7 @@ class GAE(ValueEstimator):
         vf_clip_coef: float = 0.2,
     ) -> None:
         super().__init__(gamma, reward_scale, vf_coef, clip_vloss, vf_clip_coef)
-        if not 0 <= gae_lambda <= 1:
-            raise UserError(f"model.advantage.gae_lambda is {gae_lambda}; it must be from 0 to 1.")
+        check_share("gae_lambda", gae_lambda)
         self.gae_lambda = gae_lambda
         self.finite_horizon_gae = finite_horizon_gae
         self.bootstrap_at_done = bootstrap_at_done

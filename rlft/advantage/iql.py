@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import AdvantageEstimator, explained_variance
+from rlft.advantage.base import AdvantageEstimator, check_share, explained_variance
 from rlft.advantage.gae import bootstrap_value, gae
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ValueCritic
@@ -50,9 +50,8 @@ class IQL(AdvantageEstimator):
         gae_lambda: float = 0.95,
         reward_scale: float = 1.0,
     ) -> None:
-        for name, share in (("gamma", gamma), ("gae_lambda", gae_lambda)):
-            if not 0 <= share <= 1:
-                raise UserError(f"model.advantage.{name} is {share}; it must be from 0 to 1.")
+        check_share("gamma", gamma)
+        check_share("gae_lambda", gae_lambda)
         if not 0 < expectile < 1:
             raise UserError(f"model.advantage.expectile is {expectile}; it must be above 0 and below 1.")
         if not 0 < polyak <= 1:

@@ -1,31 +1,19 @@
-"""From a rollout to minibatches: every transition exactly once per epoch."""
+"""From a batch to minibatches: every transition exactly once per epoch."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-from rlft.types import AdvantageEstimate, Batch, Rollout, Transition
+from rlft.types import TensorRows
 
-
-def flatten(rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor, transition: Transition) -> Batch:
-    """All steps that have an estimate, as one batch of `B <= T N`; `signal` and `transition` are `[T, N]`."""
-    keep = estimate.mask  # [T, N]
-    return Batch(
-        obs=rollout.obs[keep],
-        action=rollout.action[keep],
-        log_prob=rollout.log_prob[keep],
-        signal=signal[keep],
-        value=estimate.value[keep],
-        value_target=estimate.value_target[keep],
-        transition=transition[keep],
-    )
+Rows = TypeVar("Rows", bound=TensorRows)
 
 
-def minibatches(batch: Batch, num_minibatches: int, epochs: int, generator: torch.Generator) -> Iterator[Batch]:
+def minibatches(batch: Rows, num_minibatches: int, epochs: int, generator: torch.Generator) -> Iterator[Rows]:
     """`epochs` passes over `batch`, each newly shuffled and split into `num_minibatches` (nearly) equal parts."""
     for _ in range(epochs):
-        order = torch.randperm(len(batch), generator=generator).to(batch.obs.device)
+        order = torch.randperm(len(batch), generator=generator).to(batch.device)
         for rows in order.tensor_split(num_minibatches):
             if len(rows):  # fewer estimates than minibatches
                 yield batch[rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -12,13 +13,11 @@ import torch
 
 from rlft.data.dataset import LabelledRollout, read_dataset, write_dataset
 from rlft.data.episodes import held_out_steps
-from rlft.data.minibatches import flatten
-from rlft.data.rollout_datamodule import Learner, RolloutDataModule
+from rlft.data.rollout_datamodule import NOWHERE, Learner, RolloutDataModule, episode_metrics
 from rlft.errors import UserError
 from rlft.networks.actors import gaussian_log_prob
-from rlft.rollout import IterationRerollouts
 from rlft.trajectories import read_header, read_trajectories
-from rlft.types import Actor, AdvantageEstimate, Batch, EnvFactory, EnvStates, Rerollouts, Rollout, Visited
+from rlft.types import Actor, AdvantageEstimate, EnvFactory, Rerollouts, Rollout, TensorRows
 
 DATASET = "dataset.safetensors"  # in the run directory
 # Settings that neither transitions nor labels depend on.
@@ -33,7 +32,7 @@ class OfflineLearner(Learner, Protocol):
     advantage: object
     fixed_data: bool
     estimates_with_critic: bool
-    held_out: Batch | None
+    held_out: TensorRows | None
     env_steps: int
     sim_steps: int
 
@@ -98,18 +97,21 @@ class OfflineDataModule(RolloutDataModule):
     ) -> None:
         self.dataset = None if dataset is None else Path(dataset)
         self.reads_trajectories = self.dataset is not None and self.dataset.suffix == ".h5"
-        divisor = min(1, num_minibatches) if self.reads_trajectories else num_minibatches  # 1 divides every batch
-        super().__init__(env, num_envs, num_steps, divisor, update_epochs, num_workers, None, seed)
+        super().__init__(env, num_envs, num_steps, num_minibatches, update_epochs, num_workers, None, seed)
         if total_timesteps is not None:
             raise UserError("data.total_timesteps means nothing for fixed data; set trainer.max_epochs instead.")
         if not 0 <= validation_fraction < 1:
             raise UserError(f"data.validation_fraction is {validation_fraction}; it must be at least 0 and below 1.")
-        self.num_minibatches = num_minibatches
         self.validation_fraction = validation_fraction
         self._recorded: Rollout | None = None  # the trajectories, [M, 1], on the CPU
         self._recorded_in: dict[str, str] = {}  # which file that was
         self._data: LabelledRollout | None = None  # on the CPU
-        self._training: Batch | None = None  # where the module is
+        self._training: TensorRows | None = None  # where the module is
+
+    def _check_batch(self) -> None:
+        """Trajectories are as many as they are, and split into nearly equal parts."""
+        if not self.reads_trajectories:
+            super()._check_batch()
 
     def setup(self, stage: str) -> None:
         """Reads the dataset, if there is one, before anything is simulated."""
@@ -129,30 +131,34 @@ class OfflineDataModule(RolloutDataModule):
             self._recorded = read_trajectories(self.dataset, self.rollouts.spec, control_mode, self.reward_mode)
             self._recorded_in = {"trajectories.sha256": hashlib.sha256(self.dataset.read_bytes()).hexdigest()}
         else:
-            self._data = read_dataset(self.dataset)
+            self._data = self._dataset
             self._check(f"data.dataset {self.dataset}", self._data)
 
-    @property
+    @cached_property
+    def _dataset(self) -> LabelledRollout:
+        """What an earlier run has written."""
+        assert self.dataset is not None
+        return read_dataset(self.dataset)
+
+    @cached_property
     def data_policy(self) -> str | None:
-        """Who played the data; `None` where the module's own policy collects."""
+        """Who played the data; `None` for the module's own policy, which `_check` compares with that of the data."""
         if self.dataset is None:
             return None
         if not self.reads_trajectories:
-            return read_dataset(self.dataset).info.get(
-                "data_policy"
-            )  # else that of the module, which `_check` compares
+            return self._dataset.info.get("data_policy")
         header = read_header(self.dataset)
         source = header.get("source_type") or "unknown"
         return ", ".join(sorted({str(episode.get("policy") or source) for episode in header["episodes"]}))
 
-    def _batch(self, learner: Learner, iteration: int) -> Batch:
+    def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The same transitions in every iteration; new advantages only if they come from a critic that learns."""
         learner = cast(OfflineLearner, learner)
         if self._training is None or learner.estimates_with_critic:
             self._training = self._prepare(learner, iteration)
         return self._training
 
-    def _prepare(self, learner: OfflineLearner, iteration: int) -> Batch:
+    def _prepare(self, learner: OfflineLearner, iteration: int) -> TensorRows:
         """Collects, unless a file or a checkpoint has the data, and sets the held-out part aside."""
         if self._data is None:
             prepare = self._collect if self._recorded is None else self._label
@@ -163,15 +169,13 @@ class OfflineDataModule(RolloutDataModule):
             data = self._data.to(learner.device)
             rollout, estimate = data.rollout, data.estimate
             if learner.estimates_with_critic:
-                estimate = learner.estimate(rollout, self._no_rerollouts(learner, iteration))
+                estimate = learner.estimate(rollout, self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration))
             signal = learner.signal(estimate)
             learner.env_steps, learner.sim_steps = self._data.info["env_steps"], self._data.info["sim_steps"]
         self.rollout = rollout
         held = held_out_steps(rollout.done, self.validation_fraction)  # [T, N]
-        transition = learner.transition(rollout)
-        training, held_out = (
-            flatten(rollout, replace(estimate, mask=estimate.mask & part), signal, transition) for part in (~held, held)
-        )
+        batch = learner.batch(rollout, estimate, signal)  # [T, N]
+        training, held_out = (batch[estimate.mask & part] for part in (~held, held))
         if not len(training):
             raise UserError(f"data.validation_fraction is {self.validation_fraction}: no episode is left to train.")
         if self.validation_fraction and not len(held_out):
@@ -183,20 +187,10 @@ class OfflineDataModule(RolloutDataModule):
         """What `_collect` does, for trajectories that have been read."""
         assert self._recorded is not None
         rollout = _with_log_prob(self._recorded.to(learner.device), learner.actor)
-        estimate, signal = learner.prepare(rollout, self._no_rerollouts(learner, iteration))
-        learner.add_metrics(
-            {
-                "train/episodes": int(rollout.done.sum()),
-                "train/success_rate": float(rollout.success[rollout.done].float().mean()),
-                "train/reward": float(rollout.reward.mean()),
-            }
-        )
+        nothing = self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration)
+        estimate, signal = learner.prepare(rollout, nothing)
+        learner.add_metrics(episode_metrics(rollout))
         return rollout, estimate, signal
-
-    def _no_rerollouts(self, learner: Learner, iteration: int) -> IterationRerollouts:
-        """The simulator without states to go back to."""
-        nothing = Visited.nothing(EnvStates(*torch.zeros(5, 0)))
-        return IterationRerollouts(self.rollouts, learner.actor, nothing, self.seed, iteration, self._progress)
 
     def _learner(self) -> OfflineLearner:
         assert self.trainer is not None

@@ -12,21 +12,22 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rlft.data.minibatches import flatten, minibatches
+from rlft.data.minibatches import minibatches
 from rlft.errors import UserError
 from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
 from rlft.types import (
     Actor,
     AdvantageEstimate,
-    Batch,
     EnvFactory,
     EnvStates,
     Rerollouts,
     Rollout,
     Rollouts,
-    Transition,
+    TensorRows,
+    Visited,
 )
 
+NOWHERE = Visited.nothing(EnvStates(*torch.zeros(5, 0)))  # no states to go back to
 VALIDATION = "losses/validation_"  # how the names of what held-out data measure begin
 
 
@@ -34,6 +35,7 @@ class Learner(Protocol):
     """What the data module needs of the module it feeds."""
 
     actor: Actor
+    collector: Actor  # the policy that acts
     device: torch.device
     needs_visited: bool
 
@@ -41,8 +43,8 @@ class Learner(Protocol):
         """Advantages of a new rollout and the policy update's signal `[T, N]`."""
         ...
 
-    def transition(self, rollout: Rollout) -> Transition:
-        """What the critic's loss needs of a rollout's successors, `[T, N]`."""
+    def batch(self, rollout: Rollout, estimate: AdvantageEstimate, signal: torch.Tensor) -> TensorRows:
+        """What its losses need of every transition, `[T, N]`."""
         ...
 
     def add_metrics(self, metrics: dict[str, float]) -> None:
@@ -87,22 +89,26 @@ class RolloutDataModule(lightning.LightningDataModule):
                 raise UserError(f"data.{name} is {size}; it must be at least 1.")
         if num_workers is not None and num_workers < 0:
             raise UserError(f"data.num_workers is {num_workers}; it must be at least 0.")
-        if (num_envs * num_steps) % num_minibatches:
-            raise UserError(
-                f"data.num_minibatches is {num_minibatches}, which does not divide the batch of "
-                f"{num_envs} envs x {num_steps} steps = {num_envs * num_steps}."
-            )
         self.env = env
         self.num_envs = num_envs
         self.num_steps = num_steps
         self.num_minibatches = num_minibatches
         self.update_epochs = update_epochs
+        self._check_batch()
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.seed = seed
         self.validation_fraction = 0.0  # share of the data that is held out
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
         self.rollout: Rollout | None = None  # the running iteration's, for whoever looks at it
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
+
+    def _check_batch(self) -> None:
+        """Refuses to split a batch into parts of different sizes."""
+        if self.batch_size % self.num_minibatches:
+            raise UserError(
+                f"data.num_minibatches is {self.num_minibatches}, which does not divide the batch of "
+                f"{self.num_envs} envs x {self.num_steps} steps = {self.batch_size}."
+            )
 
     def setup(self, stage: str) -> None:
         """Refuses to stop on what is never measured."""
@@ -152,7 +158,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         """`rlft validate` evaluates in a callback; Lightning's loop needs one batch to run at all."""
         return [0]
 
-    def iterate(self) -> Iterator[Batch]:
+    def iterate(self) -> Iterator[TensorRows]:
         """Collects once, then yields `update_epochs * num_minibatches` minibatches."""
         trainer = self.trainer
         assert trainer is not None
@@ -163,33 +169,29 @@ class RolloutDataModule(lightning.LightningDataModule):
         generator = torch.Generator().manual_seed(shuffle_seed)
         yield from minibatches(batch, self.num_minibatches, self.update_epochs, generator)
 
-    def _batch(self, learner: Learner, iteration: int) -> Batch:
+    def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The transitions of one iteration."""
         rollout, estimate, signal = self._collect(learner, iteration)
-        return flatten(rollout, estimate, signal, learner.transition(rollout))
+        return learner.batch(rollout, estimate, signal)[estimate.mask]
 
     def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, AdvantageEstimate, torch.Tensor]:
         started = time.perf_counter()
         if self._states is None:
             self._states = self.rollouts.initial_states(self.seed)
         rollout, self._states, visited = self.rollouts.collect(
-            learner.actor, self._states, self.num_steps, self.seed, iteration, keep_visited=learner.needs_visited
+            learner.collector, self._states, self.num_steps, self.seed, iteration, keep_visited=learner.needs_visited
         )
-        episodes = int(rollout.done.sum())
-        learner.add_metrics(
-            {
-                "time/rollout": time.perf_counter() - started,
-                "train/episodes": episodes,
-                "train/success_rate": float(rollout.success[rollout.done].float().mean()) if episodes else float("nan"),
-                "train/reward": float(rollout.reward.mean()),
-            }
-        )
+        learner.add_metrics({"time/rollout": time.perf_counter() - started, **episode_metrics(rollout)})
         self.rollout = rollout
         rollout = rollout.to(learner.device)
-        rerollouts = IterationRerollouts(self.rollouts, learner.actor, visited, self.seed, iteration, self._progress)
+        rerollouts = self.rerollouts_from(visited, learner.collector, self.seed, iteration)
         estimate, signal = learner.prepare(rollout, rerollouts)
         learner.add_metrics(rerollouts.metrics())
         return rollout, estimate, signal
+
+    def rerollouts_from(self, visited: Visited, actor: Actor, seed: int, iteration: int) -> IterationRerollouts:
+        """The simulator for an estimator: with the states of a rollout of `actor`, or `NOWHERE` without any."""
+        return IterationRerollouts(self.rollouts, actor, visited, seed, iteration, self._progress)
 
     def _progress(self, begun: int, total: int) -> None:
         """Re-rollouts take minutes, in which Lightning itself would not look for a request to end."""
@@ -233,5 +235,14 @@ class RolloutLoader:
     def __len__(self) -> int:
         return self.data.update_epochs * self.data.num_minibatches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorRows]:
         return self.data.iterate()
+
+
+def episode_metrics(rollout: Rollout) -> dict[str, float]:
+    """What a rollout says of the policy that collected it."""
+    return {
+        "train/episodes": int(rollout.done.sum()),
+        "train/success_rate": float(rollout.success[rollout.done].float().mean()),  # NaN if no episode has ended
+        "train/reward": float(rollout.reward.mean()),
+    }

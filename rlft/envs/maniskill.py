@@ -6,7 +6,7 @@ import difflib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,6 +41,14 @@ class ManiSkill(EnvFactory):
     reward_mode: Literal["sparse", "dense", "normalized_dense"] = "sparse"
     robot: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @classmethod
+    def of_policy(cls, info: Mapping[str, Any], task: str | None = None, control_mode: str | None = None) -> ManiSkill:
+        """With these settings, or else those that a policy's file names in its `info`, or else the defaults."""
+        return cls(
+            task=task or info.get("task", cls.task),
+            control_mode=control_mode or info.get("control_mode", cls.control_mode),
+        )
 
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`."""

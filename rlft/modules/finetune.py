@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
 from rlft.advantage import AdvantageEstimator
 from rlft.advantage.base import calibration_slope, explained_variance
 from rlft.errors import UserError
-from rlft.metrics import IterationMetrics, log_metrics
 from rlft.modules import critic_provenance
+from rlft.modules.base import IterationModule
 from rlft.modules.critic_provenance import Setting
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
 from rlft.update import PolicyUpdate
 
 
-class FinetuneModule(lightning.LightningModule):
+class FinetuneModule(IterationModule):
     """Finetunes an actor with an advantage estimator and a policy update; one epoch is one iteration.
 
     Args:
@@ -41,6 +39,7 @@ class FinetuneModule(lightning.LightningModule):
         data_policy: whose data the run learns from, if not from that of its own policy; taken from the data.
         learning_rate: of Adam.
         critic_learning_rate: of the critic, if it differs.
+        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
             diagnostic apart.
@@ -62,16 +61,14 @@ class FinetuneModule(lightning.LightningModule):
         data_policy: str | None = None,
         learning_rate: float = 3e-4,
         critic_learning_rate: float | None = None,
+        learning_rate_factors: dict[str, float] | None = None,
         anneal_lr: bool = False,
         max_grad_norm: float = 0.5,
         warmup_iterations: int = 0,
     ) -> None:
-        super().__init__()
-        for name, rate in (("learning_rate", learning_rate), ("critic_learning_rate", critic_learning_rate)):
-            if rate is not None and not rate >= 0:
-                raise UserError(f"model.{name} is {rate}; it must be at least 0.")
-        if not max_grad_norm > 0:
-            raise UserError(f"model.max_grad_norm is {max_grad_norm}; it must be above 0.")
+        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm)
+        if critic_learning_rate is not None and not 0 <= critic_learning_rate < float("inf"):
+            raise UserError(f"model.critic_learning_rate is {critic_learning_rate}; it must be at least 0 and finite.")
         if not advantage.wants_critic and (warmup_iterations or critic_policy):
             name = "warmup_iterations" if warmup_iterations else "critic_policy"
             raise UserError(f"model.{name} is of no use: {type(advantage).__name__} as configured has no critic.")
@@ -91,21 +88,9 @@ class FinetuneModule(lightning.LightningModule):
         if advantage.wants_critic:
             start = self._start_critic(critic, obs_dim)
             self.critic = advantage.adapt(start, obs_dim, action_dim)
-        self.learning_rate = learning_rate
         self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
-        self.anneal_lr = anneal_lr
-        self.max_grad_norm = max_grad_norm
         self.warmup_iterations = warmup_iterations
-        self.env_steps = 0  # collected since the run began
-        self.sim_steps = 0  # simulated since the run began: collected and re-rollouts, not evaluation
-        self.iteration = 0  # the running one, from 1; 0 before the first of this process
-        self.fixed_data = False  # every iteration has the same data; set by the data module
-        self.held_out: Batch | None = None  # transitions that never train; set by the data module
-        self.evaluated: Callable[[], FinetuneModule] = lambda: self  # whose weights are evaluated and exported
-        self.metrics = IterationMetrics()
         self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
-        self._validated = False  # the iteration's validation is among its metrics
-        self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began, and at which env step
 
     @staticmethod
     def _start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
@@ -142,36 +127,26 @@ class FinetuneModule(lightning.LightningModule):
         policy = critic_provenance.OWN if self.update.trains_actor else self.data_policy
         return critic_provenance.value_of(self.advantage, self.reward_mode, policy)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One Adam with a group for the actor and one for the critic."""
-        groups = [
-            {"params": list(self.actor.parameters()), "lr": self.learning_rate, "name": "actor"},
-            {"params": list(self.critic.parameters()), "lr": self.critic_learning_rate, "name": "critic"},
-        ]
-        # One kernel for the whole step: a third of the time of the default on a CPU. It would unscale the gradients of
-        # half precision only after they have been clipped.
-        return torch.optim.Adam(groups, eps=1e-5, fused=self.trainer.precision != "16-mixed")
+    @property
+    def trains_actor(self) -> bool:
+        """Whether the policy changes."""
+        return self.update.trains_actor
+
+    def network_rates(self) -> dict[str, float]:
+        """The critic may have a learning rate of its own."""
+        return {"actor": self.learning_rate, "critic": self.critic_learning_rate}
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """Clips the joint norm of everything that is learning; a diagnostic critic's on its own."""
         for network in (self.actor, self.critic) if self.advantage.critic_is_diagnostic else (self,):
-            if parameters := list(network.parameters()):  # torch warns of none, and `NoCritic` has none
-                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            self.clip_norm(network)
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
-        """Begins an iteration: fresh metrics, learning rates of the schedule."""
-        self.metrics.clear()
-        self.iteration = self.current_epoch + 1
-        self._clock, self._steps_before = time.perf_counter(), self.env_steps
-        self._actor_stopped = self._validated = False
-        optimizer = self.trainer.optimizers[0]
-        remaining = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
-        rates = {"actor": self.learning_rate, "critic": self.critic_learning_rate}
-        for group in optimizer.param_groups:
-            group["lr"] = remaining * rates[group["name"]]
-            self.metrics.set({f"charts/learning_rate/{group['name']}": group["lr"]})
+        """Begins an iteration."""
+        super().on_train_epoch_start()
+        self._actor_stopped = False
 
     @property
     def needs_visited(self) -> bool:
@@ -196,9 +171,22 @@ class FinetuneModule(lightning.LightningModule):
         """Advantages of a rollout, with the critic as it is now; called by the data module."""
         return self.advantage.estimate(rollout, self.critic, rerollouts)
 
-    def transition(self, rollout: Rollout) -> Transition:
-        """What the critic's loss needs of a rollout's successors, `[T, N]`; called by the data module."""
-        return self.advantage.transition(rollout)
+    @property
+    def collector(self) -> Actor:
+        """The policy that acts in rollouts."""
+        return self.actor
+
+    def batch(self, rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> Batch:
+        """What the losses need of every transition, `[T, N]`; called by the data module."""
+        return Batch(
+            obs=rollout.obs,
+            action=rollout.action,
+            log_prob=rollout.log_prob,
+            signal=signal,
+            value=estimate.value,
+            value_target=estimate.value_target,
+            transition=self.advantage.transition(rollout),
+        )
 
     @torch.no_grad()
     def signal(self, estimate: AdvantageEstimate) -> Tensor:
@@ -215,10 +203,6 @@ class FinetuneModule(lightning.LightningModule):
             }
         )
         return signal
-
-    def add_metrics(self, metrics: dict[str, float]) -> None:
-        """Takes numbers to log with this iteration; called by the data module."""
-        self.metrics.set(metrics)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Ends the iteration (-1) when neither network has anything left to learn from it."""
@@ -249,22 +233,12 @@ class FinetuneModule(lightning.LightningModule):
             self.metrics.count("charts/critic_updates")
         return loss
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """A gradient step, then what estimator and update do to their networks before any callback sees them."""
-        super().optimizer_step(*args, **kwargs)
-        with torch.no_grad():
-            self.advantage.after_step(self.critic)
-            if self.current_epoch >= self.warmup_iterations:
-                self.update.project(self.actor)
+    def after_step(self) -> None:
+        """What estimator and update do to their networks after a gradient step."""
+        self.advantage.after_step(self.critic)
+        if self.current_epoch >= self.warmup_iterations:
+            self.update.project(self.actor)
 
-    def validation_step(self, batch: int) -> None:
-        """Evaluation is a callback's work; Lightning wants this method to exist."""
-
-    def on_train_epoch_end(self) -> None:
-        """Logs the iteration."""
-        log_metrics(self.trainer, self.iteration_metrics(), self.x_axis)
-
-    @torch.no_grad()
     def _validate(self, held_out: Batch) -> dict[str, float]:
         """How well what is learned fits transitions that never train."""
         weights, metrics = self.evaluated(), {}
@@ -282,38 +256,10 @@ class FinetuneModule(lightning.LightningModule):
             }
         return metrics
 
-    @property
-    def x_axis(self) -> int:
-        """What metrics are logged against: env steps, or iterations where all of them have the same data."""
-        return self.iteration if self.fixed_data else self.env_steps
-
-    def iteration_metrics(self) -> dict[str, float]:
-        """Everything known about the current iteration; asked for when its last update has been made."""
-        if self.held_out is not None and not self._validated:
-            self.metrics.set(self._validate(self.held_out))
-            self._validated = True
-        metrics = self.metrics.compute()
-        seconds = time.perf_counter() - self._clock
-        steps = self.env_steps - self._steps_before
-        training = seconds - metrics.get("time/eval", 0.0)
-        return metrics | {
-            "steps/env": self.env_steps,
-            "steps/sim": self.sim_steps,
-            "time/iteration": seconds,
-            "time/update": training - metrics.get("time/rollout", 0.0) - metrics.get("time/rerollout", 0.0),
-            "charts/SPS": steps / training,
-        }
-
-    # ---- checkpoints ---------------------------------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the step counts."""
-        checkpoint["env_steps"], checkpoint["sim_steps"] = self.env_steps, self.sim_steps
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the step counts; what the update sets besides weights is that of this configuration."""
+        """What the update sets besides weights is that of this configuration."""
+        super().on_load_checkpoint(checkpoint)
         for state in (checkpoint["state_dict"], checkpoint.get("current_model_state", {})):
             for name, setting in self.actor.named_buffers(prefix="actor"):  # weights are parameters
                 if name in state:
                     state[name] = setting
-        self.env_steps, self.sim_steps = checkpoint["env_steps"], checkpoint["sim_steps"]

@@ -14,6 +14,10 @@ LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 class GaussianActor(Actor):
     """Gaussian policy with a network for the mean and one free log standard deviation per action dimension.
 
+    The network is a tanh `MLP` in two named parts, so that they can be pretrained, transferred and frozen apart: the
+    `encoder` is all hidden layers but the last, the `action_head` the last one and the output. A single hidden layer
+    belongs to the encoder.
+
     Args:
         obs_dim: numbers per observation.
         action_dim: numbers per action.
@@ -26,13 +30,20 @@ class GaussianActor(Actor):
         self, obs_dim: int, action_dim: int, hidden_dim: int = 256, num_layers: int = 3, init_log_std: float = -0.5
     ) -> None:
         super().__init__()
-        self.mean = MLP(obs_dim, action_dim, hidden_dim, num_layers, output_gain=0.01 * math.sqrt(2))
+        layers = list(MLP(obs_dim, action_dim, hidden_dim, num_layers, output_gain=0.01 * math.sqrt(2)))
+        self.encoder = nn.Sequential(*layers[: encoder_length(num_layers)])
+        self.action_head = nn.Sequential(*layers[encoder_length(num_layers) :])
         self.log_std = nn.Parameter(torch.full((action_dim,), init_log_std))
 
     def forward(self, obs: Tensor) -> Tensor:
         """The mean action `[..., A]`."""
-        mean: Tensor = self.mean(obs)
+        mean: Tensor = self.action_head(self.encoder(obs))
         return mean
+
+
+def encoder_length(num_layers: int) -> int:
+    """How many modules of an `MLP` with so many hidden layers, each with its activation, are the encoder."""
+    return 2 * max(1, num_layers - 1)
 
 
 def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

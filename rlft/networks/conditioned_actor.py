@@ -32,9 +32,10 @@ class ConditionedActor(Actor):
 
     def __init__(self, actor: GaussianActor, guidance: float = 1.0) -> None:
         super().__init__()
-        self.mean = copy.deepcopy(actor.mean)
+        self.encoder = copy.deepcopy(actor.encoder)
+        self.action_head = copy.deepcopy(actor.action_head)
         self.log_std = copy.deepcopy(actor.log_std)
-        hidden_dim = len(next(self.mean.parameters()))
+        hidden_dim = len(next(self.encoder.parameters()))
         self.embedding = nn.Parameter(self.log_std.new_zeros(3, hidden_dim))  # [condition, hidden]
         self.register_buffer("guidance", torch.tensor(guidance))
 
@@ -52,10 +53,11 @@ class ConditionedActor(Actor):
 
     def conditional(self, obs: Tensor, indicator: Tensor | int) -> Tensor:
         """The mean action `[..., A]` under a condition per row, `[...]` int64, or one for all rows."""
-        first, *others = self.mean
+        first, *others = self.encoder
         # Not `self.embedding[indicator]`, whose gradient adds up in an order that depends on the threads.
         condition = nn.functional.embedding(torch.as_tensor(indicator, device=obs.device), self.embedding)
         hidden: Tensor = first(obs) + condition  # [..., hidden]
         for layer in others:
             hidden = layer(hidden)
-        return hidden
+        mean: Tensor = self.action_head(hidden)
+        return mean

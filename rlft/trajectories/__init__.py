@@ -16,6 +16,6 @@ with episode_id, elapsed_steps, control_mode and what else is known of it.
 """
 
 from rlft.trajectories.reader import read_header, read_trajectories
-from rlft.trajectories.writer import TrajectoryWriter, check_output
+from rlft.trajectories.writer import TrajectoryWriter, check_output, writing_trajectories
 
-__all__ = ["TrajectoryWriter", "check_output", "read_header", "read_trajectories"]
+__all__ = ["TrajectoryWriter", "check_output", "read_header", "read_trajectories", "writing_trajectories"]

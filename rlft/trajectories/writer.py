@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 
 from rlft.errors import UserError
+from rlft.files import replacing
 from rlft.types import EnvSpec, Rollout
 
 
@@ -32,8 +33,11 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise UserError(f"The output {path} cannot be written; choose another place.")
 
 
-class TrajectoryWriter:
-    """Writes episodes; used in a `with` block, at the end of which the two files appear, unless an error ended it.
+@contextmanager
+def writing_trajectories(
+    path: Path, spec: EnvSpec, env_kwargs: Mapping[str, Any], header: Mapping[str, Any]
+) -> Iterator[TrajectoryWriter]:
+    """Yields a writer of episodes; at the end of the block the two files appear, unless an error ended it.
 
     Args:
         path: the `.h5` file.
@@ -41,23 +45,25 @@ class TrajectoryWriter:
         env_kwargs: the other arguments that the environment was built with.
         header: further entries of the json file.
     """
+    env_info = {"env_id": spec.task, "env_kwargs": dict(env_kwargs), "max_episode_steps": spec.max_episode_steps}
+    with replacing(path) as h5, replacing(path.with_suffix(".json")) as beside:  # the json appears first
+        with h5py.File(h5, "w") as file:
+            writer = TrajectoryWriter(file, spec)
+            yield writer
+        episodes = [writer.episodes[number] for number in sorted(writer.episodes)]
+        # The commit is that of a ManiSkill that is run from its repository.
+        content = {"env_info": env_info, "commit_info": None, **header, "episodes": episodes}
+        beside.write_text(json.dumps(content, indent=2) + "\n")
+        path.unlink(missing_ok=True)  # where there is an h5 file, its json is there and is its own
 
-    def __init__(self, path: Path, spec: EnvSpec, env_kwargs: Mapping[str, Any], header: Mapping[str, Any]) -> None:
-        self.path = path
+
+class TrajectoryWriter:
+    """Adds episodes to an open h5 file and remembers what the json file is to say of them."""
+
+    def __init__(self, file: h5py.File, spec: EnvSpec) -> None:
         self.spec = spec
-        self.header = {
-            "env_info": {
-                "env_id": spec.task,
-                "env_kwargs": dict(env_kwargs),
-                "max_episode_steps": spec.max_episode_steps,
-            },
-            "commit_info": None,  # of a ManiSkill that is run from its repository
-            **header,
-        }
         self.episodes: dict[int, dict[str, Any]] = {}
-        self._h5, self._json = path.with_suffix(".h5.tmp"), path.with_suffix(".json.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(self._h5, "w")
+        self._file = file
 
     def add(
         self, number: int, episode: Rollout, env_states: Mapping[str, Any], info: Mapping[str, Any], *, sampled: bool
@@ -96,25 +102,6 @@ class TrajectoryWriter:
             "success": bool(episode.success[-1]),
             **info,
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._file.close()
-        try:
-            if error is None:
-                self._publish()
-        finally:
-            self._h5.unlink(missing_ok=True)
-            self._json.unlink(missing_ok=True)
-
-    def _publish(self) -> None:
-        episodes = [self.episodes[number] for number in sorted(self.episodes)]
-        self._json.write_text(json.dumps({**self.header, "episodes": episodes}, indent=2) + "\n")
-        self.path.unlink(missing_ok=True)
-        os.replace(self._json, self.path.with_suffix(".json"))
-        os.replace(self._h5, self.path)  # last: where there is an h5 file, its json is there and is its own
 
 
 def _write_nested(group: h5py.Group, name: str, content: Any) -> None:

@@ -5,8 +5,8 @@ import dataclasses
 import torch
 from torch.nn.functional import one_hot
 
-from rlft.data.minibatches import flatten
 from rlft.networks import ValueCritic
+from rlft.types import Batch
 from tests.helpers import rollout_of
 from tests.rollout.chain import Chain, one_step
 
@@ -56,7 +56,15 @@ def learn(estimator, rollout, steps=600):
 def batch_of_rollout(estimator, rollout, critic):
     """All transitions as the data module would serve them."""
     estimate = estimator.estimate(rollout, critic, None)
-    return flatten(rollout, estimate, estimate.advantage, estimator.transition(rollout))
+    return Batch(
+        obs=rollout.obs,
+        action=rollout.action,
+        log_prob=rollout.log_prob,
+        signal=estimate.advantage,
+        value=estimate.value,
+        value_target=estimate.value_target,
+        transition=estimator.transition(rollout),
+    )[estimate.mask]
 
 
 def values(critic):

@@ -1,6 +1,6 @@
 """Gradient steps per second of offline IQL: our Lightning training and a reference loop that does what CORL's does.
 
-    python tests/benchmarks/bench_iql.py [--updates 300] [--repeats 5] [--threads 1]
+    python -m tests.benchmarks.bench_iql [--updates 300] [--repeats 5] [--threads 1]
 
 Both sides learn V and twin Q from the same 50,000 synthetic transitions of PickCube's shapes in minibatches of 256,
 with equal networks (three tanh layers of 256), losses, Adam settings and target updates. Ours is what
@@ -14,16 +14,12 @@ are printed. The ratio ours / reference has the goal 1.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import logging
-import os
 import time
-import warnings
 from collections.abc import Iterator
+from itertools import islice
 from statistics import median
 
-import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -35,24 +31,15 @@ from rlft.modules import FinetuneModule
 from rlft.networks import ActionValueCritic
 from rlft.types import Batch, Transition
 from rlft.update import CriticOnly
+from tests.benchmarks.training import begin, check_same, train
 
 TRANSITIONS, BATCH, OBS, ACTION = 50_000, 256, 42, 8
 LEARNING_RATE, EPS, GAMMA, EXPECTILE, POLYAK = 3e-4, 1e-5, 0.99, 0.7, 0.005
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--updates", type=int, default=300)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    warnings.filterwarnings("ignore", module="lightning")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
-    torch.manual_seed(0)
+    args = begin(__doc__.splitlines()[0], updates=300, threads=1)
     np.random.seed(0)
-    torch.set_num_threads(args.threads)
-    versions = f"torch {torch.__version__}, lightning {lightning.__version__}"
-    print(f"{versions}, {args.threads} threads, load {os.getloadavg()[0]:.2f}")
     data = synthetic_transitions()
     check_same_weights(data)
     pairs = [(run_lightning(data, args.updates)[1], run_reference(data, args.updates)[1]) for _ in range(args.repeats)]
@@ -79,52 +66,17 @@ def our_module() -> FinetuneModule:
     return FinetuneModule(OBS, ACTION, advantage, CriticOnly(), learning_rate=LEARNING_RATE, max_grad_norm=float("inf"))
 
 
-class Served(lightning.LightningDataModule):
-    """Serves `updates` minibatches as one epoch, in passes that are newly shuffled."""
-
-    def __init__(self, data: Batch, updates: int) -> None:
-        super().__init__()
-        self.data, self.updates = data, updates
-
-    def train_dataloader(self) -> Served:
-        return self
-
-    def __len__(self) -> int:
-        return self.updates
-
-    def __iter__(self) -> Iterator[Batch]:
-        passes = minibatches(self.data, TRANSITIONS // BATCH, self.updates, torch.Generator().manual_seed(0))
-        return (batch for batch, _ in zip(passes, range(self.updates), strict=False))
-
-
-class Clock(lightning.Callback):
-    """Seconds from the first to the last batch: the Trainer's start is not what a long run pays for."""
-
-    seconds = 0.0
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        self.started = time.perf_counter()
-
-    def on_train_epoch_end(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self.started
+def shuffled(data: Batch, updates: int) -> Iterator[Batch]:
+    """Minibatches for at least `updates`, in passes that are newly shuffled."""
+    return minibatches(data, TRANSITIONS // BATCH, updates, torch.Generator().manual_seed(0))
 
 
 def run_lightning(data: Batch, updates: int) -> tuple[ActionValueCritic, float]:
     torch.manual_seed(0)
-    module, clock = our_module(), Clock()
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        callbacks=[clock],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=10**9,
-    )
-    trainer.fit(module, datamodule=Served(data, updates))
+    module = our_module()
+    seconds = train(module, shuffled(data, updates), updates)
     assert isinstance(module.critic, ActionValueCritic)
-    return module.critic, clock.seconds
+    return module.critic, seconds
 
 
 # ---- the reference -----------------------------------------------------------------------------------------------
@@ -199,20 +151,12 @@ def run_reference(data: Batch, updates: int) -> tuple[Reference, float]:
 
 
 def check_same_weights(data: Batch, updates: int = 30) -> None:
-    ours, reference = run_lightning(data, updates)[0], Reference()
-    for batch in Served(data, updates):
+    ours, reference, start = run_lightning(data, updates)[0], Reference(), Reference()
+    for batch in islice(shuffled(data, updates), updates):
         reference.update(ReplayBuffer(batch).columns)
-    start, moved = Reference(), 0.0
-    for mine, theirs, first in (
-        (ours.value, reference.v, start.v),
-        (ours.q, reference.q, start.q),
-        (ours.target_q, reference.target, start.target),
-    ):
-        weights, expected, begun = (network.state_dict().values() for network in (mine, theirs, first))
-        for a, b, c in zip(weights, expected, begun, strict=True):
-            torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
-            moved = max(moved, float((a - c).abs().max()))
-    print(f"weights agree to 1e-4 after {updates} updates, in which they moved by up to {moved:.4f}")
+    networks = [(ours.value, ours.q, ours.target_q), *((side.v, side.q, side.target) for side in (reference, start))]
+    weights = (nn.ModuleList(of_one_side).state_dict().values() for of_one_side in networks)
+    check_same(*weights, updates, tolerance=1e-4)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def make_actor(policy: str | None, spec: EnvSpec) -> Actor:
         nn.init.constant_(actor.log_std, MEAN_ONLY)
         return actor
     actor = GaussianActor(spec.obs_dim, spec.action_dim, init_log_std=math.log(1 / math.sqrt(3)))
-    nn.init.zeros_(actor.mean[-1].weight)
+    nn.init.zeros_(actor.action_head[-1].weight)
     return actor
 
 

@@ -1,7 +1,9 @@
 import json
 
+import lightning
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks import CriticProbe
 from rlft.advantage import GAE, MonteCarloRerollout
@@ -59,7 +61,7 @@ def test_the_distance_of_an_iterations_states():
 def test_the_states_of_another_policy_are_far_away(tmp_path):
     """It moves with all its might in one direction."""
     actor = GaussianActor(6, 2, 16, 1, init_log_std=-3.0)
-    torch.nn.init.constant_(actor.mean[-1].bias, 5.0)
+    torch.nn.init.constant_(actor.action_head[-1].bias, 5.0)
     other = tmp_path / "other.safetensors"
     save_policy(other, actor, None, {})
     far = probed(CriticProbe(states_policy=str(other), num_samples=2, num_steps=10), num_envs=100)
@@ -148,6 +150,20 @@ def test_the_truth_has_the_horizon_of_the_runs_critic():
         fit(module(advantage=GAE(gamma=1.0, bootstrap_at_done=bootstrap)), data(), 1, [probe])
         steps[bootstrap] = probe._truth.estimate.metrics["probe/sim_steps"]
     assert steps["truncation"] > 1.2 * steps["never"]
+
+
+class Terminated(lightning.Callback):
+    """Pretends that SIGTERM arrives as training begins."""
+
+    def on_train_start(self, trainer, pl_module):
+        trainer._signal_connector.received_sigterm = True
+
+
+def test_a_request_to_end_is_heard_while_the_truth_is_measured():
+    probe = CriticProbe(num_samples=2, num_steps=10)
+    with pytest.raises(SIGTERMException):
+        fit(module(), data(), 1, [Terminated(), probe])
+    assert probe._truth is None
 
 
 def test_two_probes_in_one_run(tmp_path):

@@ -38,10 +38,10 @@ def changed(recorder, iteration):
 
 
 def test_frozen_tensors_stay_bit_identical_while_the_others_learn():
-    schedule = [Freeze("actor.mean.0", end=1), Freeze("actor.log_std", end=2), Freeze("critic", start=1, end=2)]
+    schedule = [Freeze("actor.encoder.0", end=1), Freeze("actor.log_std", end=2), Freeze("critic", start=1, end=2)]
     recorder = train(schedule, 3)
     names = set(recorder.weights[0])
-    first_layer = {"actor.mean.0.weight", "actor.mean.0.bias"}
+    first_layer = {"actor.encoder.0.weight", "actor.encoder.0.bias"}
     critic = {name for name in names if name.startswith("critic.")}
     assert changed(recorder, 0) == names - first_layer - {"actor.log_std"}
     assert changed(recorder, 1) == names - critic - {"actor.log_std"}
@@ -50,7 +50,7 @@ def test_frozen_tensors_stay_bit_identical_while_the_others_learn():
 
 def test_a_freed_tensor_starts_without_old_adam_moments():
     recorder = train([Freeze("critic", start=1, end=2)], 3)
-    steps = [(taken["critic.value.0.weight"], taken["actor.mean.0.weight"]) for taken in recorder.adam_steps]
+    steps = [(taken["critic.value.0.weight"], taken["actor.encoder.0.weight"]) for taken in recorder.adam_steps]
     assert steps == [(UPDATES, UPDATES), (0, 2 * UPDATES), (UPDATES, 3 * UPDATES)]
 
 

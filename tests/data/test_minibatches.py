@@ -3,8 +3,8 @@ from itertools import chain
 import pytest
 import torch
 
-from rlft.data.minibatches import flatten, minibatches
-from rlft.types import AdvantageEstimate, Batch, Rollout, Transition
+from rlft.data.minibatches import minibatches
+from rlft.types import Batch, Rollout, Transition
 
 
 def tagged_rollout(steps, envs):
@@ -19,7 +19,8 @@ def tagged_batch(steps, envs, mask=None):
     rollout = tagged_rollout(steps, envs)
     tag = rollout.reward
     mask = torch.ones_like(tag, dtype=torch.bool) if mask is None else mask
-    return flatten(rollout, AdvantageEstimate(tag, tag, tag, mask, {}), tag, Transition(tag, rollout.next_obs, tag))
+    ahead = Transition(tag, rollout.next_obs, tag)
+    return Batch(rollout.obs, rollout.action, tag, tag, tag, tag, ahead)[mask]
 
 
 def tags(batch: Batch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rlft.errors import UserError
-from rlft.trajectories import TrajectoryWriter, check_output, read_header, read_trajectories
+from rlft.trajectories import check_output, read_header, read_trajectories, writing_trajectories
 from rlft.types import EnvSpec, Rollout
 from tests.helpers import is_sentence
 from tests.rollout.common import assert_equal
@@ -41,7 +41,7 @@ EPISODES = [episode(length, i, terminated=i != 1) for i, length in enumerate(LEN
 
 
 def write(path, episodes=EPISODES, sampled=True, **info):
-    with TrajectoryWriter(path, SPEC, MODES, {"source_type": "rl"}) as writer:
+    with writing_trajectories(path, SPEC, MODES, {"source_type": "rl"}) as writer:
         for i, steps in enumerate(episodes):
             states = {"actors": {"cube": np.full((len(steps) + 1, 13), i, dtype=np.float32)}}
             writer.add(i, steps, states, {"control_mode": MODES["control_mode"], **info}, sampled=sampled)
@@ -113,7 +113,7 @@ def test_the_density_of_actions_that_were_not_sampled_is_unknown(tmp_path):
 
 
 def interrupt(path):
-    with TrajectoryWriter(path, SPEC, {}, {}) as writer:
+    with writing_trajectories(path, SPEC, {}, {}) as writer:
         writer.add(0, EPISODES[0], {}, {}, sampled=True)
         raise ZeroDivisionError
 

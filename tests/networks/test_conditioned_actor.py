@@ -14,7 +14,7 @@ def actor():
     torch.manual_seed(0)
     actor = ConditionedActor(GaussianActor(6, 3, 16, 2))
     torch.nn.init.normal_(actor.embedding)
-    torch.nn.init.orthogonal_(actor.mean[-1].weight)
+    torch.nn.init.orthogonal_(actor.action_head[-1].weight)
     return actor
 
 
@@ -30,10 +30,10 @@ def test_at_first_every_condition_acts_as_the_given_actor():
 def test_the_embedding_is_a_one_hot_input(actor):
     obs, indicator = torch.randn(20, 6), torch.randint(3, (20,))
     wide = torch.nn.Linear(6 + 3, 16)
-    wide.weight.data = torch.cat([actor.mean[0].weight, actor.embedding.T], 1).detach()
-    wide.bias.data = actor.mean[0].bias.detach()
+    wide.weight.data = torch.cat([actor.encoder[0].weight, actor.embedding.T], 1).detach()
+    wide.bias.data = actor.encoder[0].bias.detach()
     hidden = wide(torch.cat([obs, torch.eye(3)[indicator]], 1)).tanh()
-    expected = actor.mean[4](actor.mean[2](hidden).tanh())
+    expected = actor.action_head(hidden)
     assert torch.allclose(actor.conditional(obs, indicator), expected, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ def policy(seed=0):
     torch.manual_seed(seed)
     actor = GaussianActor(6, 2, 16, 2, init_log_std=0.0)
     with torch.no_grad():
-        actor.mean[-1].weight.mul_(100)
+        actor.action_head[-1].weight.mul_(100)
     return actor
 
 

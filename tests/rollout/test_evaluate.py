@@ -1,6 +1,6 @@
 import pytest
 
-from rlft.envs import PointReach
+from rlft.envs import ManiSkill, PointReach
 from rlft.envs.initial_states import EVALUATION, InitialStates
 from rlft.rollout import LocalRollouts
 from tests.helpers import ConstantActor
@@ -68,3 +68,11 @@ def test_evaluation_does_not_disturb_a_later_rollout(rollouts):
 
     for undisturbed, disturbed in zip(collect(False), collect(True), strict=True):
         assert_equal(undisturbed, disturbed)
+
+
+def test_a_policy_is_measured_where_its_file_says_unless_told_otherwise():
+    info = {"task": "PushCube-v1", "control_mode": "pd_joint_pos"}
+    assert ManiSkill.of_policy(info) == ManiSkill("PushCube-v1", "pd_joint_pos")
+    assert ManiSkill.of_policy(info, "PickCube-v1") == ManiSkill("PickCube-v1", "pd_joint_pos")
+    assert ManiSkill.of_policy(info, control_mode="pd_ee_pose") == ManiSkill("PushCube-v1", "pd_ee_pose")
+    assert ManiSkill.of_policy({}) == ManiSkill()

@@ -21,7 +21,7 @@ def unlike_conditions(guidance=1.0, seed=0):
     """An actor whose conditions act differently."""
     actor = ConditionedActor(GaussianActor(6, 3, 16, 2), guidance)
     torch.nn.init.normal_(actor.embedding, generator=torch.Generator().manual_seed(seed))
-    torch.nn.init.normal_(actor.mean[-1].weight, generator=torch.Generator().manual_seed(seed))
+    torch.nn.init.normal_(actor.action_head[-1].weight, generator=torch.Generator().manual_seed(seed))
     return actor
 
 
@@ -78,7 +78,7 @@ def test_the_adapted_actor_acts_the_same_bit_for_bit(guidance):
     assert torch.equal(torch.get_rng_state(), before)  # the critic's initial weights stay those of other updates
     assert torch.equal(adapted(obs), actor(obs))
     assert torch.equal(adapted.log_std, actor.log_std)
-    adapted.mean[0].weight.data.zero_()
+    adapted.encoder[0].weight.data.zero_()
     assert not torch.equal(adapted(obs), actor(obs))  # the start actor keeps its own weights
 
 

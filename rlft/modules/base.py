@@ -1,0 +1,201 @@
+"""What every module does around its gradient steps: iterations, learning rates, metrics, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from rlft.errors import UserError
+from rlft.metrics import IterationMetrics, log_metrics
+from rlft.modules.parameters import ParameterGroup, matching, parameter_groups
+from rlft.types import Actor, Critic, TensorRows
+
+
+class IterationModule(lightning.LightningModule, ABC):
+    """A module whose epochs are iterations: an actor, maybe a critic, one Adam, metrics once per iteration.
+
+    A learning rate is the product of the network's own rate, the factors of `learning_rate_factors` that name the
+    tensor, and what `rate_factors` say at the moment; so schedules of several callbacks compose in any order.
+
+    Args:
+        learning_rate: of Adam.
+        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
+        anneal_lr: lower the learning rates linearly to 0 over the run.
+        max_grad_norm: the joint gradient norm is clipped to this.
+    """
+
+    actor: Actor
+    critic: Critic
+
+    def __init__(
+        self,
+        learning_rate: float,
+        learning_rate_factors: dict[str, float] | None,
+        anneal_lr: bool,
+        max_grad_norm: float,
+    ) -> None:
+        super().__init__()
+        for name, rate in (("learning_rate", learning_rate), *(learning_rate_factors or {}).items()):
+            if not 0 <= rate < float("inf"):
+                key = name if name == "learning_rate" else f"learning_rate_factors {name}"
+                raise UserError(f"model.{key} is {rate}; it must be at least 0 and finite.")
+        if not max_grad_norm > 0:
+            raise UserError(f"model.max_grad_norm is {max_grad_norm}; it must be above 0.")
+        self.learning_rate = learning_rate
+        self.learning_rate_factors = learning_rate_factors or {}
+        self.anneal_lr = anneal_lr
+        self.max_grad_norm = max_grad_norm
+        self.own_groups: set[str] = set()  # names or globs whose learning rates a callback wants to set apart
+        self.rate_factors: list[Callable[[ParameterGroup], float]] = []  # learning-rate schedules of callbacks
+        self.restarts_optimizer = False  # a resumed run forgets Adam's moments
+        self.env_steps = 0  # collected since the run began
+        self.sim_steps = 0  # simulated since the run began: collected and re-rollouts, not evaluation
+        self.iteration = 0  # the running one, from 1; 0 before the first of this process
+        self.fixed_data = False  # every iteration has the same data; set by the data module
+        self.held_out: TensorRows | None = None  # transitions that never train; set by the data module
+        self.evaluated: Callable[[], IterationModule] = lambda: self  # whose weights are evaluated and exported
+        self.notes: list[str] = []  # what the report says of the start: a sentence or two each
+        self.metrics = IterationMetrics()
+        self._validated = False  # the iteration's validation is among its metrics
+        self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began, and at which env step
+
+    @property
+    @abstractmethod
+    def trains_actor(self) -> bool:
+        """Whether the policy changes, so that evaluating it again is worth the time."""
+
+    @abstractmethod
+    def critic_info(self) -> dict[str, Any] | None:
+        """What the critic, if there is one, is a value of; goes into policy files."""
+
+    @abstractmethod
+    def _validate(self, held_out: Any) -> dict[str, float]:
+        """How well what is learned fits transitions that never train."""
+
+    # ---- learning rates ------------------------------------------------------------------------------------------
+
+    def network_rates(self) -> dict[str, float]:
+        """Learning rate of each network that learns, by the name of its submodule."""
+        return {"actor": self.learning_rate, "critic": self.learning_rate}
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """All that learns, in groups of equal learning rate."""
+        return parameter_groups(self, list(self.network_rates()), {*self.learning_rate_factors, *self.own_groups})
+
+    def setup(self, stage: str) -> None:
+        """Refuses names of submodules that do not exist before anything is simulated."""
+        for name in self.learning_rate_factors:
+            matching(self, name, "model.learning_rate_factors")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One Adam."""
+        groups = [{"params": list(group.parameters.values()), "name": group.name} for group in self.parameter_groups()]
+        # One kernel for the whole step: a third of the time of the default on a CPU. It would unscale the gradients of
+        # half precision only after they have been clipped.
+        fused = self.trainer.precision != "16-mixed"
+        return torch.optim.Adam(groups, lr=self.learning_rate, eps=1e-5, fused=fused)
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """Clips the joint norm of everything that is learning."""
+        self.clip_norm(self)
+
+    def clip_norm(self, network: nn.Module) -> None:
+        """Clips the gradient norm of one network."""
+        if parameters := list(network.parameters()):  # torch warns of none, and `NoCritic` has none
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A gradient step at the learning rates of this moment, then what bounds the weights."""
+        self._set_learning_rates()
+        super().optimizer_step(*args, **kwargs)
+        with torch.no_grad():
+            self.after_step()
+
+    def after_step(self) -> None:
+        """What follows a gradient step before any callback sees the weights; called without gradients."""
+
+    def _set_learning_rates(self) -> None:
+        rates = self.network_rates()
+        annealed = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
+        for group, settings in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
+            rate = annealed * rates[group.network]
+            for name in group.names:
+                rate *= self.learning_rate_factors.get(name, 1.0)
+            for factor in self.rate_factors:
+                rate *= factor(group)
+            settings["lr"] = rate
+
+    # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        """Begins an iteration: fresh metrics and learning rates."""
+        self.metrics.clear()
+        self.iteration = self.current_epoch + 1
+        self._clock, self._steps_before = time.perf_counter(), self.env_steps
+        self._validated = False
+        self._groups = self.parameter_groups()
+        self._set_learning_rates()
+
+    def add_metrics(self, metrics: dict[str, float]) -> None:
+        """Takes numbers to log with this iteration; called by the data module and by callbacks."""
+        self.metrics.set(metrics)
+
+    def validation_step(self, batch: int) -> None:
+        """Evaluation is a callback's work; Lightning wants this method to exist."""
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the iteration."""
+        log_metrics(self.trainer, self.iteration_metrics(), self.x_axis)
+
+    @property
+    def x_axis(self) -> int:
+        """What metrics are logged against: env steps, or iterations where all of them have the same data."""
+        return self.iteration if self.fixed_data else self.env_steps
+
+    def iteration_metrics(self) -> dict[str, float]:
+        """Everything known about the current iteration; asked for when its last update has been made."""
+        if self.held_out is not None and not self._validated:
+            with torch.no_grad():
+                self.metrics.set(self._validate(self.held_out))
+            self._validated = True
+        metrics = self.metrics.compute()
+        seconds = time.perf_counter() - self._clock
+        steps = self.env_steps - self._steps_before
+        training = seconds - metrics.get("time/eval", 0.0)
+        return metrics | {
+            **{f"charts/learning_rate/{g['name']}": g["lr"] for g in self.trainer.optimizers[0].param_groups},
+            "steps/env": self.env_steps,
+            "steps/sim": self.sim_steps,
+            "time/iteration": seconds,
+            "time/update": training - metrics.get("time/rollout", 0.0) - metrics.get("time/rerollout", 0.0),
+            "charts/SPS": steps / training,
+        }
+
+    # ---- checkpoints ---------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the step counts, and which tensor is which in the optimiser's state."""
+        checkpoint["env_steps"], checkpoint["sim_steps"] = self.env_steps, self.sim_steps
+        checkpoint["optimizer_parameters"] = [name for group in self.parameter_groups() for name in group.parameters]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the step counts; Adam's moments go to the tensors of the same name, however they are grouped now.
+
+        Groups and their settings are those of this configuration.
+        """
+        self.env_steps, self.sim_steps = checkpoint["env_steps"], checkpoint["sim_steps"]
+        if not checkpoint.get("optimizer_states"):  # `rlft validate`
+            return
+        saved: dict[int, dict[str, Tensor]] = checkpoint["optimizer_states"][0]["state"]
+        moments = {name: saved[i] for i, name in enumerate(checkpoint["optimizer_parameters"]) if i in saved}
+        fresh = self.configure_optimizers().state_dict()
+        names = [name for group in self.parameter_groups() for name in group.parameters]
+        if not self.restarts_optimizer:
+            fresh["state"] = {i: moments[name] for i, name in enumerate(names) if name in moments}
+        checkpoint["optimizer_states"] = [fresh]
