@@ -1,12 +1,14 @@
-"""Freezing submodules for some iterations."""
+"""Freezing submodules for a part of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightning
 from torch import nn
 
+from callbacks.schedule import Unit, check_unit, progress
 from rlft.errors import UserError
 
 
@@ -15,56 +17,94 @@ class Freeze:
     """One line of a schedule.
 
     Args:
-        module: submodule to freeze, e.g. `critic`, `actor.mean` or `actor.mean.0`; also a single parameter such as
-            `actor.log_std`.
-        start: first iteration (from 0) in which it is frozen.
-        end: first iteration in which it is free again; `null` keeps it frozen to the end of the run.
+        module: submodule to freeze, e.g. `critic`, `actor.encoder` or `actor.encoder.0`; also a single parameter such
+            as `actor.log_std`, or a glob of such names.
+        start: it is frozen in iterations that begin at this step (from 0) or later.
+        end: it is free again in iterations that begin at this step or later; `null` keeps it frozen to the end.
+        warmup: gradient steps over which its learning rate then rises linearly: that of the i-th step, from 0, is
+            multiplied by i / warmup. Adam counts them: a run continued without its moments warms up again.
     """
 
     module: str
     start: int = 0
     end: int | None = None
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        where = f"FreezeSchedule of {self.module}"
+        for name, value in (("start", self.start), ("warmup", self.warmup)):
+            if value < 0:
+                raise UserError(f"{where}: {name} is {value}; it must be at least 0.")
+        if self.end is not None and self.end <= self.start:
+            raise UserError(f"{where}: end is {self.end}; it must be above start, which is {self.start}.")
+        if self.warmup and self.end is None:
+            raise UserError(f"{where}: warmup is of no use without an end, after which it would follow.")
+
+    def freezes(self, step: int) -> bool:
+        """Whether an iteration that begins at this step is one of those in which it is frozen."""
+        return self.start <= step and (self.end is None or step < self.end)
 
 
 class FreezeSchedule(lightning.Callback):
-    """Freezes submodules from one iteration to another.
+    """Freezes submodules for some iterations.
 
-    A frozen tensor takes no gradient and stays bit-identical. When it is freed it starts with new Adam moments: those
-    from before would push it in a direction that has long been out of date.
+    A frozen tensor takes no gradient and stays bit-identical; its learning rate is logged as 0, and
+    `charts/frozen/<module>` is 1. When it is freed it starts with new Adam moments: those from before would push it in
+    a direction that has long been out of date. What something else has frozen is left alone.
 
     Args:
-        schedule: what to freeze, and when.
+        schedule: what to freeze, and when; a tensor that several lines name is frozen if one of them says so, and warms
+            up as the one that ended last says.
+        unit: what a step of the schedule is: `iterations` that are complete, or `env_steps` collected, when an
+            iteration begins.
     """
 
-    def __init__(self, schedule: list[Freeze]) -> None:
+    def __init__(self, schedule: list[Freeze], unit: Unit = "iterations") -> None:
         self.schedule = schedule
+        self.unit = unit
+        self._step = 0  # at which the running iteration began
+        self._frozen: set[nn.Parameter] = set()  # by this callback, and now
+        self._adam: Any = {}  # the state of every tensor that has learned since it was free
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Refuses names that the module does not have before anything is simulated."""
-        for freeze in self.schedule:
-            self._parameters(pl_module, freeze.module)
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Sets the submodules apart, and refuses ones that do not exist before anything is simulated."""
+        if sum(isinstance(callback, FreezeSchedule) for callback in trainer.callbacks) > 1:
+            raise UserError("FreezeSchedule is there twice; all lines must be in the schedule of one.")
+        check_unit(pl_module, self.unit, "FreezeSchedule")
+        for line in self.schedule:
+            pl_module.parameters_of(line.module, "FreezeSchedule")
+            pl_module.own_groups.add(line.module)
+        pl_module.rate_factors.append(self._factor)
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Applies the schedule to the iteration that begins."""
-        iteration = trainer.current_epoch
+        self._step, self._adam = progress(pl_module, self.unit), trainer.optimizers[0].state
         frozen = {
             parameter
-            for freeze in self.schedule
-            if freeze.start <= iteration and (freeze.end is None or iteration < freeze.end)
-            for parameter in self._parameters(pl_module, freeze.module)
+            for line in self.schedule
+            if line.freezes(self._step)
+            for parameter in pl_module.parameters_of(line.module, "FreezeSchedule").values()
+            if parameter in self._frozen or parameter.requires_grad
         }
-        for parameter in pl_module.parameters():
-            learns = parameter not in frozen
-            if parameter.requires_grad != learns:
-                parameter.requires_grad_(learns)
-                parameter.grad = None
-                for optimizer in trainer.optimizers:
-                    optimizer.state.pop(parameter, None)
+        for parameter in frozen ^ self._frozen:
+            parameter.requires_grad_(parameter not in frozen)
+            parameter.grad = None
+            self._adam.pop(parameter, None)
+        self._frozen = frozen
 
-    @staticmethod
-    def _parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
-        found = [p for key, p in module.named_parameters() if key == name or key.startswith(f"{name}.")]
-        if not found:
-            tops = sorted({".".join(key.split(".")[:2]) for key, _ in module.named_parameters()})
-            raise UserError(f"FreezeSchedule: there is no submodule {name!r}; try one of {', '.join(tops)}.")
-        return found
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Hands what was frozen to the module, which cleared its metrics after `on_train_epoch_start`."""
+        frozen = {line.module for line in self.schedule if line.freezes(self._step)}
+        pl_module.add_metrics({f"charts/frozen/{line.module}": float(line.module in frozen) for line in self.schedule})
+
+    def _factor(self, group: Any) -> float:
+        lines = [line for line in self.schedule if line.module in group.names]
+        if any(line.freezes(self._step) for line in lines):
+            return 0.0
+        ended = [line for line in lines if line.end is not None and line.end <= self._step]
+        warmup = max(ended, key=lambda line: line.end or 0).warmup if ended else 0
+        if not warmup:
+            return 1.0
+        # New moments count their steps from 0, and a checkpoint has the count: that is how far the warm-up is.
+        steps = [float(self._adam[p]["step"]) for p in group.parameters.values() if p in self._adam]
+        return min(1.0, max(steps, default=0.0) / warmup)

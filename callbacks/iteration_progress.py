@@ -40,6 +40,12 @@ class IterationProgress(ProgressBar):
         """Called by Lightning where another process reports."""
         self._enabled = False
 
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Says what is special about the start."""
+        if self._enabled:
+            for note in pl_module.notes:
+                print(note, flush=True)
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Opens the bar."""
         self._started, self._steps_at_start = time.perf_counter(), pl_module.env_steps

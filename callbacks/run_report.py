@@ -40,9 +40,25 @@ class RunReport(lightning.Callback):
     def __init__(self) -> None:
         self.command = ""  # as typed; filled in by the CLI
         self.differences: dict[str, Any] = {}  # config keys that differ from their defaults; filled in by the CLI
+        self.configuration: dict[str, Any] = {}  # all of it, for runs that continue this one; filled in by the CLI
+        self.continues = ""  # a sentence on the checkpoint that the run goes on from; filled in by the CLI
+        self._notes: list[str] = []
         self._rows: list[dict[str, float]] = []
         self._started = time.time()
         self._commit = _git_commit()
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Adds the configuration, with which a run that continues this one compares its own."""
+        checkpoint["configuration"] = self.configuration
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Notes what is different from here on; the module has restored the notes so far."""
+        if self.continues:
+            pl_module.notes.append(self.continues)
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Takes the notes of the start."""
+        self._notes = pl_module.notes
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Notes the evaluation of the start policy."""
@@ -104,6 +120,7 @@ class RunReport(lightning.Callback):
             "",
             *(f"- `{key}`: {value}" for key, value in self.differences.items()),
             "",
+            *(["## Start", "", *(f"- {note}" for note in self._notes), ""] if self._notes else []),
             "## Iterations",
             "",
             *_table(rows),

@@ -36,6 +36,11 @@ OPTIONS = {  # further ones, said only where they leave their defaults
     "neg_bound": "",
     "positive_ratio": "positive",
     "guidance": "guidance",
+    "loss": "",
+    "offsets": "offsets",
+    "offset_weights": "weights",
+    "encoder_dropout": "encoder_dropout",
+    "head_dropout": "head_dropout",
     "validation_fraction": "heldout",
 }
 
@@ -51,11 +56,15 @@ def run_name(config: Any) -> str:
     policy = _policy(model.get("policy") or "scratch")
     start = policy if policy.startswith(task) else f"{task}_{policy}"
     plugins = [plugin for axis in ("advantage", "update") if (plugin := model.get(axis)) is not None]
-    method = "_".join(_class_name(plugin).lower() for plugin in plugins)
     settings = {key: value for plugin in plugins for key, value in _arguments(plugin).items()}
+    if not plugins:  # a module is its own method: cloning, and whom unless a file says that
+        plugins = [config.model]
+        settings = {} if data.get("dataset") else {"policy": model.get("demonstrator")}
+    method = "_".join(_class_name(plugin).removesuffix("Module").lower() for plugin in plugins)
     words = [f"{word}{_setting(key, settings[key])}" for key, word in SETTINGS.items() if _named(key, settings)]
     words += [word for node in (*plugins, config.data) for word in _options(node)]
     words += [f"critic_{_policy(name)}"] if (name := model.get("critic_policy")) else []
+    words += [f"inject_{model.inject}_{_policy(name)}"] if (name := model.get("inject_from")) else []
     offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
     offline += [_file(dataset)] if (dataset := data.get("dataset")) else [f"{data.num_envs}x{data.num_steps}"]
     epochs = f"{data.update_epochs}x{data.num_minibatches}"
@@ -134,4 +143,6 @@ def _task(env: Any) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "_".join(map(_number, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

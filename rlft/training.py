@@ -9,14 +9,14 @@ import re
 import shlex
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -29,6 +29,7 @@ from callbacks import DeterministicEval, IterationProgress, RunReport, SuccessCh
 from rlft.errors import UserError
 from rlft.parse_errors import one_sentence, user_error_behind
 from rlft.resolved_config import differences, run_name
+from rlft.resume import check_continues, flattened, read_checkpoint, summary
 from rlft.rollout import WorkerDied, close_all
 
 FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
@@ -88,10 +89,35 @@ def trainer(
     )
 
 
+class SaveConfig(SaveConfigCallback):
+    """Writes `config.yaml` when everything has been checked: a refused run leaves nothing behind."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Too early: the module and what is restored from a checkpoint are checked after this."""
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Everything is built and restored, and nothing has been simulated."""
+        super().setup(trainer, pl_module, "fit")
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Takes back the empty TensorBoard file, which Lightning opens before anything is checked."""
+        if self.already_saved or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        trainer.logger.finalize("failed")
+        folder = Path(trainer.logger.log_dir)
+        for events in folder.glob("events.out.tfevents.*"):
+            events.unlink()
+        for path in (folder, folder.parent):
+            with suppress(OSError):  # something else is in it
+                path.rmdir()
+
+
 class RLFTCli(LightningCLI):
     """LightningCLI for modules and data modules of rlft."""
 
     arguments: Sequence[str] = ()  # what it was called with, for the report
+    configuration: dict[str, Any]  # the resolved one, flattened
+    continues = ""  # from which checkpoint, and with which changes
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
@@ -119,6 +145,8 @@ class RLFTCli(LightningCLI):
         parser.add_lightning_class_args(DeterministicEval, "eval")
         parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
         parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run (default: derived).")
+        text = "Go on from --ckpt_path with its weights alone: forget Adam's moments."
+        parser.add_argument("--reset_optimizer", type=bool, default=False, help=text)
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
 
     def before_instantiate_classes(self) -> None:
@@ -126,8 +154,11 @@ class RLFTCli(LightningCLI):
         config = self.config[self.subcommand]
         config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
+        self.configuration = self._flattened()
         if config.ckpt_path is not None:
-            config.ckpt_path = str(_checkpoint(config, resumes=self.subcommand == "fit"))
+            self._read_checkpoint(config)
+        elif config.reset_optimizer:
+            raise UserError("--reset_optimizer is of use only with --ckpt_path; a new run has a new optimiser.")
         if self.subcommand != "fit":
             self.save_config_callback = None
         if config.trainer.logger is None:
@@ -141,11 +172,30 @@ class RLFTCli(LightningCLI):
         trainer: Any = super().instantiate_trainer(**kwargs)
         report = RunReport()
         report.command = shlex.join(["rlft", *self.arguments])
+        report.configuration, report.continues = self.configuration, self.continues
+        self.model.restarts_optimizer = self.config[self.subcommand].reset_optimizer
         report.differences = differences(self.config[self.subcommand], self.parser_defaults())
         ours: list[Any] = [report] if self.subcommand == "fit" else []
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
         trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last
         return trainer
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would let hyperparameters in the checkpoint win over the command line."""
+
+    def _flattened(self) -> dict[str, Any]:
+        dumped = json.loads(self.parser.dump(self.config, format="json", skip_none=False))
+        return flattened(dumped[self.subcommand])
+
+    def _read_checkpoint(self, config: Any) -> None:
+        """Notes what differs from the run of the checkpoint, if it can go on."""
+        path = _checkpoint_path(config)
+        content = read_checkpoint(path)
+        config.ckpt_path = str(path)
+        if self.subcommand != "fit":
+            return
+        check_continues(path, content, self.configuration)
+        self.continues = summary(path, content, self.configuration, resets_optimizer=config.reset_optimizer)
 
     def parser_defaults(self) -> Any:
         """The configuration of a run without config file or options."""
@@ -169,6 +219,7 @@ def run(args: Sequence[str]) -> None:
             load_from_checkpoint_support=False,
             seed_everything_default=1,
             trainer_class=trainer,
+            save_config_callback=SaveConfig,
             trainer_defaults={"callbacks": [IterationProgress()]},
             parser_kwargs={
                 "exit_on_error": False,
@@ -239,27 +290,18 @@ def _set_iterations(config: Any) -> None:
         raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
 
 
-def _checkpoint(config: Any, *, resumes: bool) -> Path:
+def _checkpoint_path(config: Any) -> Path:
     """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
     if config.ckpt_path == "last":
         versions = (Path(config.log_dir) / config.run_name).glob("version_*/checkpoints/last.ckpt")
         found: Path | None = max(versions, key=lambda path: path.stat().st_mtime, default=None)
         if found is None:
             raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
-    else:
-        found = Path(config.ckpt_path)
-        if not found.is_file():
-            raise UserError(f"--ckpt_path {found} is no file.")
-    try:
-        content = torch.load(found, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the broken file happens to trigger
-        raise UserError(f"--ckpt_path {found} is no checkpoint that can be read safely.") from error
-    if not isinstance(content, dict) or "env_steps" not in content:
-        raise UserError(f"--ckpt_path {found} is no checkpoint of an rlft run; policies go to --model.policy.")
-    done = content["epoch"] + 1
-    if resumes and done >= config.trainer.max_epochs:
-        raise UserError(f"{found} has done its {done} iterations; give a larger --trainer.max_epochs to go on.")
-    return found
+        return found
+    path = Path(config.ckpt_path)
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path} is no file.")
+    return path
 
 
 def _logger(log_dir: str, name: str) -> TensorBoardLogger:

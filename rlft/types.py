@@ -1,7 +1,7 @@
 """Everything that crosses a module border.
 
 Legend of shapes: `T` steps, `N` environments, `M` states, `B` minibatch, `O` observation, `A` action, `P` bytes of
-packed physics, `Q` numbers of task and controller state, `E` episodes, `J` re-rollouts.
+packed physics, `Q` numbers of task and controller state, `E` episodes, `J` re-rollouts, `K` actions that are predicted.
 """
 
 from __future__ import annotations
@@ -182,6 +182,15 @@ class Batch(TensorRows):
     value: Tensor  # [B], the critic's value before this iteration's updates
     value_target: Tensor  # [B]
     transition: Transition  # [B]; without `next_obs` [B, 0] if the estimator does not ask for it
+
+
+@dataclass(frozen=True)
+class CloningBatch(TensorRows):
+    """What was demonstrated, `[B]` steps for a gradient step, or `[T, N]` of a rollout."""
+
+    obs: Tensor  # [B, O]
+    action: Tensor  # [B, K, A], unclipped, at `K` offsets from the step; of no meaning where it is not known
+    known: Tensor  # [B, K] bool, whether the episode and the data reach that far
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,11 @@ def test_something_is_tested():
 
 
 def without_expert(config, folder):
-    """An estimator's expert knows only the task that the smoke overlay replaces."""
-    settings = yaml.safe_load((REPO / f"configs/{config}.yaml").read_text())
-    if not settings["model"]["init_args"]["advantage"]["init_args"].get("policy"):
+    """An estimator's expert, or a demonstrator, knows only the task that the smoke overlay replaces."""
+    settings = yaml.safe_load((REPO / f"configs/{config}.yaml").read_text())["model"]["init_args"]
+    if settings.get("demonstrator"):
+        return ["--model.demonstrator=null"]
+    if not settings.get("advantage", {}).get("init_args", {}).get("policy"):
         return []
     overlay = folder / "overlay.yaml"
     overlay.write_text("model: {init_args: {advantage: {init_args: {policy: null}}}}")

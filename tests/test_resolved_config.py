@@ -118,6 +118,20 @@ def test_a_name_says_which_critic_a_run_starts_with():
     assert "-critic_pickcube_expert-100x50-" in run_name(named)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "data"), [(None, "bypickcube_expert-mse-offsets0_1-weights1_0.5-100x50"), ("demos.h5", "demos")]
+)
+def test_a_name_says_who_is_cloned_unless_a_file_does(dataset, data):
+    named = config()
+    options = {"demonstrator": "pickcube/expert", "policy": None, "loss": "mse"}
+    options |= {"offsets": [0, 1], "offset_weights": [1.0, 0.5], "encoder_dropout": 0.0}
+    named["model"] = namespace({"class_path": "rlft.modules.BCModule", "init_args": options})
+    named["data.init_args.dataset"] = dataset
+    assert run_name(named).startswith("pickcube_scratch-bc-")
+    assert f"-{data}-100x5-seed1" in run_name(named)
+    assert ("expert" in run_name(named)) == (dataset is None)
+
+
 def test_a_name_says_which_file_the_data_are(tmp_path):
     (tmp_path / "demos.h5").write_text("trajectories")
     named = config()

@@ -46,7 +46,9 @@ class OfflineLearner(Learner, Protocol):
 
 
 class OfflineDataModule(RolloutDataModule):
-    """Collects one rollout with the start policy, estimates its advantages, and serves it again in every iteration.
+    """Collects one rollout, estimates its advantages, and serves it again in every iteration.
+
+    It is collected with the start policy, or for a `BCModule` with its demonstrator.
 
     The rollout and its advantages are written to the run directory as `dataset.safetensors`, and they are part of
     every checkpoint, so that a resumed run does not collect again. Re-rollouts are made once; advantages that come from

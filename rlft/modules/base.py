@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -87,6 +87,10 @@ class IterationModule(lightning.LightningModule, ABC):
     def parameter_groups(self) -> list[ParameterGroup]:
         """All that learns, in groups of equal learning rate."""
         return parameter_groups(self, list(self.network_rates()), {*self.learning_rate_factors, *self.own_groups})
+
+    def parameters_of(self, name: str, setting: str) -> dict[str, nn.Parameter]:
+        """The parameters of a submodule by name or glob; see `matching`. For callbacks, which see only the module."""
+        return matching(self, name, setting)
 
     def setup(self, stage: str) -> None:
         """Refuses names of submodules that do not exist before anything is simulated."""
@@ -180,22 +184,56 @@ class IterationModule(lightning.LightningModule, ABC):
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the step counts, and which tensor is which in the optimiser's state."""
+        """Adds the step counts, the notes, and which tensor is which in the optimiser's state."""
         checkpoint["env_steps"], checkpoint["sim_steps"] = self.env_steps, self.sim_steps
+        checkpoint["notes"] = self.notes
         checkpoint["optimizer_parameters"] = [name for group in self.parameter_groups() for name in group.parameters]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the step counts; Adam's moments go to the tensors of the same name, however they are grouped now.
+        """Restores step counts and notes; Adam's moments go to the tensors of the same name, however grouped now.
 
-        Groups and their settings are those of this configuration.
+        The groups and their learning rates are those of this configuration.
+
+        Raises:
+            UserError: if the checkpoint has other tensors than this module.
         """
+        self._refuse_other_tensors(checkpoint["state_dict"])
         self.env_steps, self.sim_steps = checkpoint["env_steps"], checkpoint["sim_steps"]
-        if not checkpoint.get("optimizer_states"):  # `rlft validate`
+        self.notes = list(checkpoint.get("notes", []))  # what this module started with is replaced by what is loaded
+        if not checkpoint.get("optimizer_states"):  # weights only
             return
-        saved: dict[int, dict[str, Tensor]] = checkpoint["optimizer_states"][0]["state"]
-        moments = {name: saved[i] for i, name in enumerate(checkpoint["optimizer_parameters"]) if i in saved}
         fresh = self.configure_optimizers().state_dict()
-        names = [name for group in self.parameter_groups() for name in group.parameters]
         if not self.restarts_optimizer:
-            fresh["state"] = {i: moments[name] for i, name in enumerate(names) if name in moments}
+            fresh["state"] = self._moments(checkpoint)
         checkpoint["optimizer_states"] = [fresh]
+
+    def _refuse_other_tensors(self, state: Mapping[str, Tensor]) -> None:
+        ours = self.state_dict()
+        lacking, unknown = ([n for n in one if n not in other] for one, other in ((ours, state), (state, ours)))
+        misfit = [name for name in ours if name in state and state[name].shape != ours[name].shape]
+        found = [f"it has no {lacking[0]}{_and_more(lacking)}"] if lacking else []
+        found += [f"it has {unknown[0]}{_and_more(unknown)}, unknown here"] if unknown else []
+        if misfit:
+            there, here = (list(tensors[misfit[0]].shape) for tensors in (state, ours))
+            found += [f"its {misfit[0]} is {there}, here {here}{_and_more(misfit)}"]
+        if found:
+            raise UserError(
+                f"The checkpoint does not fit this configuration: {'; '.join(found)}. To go on, networks, estimator "
+                "and update have to be those it was made with; to start a new run from its policy use --model.policy."
+            )
+
+    def _moments(self, checkpoint: Mapping[str, Any]) -> dict[int, dict[str, Tensor]]:
+        """Adam's state in a checkpoint, by the numbers that this configuration's groups give the tensors."""
+        if "optimizer_parameters" not in checkpoint:
+            raise UserError(
+                "The checkpoint does not say which tensor is which in its optimiser; --reset_optimizer true goes on "
+                "without Adam's moments."
+            )
+        saved: Mapping[int, dict[str, Tensor]] = checkpoint["optimizer_states"][0]["state"]
+        moments = {name: saved[i] for i, name in enumerate(checkpoint["optimizer_parameters"]) if i in saved}
+        names = [name for group in self.parameter_groups() for name in group.parameters]
+        return {i: moments[name] for i, name in enumerate(names) if name in moments}
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""

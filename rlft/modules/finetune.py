@@ -14,6 +14,7 @@ from rlft.errors import UserError
 from rlft.modules import critic_provenance
 from rlft.modules.base import IterationModule
 from rlft.modules.critic_provenance import Setting
+from rlft.modules.injection import Inject, inject_part, start_name
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
@@ -31,6 +32,9 @@ class FinetuneModule(IterationModule):
         policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
             starts from scratch.
         actor: how to build the actor when there is no `policy`.
+        inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start; for
+            critics there is `critic_policy`.
+        inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
         critic: how to build the critic.
         critic_policy: policy file whose critic to start from; `null` starts with a new critic. It must be of this run's
             start policy, discount, reward and bootstrapping.
@@ -54,6 +58,8 @@ class FinetuneModule(IterationModule):
         update: PolicyUpdate,
         policy: str | None = None,
         actor: Callable[[int, int], Actor] = GaussianActor,
+        inject_from: str | None = None,
+        inject: Inject = "none",
         critic: Callable[[int], Critic] = ValueCritic,
         critic_policy: str | None = None,
         accept_critic_mismatch: list[Setting] | None = None,
@@ -74,16 +80,18 @@ class FinetuneModule(IterationModule):
             raise UserError(f"model.{name} is of no use: {type(advantage).__name__} as configured has no critic.")
         advantage.check(obs_dim, action_dim)
         self.reward_mode = reward_mode
-        self.data_policy = data_policy or policy
         if not (update.trains_actor or advantage.wants_critic):
             kind = type(advantage).__name__
             raise UserError(f"model.update trains only the critic, but model.advantage {kind} as configured has none.")
-        self.policy = policy
+        self.policy = start_name(policy, inject_from, inject)
+        self.data_policy = data_policy or self.policy
         self.critic_policy = critic_policy
         self.accept_critic_mismatch = accept_critic_mismatch or []
         self.advantage = advantage
         self.update = update
-        self.actor = update.adapt(self._start_actor(policy, actor, obs_dim, action_dim))
+        start_actor = self._start_actor(policy, actor, obs_dim, action_dim)
+        self.notes += inject_part(start_actor, inject_from, inject)
+        self.actor = update.adapt(start_actor)
         self.critic: Critic = NoCritic()
         if advantage.wants_critic:
             start = self._start_critic(critic, obs_dim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -21,10 +21,9 @@ class ParameterGroup:
 
     @property
     def name(self) -> str:
-        """`actor` or, of a part, `actor.encoder`."""
-        return " + ".join(
-            name if name.startswith(self.network) else f"{self.network}: {name}" for name in self.names
-        ) or (self.network)
+        """`actor` or, of a part, `actor.encoder`; no two groups have the same."""
+        parts = [name if name.startswith(self.network) else f"{self.network}: {name}" for name in self.names]
+        return " + ".join(parts) or self.network
 
 
 def matching(module: nn.Module, name: str, setting: str) -> dict[str, nn.Parameter]:
@@ -45,15 +44,14 @@ def matching(module: nn.Module, name: str, setting: str) -> dict[str, nn.Paramet
     return found
 
 
-def parameter_groups(module: nn.Module, networks: Iterable[str], names: Iterable[str]) -> list[ParameterGroup]:
+def parameter_groups(module: nn.Module, networks: Iterable[str], names: Collection[str]) -> list[ParameterGroup]:
     """The parameters of `networks` in groups: all of one network that the same `names` (or globs) concern."""
     groups: dict[tuple[str, tuple[str, ...]], dict[str, nn.Parameter]] = {}
     for network in networks:
-        groups[network, ()] = {}
         for key, parameter in module.get_submodule(network).named_parameters(prefix=network):
             concerned = tuple(sorted(name for name in names if _names(name, key)))
             groups.setdefault((network, concerned), {})[key] = parameter
-    return [ParameterGroup(*group, parameters) for group, parameters in groups.items() if parameters or not group[1]]
+    return [ParameterGroup(*group, parameters) for group, parameters in groups.items()]
 
 
 def _names(name: str, key: str) -> bool:

@@ -1,0 +1,52 @@
+"""How much noise the policy acts with, by iteration or env step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+
+from callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
+
+
+class ExplorationSchedule(lightning.Callback):
+    """Gives the actor the log standard deviation of a schedule, the same for every action dimension.
+
+    It is set before an iteration collects and stays as it is while the iteration learns: gradients do not reach it.
+    Logs `charts/log_std`.
+
+    Args:
+        points: `[[step, log standard deviation], ...]` with increasing steps; before the first point its value holds,
+            after the last one the last.
+        unit: what a step is: `iterations` that are complete, or `env_steps` collected, when an iteration begins.
+        interpolation: `constant` keeps a point's value up to the next point, `linear` goes there in a straight line.
+    """
+
+    def __init__(
+        self,
+        points: list[tuple[int, float]],
+        unit: Unit = "iterations",
+        interpolation: Interpolation = "constant",
+    ) -> None:
+        self.log_std = Piecewise(points, interpolation, "ExplorationSchedule")
+        self.unit = unit
+        self._current = 0.0  # of the running iteration
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Takes the log standard deviation from the optimiser, before a FreezeSchedule looks at what learns."""
+        check_unit(pl_module, self.unit, "ExplorationSchedule")
+        pl_module.actor.log_std.requires_grad_(False)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Forgets the Adam moments of a resumed run, in which it may still have been learned."""
+        for optimizer in trainer.optimizers:
+            optimizer.state.pop(pl_module.actor.log_std, None)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Sets the log standard deviation of the iteration that begins; the data module collects later."""
+        self._current = self.log_std.at(progress(pl_module, self.unit))
+        pl_module.actor.log_std.data.fill_(self._current)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Hands the number to the module, which cleared its metrics after `on_train_epoch_start`."""
+        pl_module.add_metrics({"charts/log_std": self._current})

@@ -1,0 +1,237 @@
+"""Behaviour cloning: an actor that does what was demonstrated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.modules.base import IterationModule
+from rlft.modules.injection import Inject, inject_part, start_name
+from rlft.modules.offsets import actions_at, checked_weights
+from rlft.networks import GaussianActor, NoCritic
+from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
+from rlft.policies import check_shapes, load_policy
+from rlft.types import Actor, AdvantageEstimate, CloningBatch, Critic, Rerollouts, Rollout
+
+
+class NoAdvantage:
+    """Stands where other modules have an estimator: every demonstrated action counts."""
+
+    wants_critic = False
+
+    def estimate(self, rollout: Rollout) -> AdvantageEstimate:
+        """Knows nothing of any action, and leaves none out."""
+        advantage, value, value_target = (torch.zeros_like(rollout.reward) for _ in range(3))  # [T, N]
+        return AdvantageEstimate(advantage, value, value_target, torch.ones_like(rollout.done), {})
+
+
+class BCModule(IterationModule):
+    """Clones demonstrations: those of a `demonstrator`, whom the data module lets play, or those of `data.dataset`.
+
+    The demonstrations are fixed with an `OfflineDataModule`, and new in every iteration with a `RolloutDataModule`.
+
+    With several `offsets`, heads beside the actor's own predict, from the features of its encoder, the action that many
+    steps later or earlier: the loss is sum_o w_o L_o / sum_o w_o, L_o the mean over the steps for which there is such
+    an action in the same episode. These heads and all dropout are left behind in training; the policy is a plain actor.
+
+    `losses/policy_loss` is the loss of the actor's own actions, whatever else is predicted, so that runs compare; that
+    of an offset is `losses/offset_<o>`, the weighted mean of all `losses/total_loss`. Of held-out episodes, without
+    dropout: `losses/validation_policy_loss`, `losses/validation_offset_<o>`, and `losses/validation_mse`, the mean
+    squared error of the mean action whatever the loss is.
+
+    Args:
+        obs_dim: numbers per observation; taken from the environment.
+        action_dim: numbers per action; taken from the environment.
+        demonstrator: who plays the demonstrations: a zoo name such as `pickcube/expert`, or a policy or checkpoint
+            file; `null` clones the start policy. Of no meaning where `data.dataset` holds them.
+        policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
+            starts from scratch.
+        actor: how to build the actor when there is no `policy`.
+        inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
+        inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
+        data_policy: who played the data, if they come from a file; taken from the data.
+        loss: `gaussian`, the negative log likelihood of the unclipped action; `mse`, the mean squared error of the mean
+            action, which leaves the standard deviation as it was at the start.
+        offsets: which actions to predict, in env steps from now: 0, the actor's own, and any others.
+        offset_weights: of the offsets in the loss, in their order; `null` makes them equal.
+        encoder_dropout: share of the encoder's features that a gradient step does not see.
+        head_dropout: the same between the two layers of every head.
+        log_std_min: the log standard deviation never falls below this, as it would without end where demonstrations are
+            deterministic; `null` sets no bound.
+        learning_rate: of Adam.
+        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`; the
+            heads of other offsets are `heads`.
+        anneal_lr: lower the learning rates linearly to 0 over the run.
+        max_grad_norm: the joint gradient norm is clipped to this.
+    """
+
+    actor: GaussianActor
+    offset_weights: Tensor  # [K], they sum to 1
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        demonstrator: str | None = None,
+        policy: str | None = None,
+        actor: Callable[[int, int], GaussianActor] = GaussianActor,
+        inject_from: str | None = None,
+        inject: Inject = "none",
+        data_policy: str | None = None,
+        loss: Literal["gaussian", "mse"] = "gaussian",
+        offsets: tuple[int, ...] = (0,),
+        offset_weights: tuple[float, ...] | None = None,
+        encoder_dropout: float = 0.0,
+        head_dropout: float = 0.0,
+        log_std_min: float | None = -3.0,
+        learning_rate: float = 3e-4,
+        learning_rate_factors: dict[str, float] | None = None,
+        anneal_lr: bool = False,
+        max_grad_norm: float = 1.0,
+    ) -> None:
+        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm)
+        weights = checked_weights(offsets, offset_weights)
+        for name, share in (("encoder_dropout", encoder_dropout), ("head_dropout", head_dropout)):
+            if not 0 <= share < 1:
+                raise UserError(f"model.{name} is {share}; it must be at least 0 and below 1.")
+        if demonstrator is not None and data_policy is None:
+            check_shapes(load_policy(demonstrator), obs_dim, action_dim)
+        self.demonstrator = demonstrator
+        self.policy = demonstrator or start_name(policy, inject_from, inject)  # who plays for the data module
+        self.advantage = NoAdvantage()
+        self.loss = loss
+        self.offsets = tuple(offsets)
+        self.register_buffer("offset_weights", torch.tensor(weights), persistent=False)
+        self.encoder_dropout = encoder_dropout
+        self.head_dropout = head_dropout
+        self.log_std_min = log_std_min
+        self.actor = _start_actor(policy, actor, obs_dim, action_dim)
+        self.notes += inject_part(self.actor, inject_from, inject)
+        if head_dropout and len(self.actor.action_head) == 1:
+            raise UserError("model.head_dropout has no place: a head of one hidden layer in all has a single layer.")
+        self.critic: Critic = NoCritic()
+        self.heads = FutureHeads(self.actor, self.offsets)
+        self._noise: torch.Generator | None = None  # of the dropout in the running iteration
+
+    def critic_info(self) -> dict[str, Any] | None:
+        """There is no critic."""
+        return None
+
+    @property
+    def trains_actor(self) -> bool:
+        """The policy changes."""
+        return True
+
+    def network_rates(self) -> dict[str, float]:
+        """The actor and the heads of other offsets, if there are any, learn at one rate."""
+        return {"actor": self.learning_rate, "heads": self.learning_rate}
+
+    def setup(self, stage: str) -> None:
+        """Refuses to imitate what it does itself, again and again."""
+        super().setup(stage)
+        if stage == "fit" and self.demonstrator is None and not self.fixed_data:
+            raise UserError("model.demonstrator is null; name one, or clone fixed data with data OfflineDataModule.")
+
+    # ---- demonstrations ------------------------------------------------------------------------------------------
+
+    needs_visited = False
+    estimates_with_critic = False
+
+    @property
+    def collector(self) -> Actor:
+        """The policy that acts in rollouts."""
+        return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
+
+    def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, Tensor]:
+        """Counts the steps of new demonstrations; called by the data module."""
+        self.env_steps += rollout.reward.numel()
+        self.sim_steps += rollout.reward.numel()
+        estimate = self.estimate(rollout, rerollouts)
+        return estimate, self.signal(estimate)
+
+    def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
+        """Nothing is known of how good the actions were; called by the data module."""
+        return self.advantage.estimate(rollout)
+
+    def signal(self, estimate: AdvantageEstimate) -> Tensor:
+        """Nothing, `[T, N]`; called by the data module."""
+        return estimate.advantage
+
+    def batch(self, rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> CloningBatch:
+        """What the loss needs of every transition, `[T, N]`; called by the data module."""
+        return CloningBatch(rollout.obs, *actions_at(rollout, self.offsets))
+
+    # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        """Begins an iteration; its dropout is addressed, so that a resumed run goes on as if it had not stopped."""
+        super().on_train_epoch_start()
+        seed = np.random.SeedSequence([torch.initial_seed(), self.current_epoch]).generate_state(1)[0]
+        self._noise = torch.Generator(self.device).manual_seed(int(seed))
+
+    def training_step(self, batch: CloningBatch) -> Tensor | None:
+        """The loss on a minibatch, or `None` if nothing is to be learned."""
+        losses = self.offset_losses(batch, self._dropout)  # [K]
+        loss = losses @ self.offset_weights
+        with torch.no_grad():
+            metrics = {"losses/entropy": gaussian_entropy(self.actor.log_std), **self._named(losses.detach())}
+            self.metrics.average({**metrics, **({"losses/total_loss": loss.detach()} if self.heads else {})})
+        if not loss.requires_grad:  # all that could learn is frozen
+            return None
+        self.metrics.count("charts/actor_updates")
+        return loss
+
+    def offset_losses(self, batch: CloningBatch, dropout: Dropout = no_dropout) -> Tensor:
+        """The loss of every offset, `[K]`; 0 where none of the actions is known."""
+        shares = (self.encoder_dropout, self.head_dropout)
+        mean, log_std = self.heads.predict(self.actor, batch.obs, *shares, dropout)  # [B, K, A], [K, A]
+        if self.loss == "mse":
+            error = ((batch.action - mean) ** 2).mean(-1)  # [B, K]
+        else:
+            error = -gaussian_log_prob(batch.action, mean, log_std)  # [B, K]
+        return torch.where(batch.known, error, 0).sum(0) / batch.known.sum(0).clamp(min=1)
+
+    def after_step(self) -> None:
+        """Raises log standard deviations to their bound."""
+        if self.loss == "gaussian" and self.log_std_min is not None:
+            for head in self.heads.all(self.actor):
+                if head.log_std.requires_grad:  # what is frozen stays bit-identical
+                    head.log_std.clamp_(min=self.log_std_min)
+
+    def _validate(self, held_out: CloningBatch) -> dict[str, float]:
+        """How well the demonstrations that never train are predicted."""
+        weights = cast(BCModule, self.evaluated())
+        own = self.offsets.index(0)
+        error = held_out.action[:, own] - weights.actor(held_out.obs)  # [M, A]
+        found = torch.where(held_out.known.any(0), weights.offset_losses(held_out), torch.nan)  # [K]
+        losses = {name.replace("/", "/validation_"): float(loss) for name, loss in self._named(found).items()}
+        return {**losses, "losses/validation_mse": float((error**2).mean())}
+
+    def _named(self, losses: Tensor) -> dict[str, Tensor]:
+        names = ["losses/policy_loss" if offset == 0 else f"losses/offset_{offset}" for offset in self.offsets]
+        return dict(zip(names, losses, strict=True))
+
+    def _dropout(self, hidden: Tensor, share: float) -> Tensor:
+        """Zeros a `share` and raises the others, so that the expectation stays."""
+        if not share:
+            return hidden
+        kept = torch.rand(hidden.shape, generator=self._noise, device=hidden.device) >= share
+        return hidden * kept / (1 - share)
+
+
+def _start_actor(
+    name: str | None, build: Callable[[int, int], GaussianActor], obs_dim: int, action_dim: int
+) -> GaussianActor:
+    if name is None:
+        return build(obs_dim, action_dim)
+    policy = load_policy(name)
+    check_shapes(policy, obs_dim, action_dim)
+    if not isinstance(policy.actor, GaussianActor):
+        raise UserError(f"model.policy {name!r} is a conditioned policy; BCModule starts from a plain one.")
+    return policy.actor

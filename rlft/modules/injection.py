@@ -1,0 +1,108 @@
+"""Weights of another policy for a part of the actor that a run starts with; a part is taken whole or not at all.
+
+Only the actor: its critic is a value of something, which `critic_policy` checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.policies import load_policy
+from rlft.types import Actor
+
+Inject = Literal["none", "encoder", "action_head", "both", "full"]
+PARTS: dict[str, tuple[str, ...]] = {
+    "encoder": ("encoder",),
+    "action_head": ("action_head",),
+    "both": ("encoder", "action_head"),
+}  # `full` is everything that either side has
+
+
+def inject_part(actor: Actor, inject_from: str | None, mode: Inject) -> list[str]:
+    """Copies a part of the policy `inject_from` into `actor`, which is not touched unless all of the part fits.
+
+    Args:
+        actor: receives the weights.
+        inject_from: zoo policy, policy file or checkpoint.
+        mode: the part: `both` are encoder and action head, `full` is the whole actor with its log standard deviation.
+
+    Returns:
+        What a report should say of it; nothing if `mode` is `none`.
+
+    Raises:
+        UserError: if a tensor of the part is missing on one side or has another shape there, if there is no such
+            policy, or if only one of `inject_from` and `mode` is given.
+    """
+    if mode == "none":
+        if inject_from is not None:
+            raise UserError(
+                f"model.inject_from {inject_from!r} is of no use without model.inject: "
+                "choose encoder, action_head, both or full."
+            )
+        return []
+    if inject_from is None:
+        raise UserError(f"model.inject {mode} needs model.inject_from: a zoo policy, a policy file or a checkpoint.")
+    policy = load_policy(inject_from)
+    ours, theirs = actor.state_dict(), policy.actor.state_dict()
+    parts = PARTS.get(mode) or tuple(dict.fromkeys(name.partition(".")[0] for name in (*ours, *theirs)))
+    for part in parts:
+        _refuse_misfit(part, ours, theirs, f"model.inject {mode}", inject_from)
+    injected = [name for name in ours if _within(name, parts)]
+    with torch.no_grad():
+        for name in injected:
+            ours[name].copy_(theirs[name])  # `state_dict` shares memory with the actor
+    critic = {} if policy.critic is None else {f"critic.{k}": v for k, v in policy.critic.state_dict().items()}
+    unused = {name: tensor for name, tensor in theirs.items() if name not in injected} | critic
+    left = {name: tensor for name, tensor in ours.items() if name not in injected}
+    return [
+        f"Injected from {inject_from}: {_counted({name: ours[name] for name in injected})}. "
+        f"Left as it was: {_counted(left)}. Not used of the file: {_counted(unused)}."
+    ]
+
+
+def start_name(policy: str | None, inject_from: str | None, mode: Inject) -> str | None:
+    """What to call the policy that a run starts with: who compares it with another must not take the two for one."""
+    if mode == "none":
+        return policy
+    if mode == "full":
+        return inject_from
+    return f"{policy or 'scratch'} with {' and '.join(PARTS[mode])} of {inject_from}"
+
+
+def _refuse_misfit(
+    part: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], setting: str, source: str
+) -> None:
+    names = [name for name in (*ours, *theirs) if _within(name, [part])]
+    if not names:
+        raise UserError(f"{setting}: neither this actor nor {source!r} has a part {part!r}.")
+    for name in names:
+        if name not in theirs:
+            raise UserError(f"{setting}: {source!r} has no tensor {name}, which this actor's {part} has.")
+        if name not in ours:
+            raise UserError(f"{setting}: this actor has no tensor {name}, which the {part} of {source!r} has.")
+        if ours[name].shape != theirs[name].shape:
+            raise UserError(
+                f"{setting}: {name} is {list(theirs[name].shape)} in {source!r} and {list(ours[name].shape)} in this "
+                "actor; a part is injected whole, so both need the same sizes."
+            )
+
+
+def _within(name: str, parts: Iterable[str]) -> bool:
+    return name.partition(".")[0] in parts
+
+
+def _counted(tensors: Mapping[str, Tensor]) -> str:
+    """`encoder (4 tensors, 76,544 numbers), log_std (1 tensor, 4 numbers)`."""
+    parts: dict[str, list[int]] = {}
+    for name, tensor in tensors.items():
+        parts.setdefault(name.partition(".")[0], []).append(tensor.numel())
+    counts = (
+        f"{part} ({len(sizes)} tensor{'s' * (len(sizes) > 1)}, {sum(sizes):,} number{'s' * (sum(sizes) > 1)})"
+        for part, sizes in parts.items()
+    )
+    return ", ".join(counts) or "nothing"

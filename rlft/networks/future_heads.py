@@ -1,0 +1,77 @@
+"""Predicting several actions from the features of one actor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rlft.networks.actors import GaussianActor
+
+Dropout = Callable[[Tensor, float], Tensor]  # zeros a share of hidden numbers
+
+
+def no_dropout(hidden: Tensor, share: float) -> Tensor:
+    """What a network does when it is not being trained."""
+    return hidden
+
+
+class FutureHead(nn.Module):
+    """A Gaussian over the action some steps later or earlier, on the features of an actor's encoder.
+
+    It has the shape of the actor's own head, begins as its copy, and has its own standard deviation: what lies further
+    ahead is less certain, and must not make the actor's actions noisier.
+    """
+
+    def __init__(self, actor: GaussianActor) -> None:
+        super().__init__()
+        self.action_head = copy.deepcopy(actor.action_head)
+        self.log_std = copy.deepcopy(actor.log_std)  # [A]
+
+
+class FutureHeads(nn.ModuleDict):
+    """The heads beside an actor's own, by offset; an actor without them acts as it did.
+
+    Args:
+        actor: whose features they take; no part of this module.
+        offsets: the `K` actions to predict, in env steps from now; that at 0 is predicted by the actor's own head.
+    """
+
+    def __init__(self, actor: GaussianActor, offsets: Sequence[int]) -> None:
+        super().__init__({str(offset): FutureHead(actor) for offset in offsets if offset != 0})
+        self.offsets = tuple(offsets)
+
+    def all(self, actor: GaussianActor) -> list[GaussianActor | FutureHead]:
+        """Whatever has a head and a log standard deviation, in the order of the offsets."""
+        return [actor if offset == 0 else cast(FutureHead, self[str(offset)]) for offset in self.offsets]
+
+    def predict(
+        self,
+        actor: GaussianActor,
+        obs: Tensor,
+        encoder_dropout: float = 0.0,
+        head_dropout: float = 0.0,
+        dropout: Dropout = no_dropout,
+    ) -> tuple[Tensor, Tensor]:
+        """Mean actions `[B, K, A]` and log standard deviations `[K, A]`; without dropout, at 0 exactly the actor's.
+
+        Args:
+            actor: the one this was built for.
+            obs: observations `[B, O]`.
+            encoder_dropout: share of the encoder's features that is dropped.
+            head_dropout: share of what the layers of a head pass on to each other.
+            dropout: how.
+        """
+        features = dropout(actor.encoder(obs), encoder_dropout)  # [B, hidden]
+        heads = self.all(actor)
+        means = []
+        for head in heads:
+            *hidden_layers, output = head.action_head
+            hidden = features
+            for layer in hidden_layers:
+                hidden = layer(hidden)
+            means.append(output(dropout(hidden, head_dropout) if hidden_layers else hidden))
+        return torch.stack(means, 1), torch.stack([head.log_std for head in heads])
