@@ -18,6 +18,8 @@ commands:
   evaluate   evaluate a policy:       rlft evaluate pickcube/weak --episodes 1000
   collect    write episodes:          rlft collect demos.h5 --policies "[pickcube/weak, pickcube/expert]"
   rank       who ranks actions?       rlft rank pickcube/weak --out studies/weak
+  compare    runs and studies:        rlft compare "A=lightning_logs/*_ppo-*" "B=lightning_logs/*_awr-*" --out ab
+  study      many runs of a file:     rlft study configs/studies/critics.yaml --jobs 2
 
 Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2
 `rlft <command> --help` lists the options; `rlft fit --model.update.help PPO` those of one plug-in.
@@ -47,13 +49,22 @@ def main(args: Sequence[str] | None = None) -> int:
             from rlft.rank import run
 
             run(args[1:])
+        elif command == "compare":
+            from rlft.compare import run
+
+            run(args[1:])
+        elif command == "study":
+            from rlft.study import run
+
+            run(args[1:])
         elif command in ("fit", "validate"):
             from rlft.training import run
 
             run(args)
         else:
             raise UserError(
-                f"There is no command {command!r}; the commands are fit, validate, evaluate, collect and rank."
+                f"There is no command {command!r}; the commands are fit, validate, evaluate, collect, rank, compare "
+                "and study."
             )
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)

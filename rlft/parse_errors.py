@@ -5,20 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 
-from lightning import LightningDataModule, LightningModule
-
-from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError
-from rlft.types import EnvFactory
-from rlft.update import PolicyUpdate
 
-KINDS: dict[str, type] = {
-    "model": LightningModule,
-    "data": LightningDataModule,
-    "advantage": AdvantageEstimator,
-    "update": PolicyUpdate,
-    "env": EnvFactory,
-}
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value", "Problem with")
 
 
@@ -45,8 +33,22 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
 
 def _names(kind: str) -> list[str]:
     """The usable classes of rlft for a key such as `update`."""
+    # Only commands that have imported all of this already come here: those that do without Lightning take no classes.
+    from lightning import LightningDataModule, LightningModule
+
+    from rlft.advantage import AdvantageEstimator
+    from rlft.types import EnvFactory
+    from rlft.update import PolicyUpdate
+
+    kinds: dict[str, type] = {
+        "model": LightningModule,
+        "data": LightningDataModule,
+        "advantage": AdvantageEstimator,
+        "update": PolicyUpdate,
+        "env": EnvFactory,
+    }
     found: list[str] = []
-    todo = [KINDS[kind]] if kind in KINDS else []
+    todo = [kinds[kind]] if kind in kinds else []
     while todo:
         cls = todo.pop()
         todo += cls.__subclasses__()

@@ -1,15 +1,25 @@
-"""Statistics of success rates."""
+"""Statistics of success rates. Imports no torch, for commands that only read logs and start at once."""
 
-from scipy.stats import binomtest
-from torch import Tensor
+from __future__ import annotations
 
-from rlft.types import EpisodeResults, Rollout
+import math
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlft.types import EpisodeResults, Rollout
+
+Z = NormalDist().inv_cdf(0.975)
 
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
-    """95% Wilson interval of a success rate."""
-    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    """95% Wilson interval of a success rate (Wilson 1927)."""
+    rate, shrinkage = successes / episodes, 1 + Z**2 / episodes
+    centre = (rate + Z**2 / (2 * episodes)) / shrinkage
+    half = Z * math.sqrt(rate * (1 - rate) / episodes + (Z / (2 * episodes)) ** 2) / shrinkage
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == episodes else centre + half)
 
 
 def summarize(results: EpisodeResults) -> dict[str, float]:

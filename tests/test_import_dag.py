@@ -16,9 +16,11 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "networks": BASICS,
     "advantage": BASICS | {"networks", "policies"},
     "analysis": BASICS | {"networks", "advantage", "policies"},
+    "comparison": BASICS | {"statistics"},
     "update": BASICS | {"networks"},
     "envs": BASICS,
     "rollout": BASICS | {"networks", "envs"},
+    "studies": BASICS,
     "trajectories": BASICS,
     "data": BASICS | {"networks", "envs", "rollout", "trajectories"},
     "policies": BASICS | {"networks"},
@@ -41,7 +43,11 @@ WITHOUT_LIGHTNING = {
     "trajectories",
     "evaluate",
     "collect",
+    "compare",
+    "comparison",
     "rank",
+    "studies",
+    "study",
     "cli",
 }
 
@@ -98,7 +104,7 @@ def test_layers_import_only_what_lies_below(layer):
 
 def test_nothing_below_the_command_line_knows_it():
     for path in modules("rlft"):
-        if part_of(path) not in ("cli", "training", "evaluate", "collect", "zoo"):
+        if part_of(path) not in ("cli", "__main__", "training", "evaluate", "collect", "zoo"):
             assert not parts_imported(path) & {"cli", "training"}, path
 
 
@@ -125,7 +131,7 @@ def test_only_envs_touch_the_simulator():
         assert all(name.startswith("rlft/envs/") for name in importers(package, "rlft", "callbacks"))
 
 
-@pytest.mark.parametrize("module", ["rlft.evaluate", "rlft.collect", "rlft.rank"])
+@pytest.mark.parametrize("module", ["rlft.evaluate", "rlft.collect", "rlft.rank", "rlft.compare", "rlft.study"])
 def test_commands_that_do_not_train_start_without_lightning(module):
     code = f"import sys, {module}; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO).returncode == 0

@@ -1,0 +1,1 @@
+"""Training runs against each other, from their TensorBoard logs alone."""

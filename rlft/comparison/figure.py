@@ -1,0 +1,48 @@
+"""A picture of a comparison: the mean of every arm with its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from rlft.comparison.comparison import Comparison
+from rlft.comparison.progress import AXIS_NAMES
+from rlft.comparison.tables import is_rate, legend_label
+
+LINES = ("-", "--", ":")  # there are ten colours
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Draws the curves of all arms, with the legend below, where it hides nothing."""
+    question, arms = comparison.question, comparison.arms
+    rows = (len(arms) + 1) // 2 if _short(comparison) else len(arms)
+    figure, axes = plt.subplots(figsize=(9, 4.8 + 0.24 * rows), layout="constrained")
+    scale = 100 if is_rate(question) else 1
+    for i, arm in enumerate(arms):
+        x = [point.x for point in arm.points]
+        means = [point.mean for point in arm.points]
+        colour, line = f"C{i % 10}", LINES[i // 10 % len(LINES)]
+        values = [scale * mean.value for mean in means]
+        axes.plot(
+            x, values, line, color=colour, label=legend_label(arm), marker="o" if len(x) <= 30 else "", markersize=3
+        )
+        low, high = [scale * mean.low for mean in means], [scale * mean.high for mean in means]
+        axes.fill_between(x, low, high, color=colour, alpha=0.18 if len(arms) <= 4 else 0.1, linewidth=0)
+    name = question.metric + (" (%)" if is_rate(question) else "")
+    axes.set(xlabel=AXIS_NAMES[question.axis], ylabel=name)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
+    if is_rate(question):
+        axes.set_ylim(0, 100)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2 if _short(comparison) else 1, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=150, format="png")
+    plt.close(figure)
+
+
+def _short(comparison: Comparison) -> bool:
+    """Whether two labels fit beside each other."""
+    return len(comparison.arms) > 1 and max(len(legend_label(arm)) for arm in comparison.arms) < 55

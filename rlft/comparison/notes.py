@@ -1,0 +1,102 @@
+"""What has to be known to read a comparison: which intervals, which definitions, what was left out."""
+
+from __future__ import annotations
+
+import math
+
+from rlft.comparison.aggregate import RESAMPLES
+from rlft.comparison.comparison import Arm, Comparison, Question
+from rlft.comparison.curve_summary import LASTING
+from rlft.comparison.progress import AXIS_NAMES
+from rlft.comparison.tables import is_rate, shown, x_text
+
+FEW_SEEDS = 5
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Sentences, one or a few a line."""
+    lines = [
+        *comparison.notes,
+        *_fixed_data(comparison),
+        *_unequal_ends(comparison),
+        *_intervals(comparison.arms),
+        _definitions(comparison.question),
+    ]
+    if comparison.pairs:
+        lines.append(
+            "Differences are those of the last evaluations. P(first > second): probability that a run of the first is "
+            "above one of the second, ties counting half. p: exact test by flipping the signs of the differences of "
+            "equal seeds, not corrected for the number of pairs; with n seeds it cannot be below 2 / 2^n."
+        )
+    if any(pair.method == "episodes" for pair in comparison.pairs):
+        lines.append(
+            "Between single runs the interval is Newcombe's, of episodes taken for independent; where both were "
+            "evaluated on the same initial states it is wider than need be."
+        )
+    lines.append(
+        "Between evaluations a run counts with its latest one, nothing is interpolated; the curve of an arm ends "
+        "where its shortest run ends."
+    )
+    return lines
+
+
+def _fixed_data(comparison: Comparison) -> list[str]:
+    """Arms whose evaluations lie on top of each other."""
+    same = [arm.label for arm in comparison.arms if any((one.x[1:] == one.x[:-1]).any() for one in arm.curves)]
+    if not same:
+        return []
+    axis = AXIS_NAMES[comparison.question.axis]
+    return [
+        f"Evaluated several times at the same number of {axis}, of which the last counts in the curve; another --x "
+        f"tells them apart: {', '.join(same)}."
+    ]
+
+
+def _unequal_ends(comparison: Comparison) -> list[str]:
+    """Arms with runs that got less far than others, such as runs that are still going on."""
+    question, lines = comparison.question, []
+    for arm in comparison.arms:
+        ends = [float(one.x[-1]) for one in arm.curves]
+        if min(ends) < 0.95 * max(ends):
+            lines.append(
+                f"The runs of {arm.label} end at {x_text(question, min(ends))} to {x_text(question, max(ends))} "
+                f"{AXIS_NAMES[question.axis]}, so their last evaluations are not alike."
+            )
+    return lines
+
+
+def _intervals(arms: tuple[Arm, ...]) -> list[str]:
+    """Where the intervals come from."""
+    lines = []
+    if any(len(arm.curves) > 1 for arm in arms):
+        lines.append(
+            f"[a, b] is the 95% percentile bootstrap interval over training seeds ({RESAMPLES:,} resamples). IQM is "
+            "the mean without the lowest and the highest quarter of the seeds."
+        )
+    if few := [arm.label for arm in arms if 1 < len(arm.curves) < FEW_SEEDS]:
+        lines.append(f"Fewer than {FEW_SEEDS} seeds, so the intervals are too narrow: {', '.join(few)}.")
+    single = [arm for arm in arms if len(arm.curves) == 1]
+    known = [arm.label for arm in single if not math.isnan(arm.means["last"].low)]
+    unknown = [arm.label for arm in single if math.isnan(arm.means["last"].low)]
+    if known:
+        lines.append(
+            "One seed only, so [a, b] is the 95% Wilson interval of the episodes of an evaluation, which says nothing "
+            f"of other seeds: {', '.join(known)}."
+        )
+    if unknown:
+        lines.append(
+            "One seed only, and the log does not tell how many episodes an evaluation has, so there is no interval "
+            f"(--episodes would give Wilson's): {', '.join(unknown)}."
+        )
+    return lines
+
+
+def _definitions(question: Question) -> str:
+    fall = f"{100 * question.collapse:g} points" if is_rate(question) else f"{question.collapse:g}"
+    return (
+        "Last 20%: mean of the last fifth of the evaluations since training began. Best: the maximum of noisy values, "
+        "biased upwards, the more so the more evaluations there are. Area: mean height of the curve over the stretch "
+        f"of {AXIS_NAMES[question.axis]} that all runs cover. To {shown(question, question.threshold)}: the first "
+        "evaluation at or above it, its (upper) median over seeds and how many seeds got there. Collapsed: runs that "
+        f"fell more than {fall} below their own best, for {LASTING} evaluations or to the end."
+    )

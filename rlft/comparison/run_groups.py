@@ -1,0 +1,110 @@
+"""Which runs are compared as one: by label, by the arm of a study, or by a name that differs in the seed alone."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlft.comparison.runs import Run, read_run
+from rlft.errors import UserError
+
+STUDY = "study.json"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs by label, and what has to be said about the choice."""
+
+    groups: dict[str, list[Run]]
+    notes: list[str]
+
+    def add(self, label: str, run: Run) -> None:
+        """Adds a run to a group."""
+        self.groups.setdefault(label, []).append(run)
+
+
+def select(arguments: Sequence[str]) -> Selection:
+    """Reads what is named on the command line.
+
+    Args:
+        arguments: run folders, folders of runs, study folders, patterns of any of these, or `label=pattern`.
+
+    Raises:
+        UserError: if something that is named is no run.
+    """
+    # Patterns may overlap; under one label a folder counts once.
+    named = dict.fromkeys((label, path.resolve()) for argument in arguments for label, path in _matches(argument))
+    studies = [path for _, path in named if (path / STUDY).is_file()]
+    selection, unlabelled = Selection({}, []), list[Run]()
+    for label, path in named:
+        if path in studies:
+            _add_study(selection, path, prefix=label or (path.name if len(studies) > 1 else ""))
+        elif label:
+            selection.add(label, read_run(path))
+        else:
+            unlabelled.append(read_run(path))
+    for label, run in zip(_labels([run.group for run in unlabelled]), unlabelled, strict=True):
+        selection.add(label, run)
+    if not selection.groups:
+        raise UserError(f"No run of {', '.join(map(str, studies))} is completed.")
+    for label, runs in selection.groups.items():
+        selection.notes.extend(_doubts(label, runs))
+    return selection
+
+
+def _matches(argument: str) -> list[tuple[str, Path]]:
+    """Label, empty if there is none, and folder of each run or study that an argument names."""
+    label, equals, pattern = argument.partition("=")
+    if not equals or Path(argument).exists():
+        label, pattern = "", argument
+    found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
+    folders = [folder for path in map(Path, found) if path.is_dir() for folder in _runs_in(path)]
+    if not folders:
+        raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
+    return [(label, folder) for folder in folders]
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The folder itself, or the runs of rlft that are in it, as in `lightning_logs`."""
+    if (folder / STUDY).is_file() or any(folder.glob("version_*")):
+        return [folder]
+    return sorted({path.parent for path in folder.glob("*/version_*")}) or [folder]
+
+
+def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
+    """The completed runs of a study, by arm."""
+    path = folder / STUDY
+    try:
+        for entry in json.loads(path.read_text())["runs"]:
+            if entry["preparation"]:
+                continue
+            if entry["status"] != "completed":
+                selection.notes.append(f"Left out: {entry['arm']}, seed {entry['seed']}, which is {entry['status']}.")
+                continue
+            label = f"{prefix}: {entry['arm']}" if prefix else entry["arm"]
+            selection.add(label, read_run(folder / entry["run"], seed=entry["seed"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the record of a study: {type(error).__name__} {error}.") from error
+
+
+def _doubts(label: str, runs: Sequence[Run]) -> list[str]:
+    """What the reader should know of the runs of a group."""
+    seeds = [run.seed for run in runs if run.seed >= 0]
+    twice = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})
+    doubts = [f"{label} holds seed {', '.join(twice)} more than once; repeated runs make its interval too narrow."]
+    return (doubts if twice else []) + [
+        f"The last {run.unread:,} bytes of the event files of {run.name} are damaged or half-written and left out."
+        for run in runs
+        if run.unread
+    ]
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """What tells runs apart: their names without the parts that all of them share."""
+    parts = [name.split("-") for name in names]
+    shared = set.intersection(*map(set, parts)) if len(set(names)) > 1 else set[str]()
+    short = ["-".join(part for part in own if part not in shared) for own in parts]
+    return short if all(short) and len(set(short)) == len(set(names)) else list(names)

@@ -1,0 +1,119 @@
+"""A training run as its TensorBoard log tells it: the same names for what rlft, ManiSkill and CleanRL log."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlft.comparison.event_files import Scalars, event_files, merge, read_scalars
+from rlft.errors import UserError
+
+Array = NDArray[np.float64]
+Steps = NDArray[np.int64]
+
+NAMES = {  # what other tools call it: what rlft calls it. What exactly they measure is theirs to say.
+    "eval/success_once": "eval/success_rate",  # ManiSkill's PPO and SAC
+    "eval/episode_len": "eval/episode_length",
+    "train/success_once": "train/success_rate",
+    "train/episode_len": "train/episode_length",
+    "charts/eval_success_rate": "eval/success_rate",  # ManiSkill's PPO until 2024
+    "charts/eval_episodic_return": "eval/return",
+    "charts/eval_episodic_length": "eval/episode_length",
+    "charts/success_rate": "train/success_rate",
+    "charts/episodic_return": "train/return",  # CleanRL; episodes of training, with sampled actions
+    "charts/episodic_length": "train/episode_length",
+}
+SEEDED = (
+    re.compile(r"(?P<group>.+)[-_]seed_?(?P<seed>\d+)"),  # rlft
+    re.compile(r"(?P<group>.+)__(?P<seed>\d+)__\d{9,}"),  # ManiSkill and CleanRL: task__script__seed__time
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run has logged as numbers.
+
+    Attributes:
+        name: the run's folder.
+        group: the name without the seed.
+        seed: of training; -1 if the name does not tell.
+        scalars: values by tag and event step (env steps; iterations where all iterations have the same data).
+        unread: bytes at the ends of its event files that could not be read.
+    """
+
+    name: str
+    group: str
+    seed: int
+    scalars: Scalars
+    unread: int = 0
+
+    def series(self, tag: str) -> tuple[Steps, Array]:
+        """Steps and values of a tag, without values that are not numbers.
+
+        Raises:
+            UserError: if the run has not logged it.
+        """
+        if tag not in self.scalars:
+            raise UserError(f"{self.name} has no {tag}; it has {self._offered()}.")
+        points = self.scalars[tag]
+        steps, values = np.array(list(points), dtype=np.int64), np.array(list(points.values()), dtype=np.float64)
+        finite = np.isfinite(values)
+        return steps[finite], values[finite]
+
+    def latest(self, tag: str, steps: Steps) -> Array:
+        """The latest value at or before each step; 0 before the first one."""
+        known, values = self.series(tag)
+        return np.concatenate(([0.0], values))[np.searchsorted(known, steps, side="right")]
+
+    def total(self, tag: str, steps: Steps) -> Array:
+        """The sum of the values at or before each step."""
+        known, values = self.series(tag)
+        return np.concatenate(([0.0], np.cumsum(values)))[np.searchsorted(known, steps, side="right")]
+
+    def end(self) -> Steps:
+        """The last step at which anything was logged, `[1]`."""
+        return np.array([max(max(points) for points in self.scalars.values())], dtype=np.int64)
+
+    def _offered(self) -> str:
+        measured = [tag for tag in sorted(self.scalars) if tag.startswith(("eval", "train"))]
+        return ", ".join(measured or sorted(self.scalars))
+
+
+def read_run(folder: Path, seed: int | None = None) -> Run:
+    """A run folder of rlft with all its versions, one version of it, or any folder with event files below.
+
+    Args:
+        folder: `lightning_logs/<run name>`, `.../version_<k>`, or the folder of another tool's run.
+        seed: if it is known; by default what the folder's name says.
+
+    Raises:
+        UserError: if there are no readable event files, or none with a scalar.
+    """
+    files = event_files(folder)
+    if not files:
+        raise UserError(f"{folder} holds no TensorBoard event files, so it is no run.")
+    parts, unread = zip(*map(read_scalars, files), strict=True)
+    scalars = merge([_renamed(part) for part in parts])
+    if not scalars:
+        raise UserError(f"No scalars can be read in {folder}: its event files are empty or damaged.")
+    resolved = folder.resolve()
+    name = resolved.parent.name if re.fullmatch(r"version_\d+", resolved.name) else resolved.name
+    match = next(filter(None, (pattern.fullmatch(name) for pattern in SEEDED)), None)
+    group, found = (match["group"], int(match["seed"])) if match else (name, -1)
+    return Run(name, group, found if seed is None else seed, scalars, sum(unread))
+
+
+def canonical(tag: str) -> str:
+    """What rlft calls it."""
+    return NAMES.get(tag, tag)
+
+
+def _renamed(scalars: Scalars) -> Scalars:
+    """With rlft's names; where a tool logs both, its own use of rlft's name counts."""
+    return {canonical(tag): points for tag, points in scalars.items() if tag in NAMES} | {
+        tag: points for tag, points in scalars.items() if tag not in NAMES
+    }

@@ -1,0 +1,102 @@
+"""The curves of a comparison as SVG, small enough to stand in a page; points say their numbers under the mouse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from rlft.comparison.comparison import Arm, Comparison, Point, Question
+from rlft.comparison.progress import AXIS_NAMES
+from rlft.comparison.tables import is_rate, shown, x_text
+
+COLOURS = (  # matplotlib's ten, so that the page and the picture agree
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
+    *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
+)
+DASHES = ("none", "7 4", "2 3")
+WIDTH, HEIGHT = 1000, 480
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 12, 48  # margins
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From numbers to places on an axis of the picture."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The place of a value."""
+        return self.begin + (value - self.low) / (self.high - self.low) * (self.end - self.begin)
+
+
+def svg(comparison: Comparison) -> str:
+    """The picture."""
+    question, arms = comparison.question, comparison.arms
+    points = [point for arm in arms for point in arm.points]
+    xs, ys = [point.x for point in points], [y for point in points for y in _extent(point)]
+    x_ticks, y_ticks = ticks(xs), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] if is_rate(question) else ticks(ys)
+    x = Scale(min(x_ticks), max(x_ticks), LEFT, WIDTH - RIGHT)
+    y = Scale(min(y_ticks), max(y_ticks), HEIGHT - BOTTOM, TOP)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        *(_vertical(x(tick), x_text(question, tick)) for tick in x_ticks),
+        *(_horizontal(y(tick), shown(question, tick)) for tick in y_ticks),
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{AXIS_NAMES[question.axis]}</text>',
+        *(_curve(i, arm, question, x, y) for i, arm in enumerate(arms)),
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def ticks(values: Sequence[float]) -> list[float]:
+    """A dozen round numbers or fewer, around the values."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    power = 10 ** math.floor(math.log10(high - low))
+    step = next(power * factor for factor in (0.2, 0.5, 1, 2) if (high - low) / (power * factor) <= 10)
+    return [step * i for i in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
+def _extent(point: Point) -> list[float]:
+    numbers = (point.mean.value, point.mean.low, point.mean.high)
+    return [number for number in numbers if not math.isnan(number)]
+
+
+def _curve(i: int, arm: Arm, question: Question, x: Scale, y: Scale) -> str:
+    """Band, line and points of an arm, in a group that can be hidden."""
+    colour = COLOURS[i % len(COLOURS)]
+    line = " ".join(f"{x(point.x):.1f},{y(point.mean.value):.1f}" for point in arm.points)
+    bounded = [point for point in arm.points if not math.isnan(point.mean.low)]
+    edge = [(point.x, point.mean.high) for point in bounded] + [(point.x, point.mean.low) for point in bounded[::-1]]
+    band = " ".join(f"{x(at):.1f},{y(bound):.1f}" for at, bound in edge)
+    dots = "".join(
+        f'<circle cx="{x(point.x):.1f}" cy="{y(point.mean.value):.1f}" r="3.5">'
+        f"<title>{escape(f'{arm.label}, {x_text(question, point.x)}: {shown(question, point.mean)}')}</title></circle>"
+        for point in arm.points
+    )
+    dashes = DASHES[i // len(COLOURS) % len(DASHES)]
+    return (
+        f'<g id="arm{i}" fill="{colour}"><polygon points="{band}" fill-opacity="0.13"/>'
+        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
+        f"{dots}</g>"
+    )
+
+
+def _vertical(at: float, label: str) -> str:
+    return (
+        f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#e4e4e4"/>'
+        f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{label}</text>'
+    )
+
+
+def _horizontal(at: float, label: str) -> str:
+    return (
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="#e4e4e4"/>'
+        f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{label}</text>'
+    )

@@ -1,0 +1,161 @@
+"""A comparison of runs as tables of text, for Markdown and for the page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlft.comparison.aggregate import Estimate
+from rlft.comparison.alignment import thinned
+from rlft.comparison.comparison import SCORES, Arm, Comparison, Question
+from rlft.comparison.curve_summary import Summary
+from rlft.comparison.progress import AXIS_NAMES, COSTS
+
+MOST_ROWS = 25  # of the table of evaluations, for each arm
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells with a heading; the first column is text, the others are numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(comparison: Comparison) -> list[Table]:
+    """All tables that have rows."""
+    found = [_arms(comparison), _pairs(comparison), _costs(comparison), _runs(comparison), _evaluations(comparison)]
+    return [table for table in found if table.rows]
+
+
+def title(question: Question) -> str:
+    """What is compared."""
+    return f"{question.metric} against {AXIS_NAMES[question.axis]}"
+
+
+def legend_label(arm: Arm) -> str:
+    """The label with the number of seeds."""
+    return f"{arm.label} ({len(arm.curves)} seed{'s' if len(arm.curves) > 1 else ''})"
+
+
+def is_rate(question: Question) -> bool:
+    """Whether values are shares, to be shown in percent."""
+    return "success" in question.metric
+
+
+def x_text(question: Question, x: float) -> str:
+    """A place on the axis."""
+    if not math.isfinite(x):
+        return "-"
+    return f"{x:.3f}" if question.axis == "training_hours" else f"{x:,.0f}"
+
+
+def shown(question: Question, number: float | Estimate, signed: bool = False) -> str:
+    """A value of the metric, with its interval if it has one; `signed` a difference of two, of rates in points."""
+    estimate = number if isinstance(number, Estimate) else Estimate(number)
+    if not is_rate(question):
+        return _interval(estimate, "{:+.4g}" if signed else "{:.4g}", "{:.4g}")
+    return _interval(estimate, "{:+.1f}" if signed else "{:.1f}%", "{:.1f}", scale=100)
+
+
+def _arms(comparison: Comparison) -> Table:
+    question = comparison.question
+    columns = (
+        *("arm", "seeds", "first", "last, mean", "last, IQM", "last 20%, mean", "best (biased upwards)", "area"),
+        *(f"{AXIS_NAMES[question.axis]} to {shown(question, question.threshold)}", "collapsed"),
+    )
+    rows = []
+    for arm in comparison.arms:
+        scores = {name: shown(question, arm.means[name]) for name in SCORES}
+        last_iqm = shown(question, arm.iqms["last"])
+        cells = (scores["first"], scores["last"], last_iqm, *(scores[name] for name in ("last_fifth", "best", "area")))
+        fallen = sum(math.isfinite(summary.collapsed) for summary in arm.summaries)
+        seeds = len(arm.curves)
+        rows.append((arm.label, str(seeds), *cells, _reached(question, arm), f"{fallen} of {seeds}" if fallen else "0"))
+    return Table("Results", columns, tuple(rows))
+
+
+def _reached(question: Question, arm: Arm) -> str:
+    x = arm.scores("reached")
+    count = f"({np.isfinite(x).sum()} of {len(x)})"
+    middle = float(np.sort(x)[len(x) // 2])  # the upper median: reached by more than half, or not at all
+    return f"{x_text(question, middle)} {count}" if math.isfinite(middle) else f"not reached {count}"
+
+
+def _pairs(comparison: Comparison) -> Table:
+    question = comparison.question
+    columns = (
+        "pair",
+        "difference of the last" + (" (points)" if is_rate(question) else ""),
+        "interval over",
+        "p",
+        "P(first > second)",
+    )
+    rows = tuple(
+        (
+            f"{pair.first} - {pair.second}",
+            shown(question, pair.difference, signed=True),
+            "-" if math.isnan(pair.difference.low) else pair.method,
+            "-" if math.isnan(pair.p) else f"{pair.p:.3f}",
+            _interval(pair.improvement, "{:.2f}", "{:.2f}"),
+        )
+        for pair in comparison.pairs
+    )
+    return Table("Differences", columns, rows)
+
+
+def _costs(comparison: Comparison) -> Table:
+    def text(name: str, value: float) -> str:
+        return "-" if math.isnan(value) else f"{value:.2f}" if name == "training hours" else f"{value:,.0f}"
+
+    rows = tuple((arm.label, *(text(name, arm.costs[name]) for name in COSTS)) for arm in comparison.arms)
+    return Table("Costs of a run, mean over seeds", ("arm", *COSTS), rows)
+
+
+def _runs(comparison: Comparison) -> Table:
+    question = comparison.question
+
+    def cells(summary: Summary) -> tuple[str, ...]:
+        scores = (shown(question, getattr(summary, name)) for name in SCORES)
+        return (*scores, x_text(question, summary.reached), x_text(question, summary.collapsed))
+
+    rows = tuple(
+        (arm.label, "-" if curve.run.seed < 0 else str(curve.run.seed), str(len(curve.x)), *cells(summary))
+        for arm in comparison.arms
+        for curve, summary in zip(arm.curves, arm.summaries, strict=True)
+    )
+    names = ("first", "last", "last 20%", "best", "area", f"to {shown(question, question.threshold)}", "collapsed at")
+    return Table("Runs", ("arm", "seed", "evaluations", *names), rows)
+
+
+def _evaluations(comparison: Comparison) -> Table:
+    question = comparison.question
+    kept = {
+        arm.label: set(thinned(np.array([point.x for point in arm.points]), MOST_ROWS).tolist())
+        for arm in comparison.arms
+    }
+    # Several evaluations can share an x, such as all those of an offline run by env steps: the last one counts.
+    cells = {
+        (arm.label, point.x): shown(question, point.mean)
+        for arm in comparison.arms
+        for point in arm.points
+        if point.x in kept[arm.label]
+    }
+    labels = list(kept)
+    rows = tuple(
+        (x_text(question, x), *(cells.get((label, x), "") for label in labels)) for x in sorted({x for _, x in cells})
+    )
+    return Table(f"{question.metric} by {AXIS_NAMES[question.axis]}, mean", (AXIS_NAMES[question.axis], *labels), rows)
+
+
+def _interval(estimate: Estimate, value_format: str, bound_format: str, scale: int = 1) -> str:
+    if math.isnan(estimate.value):
+        return "-"
+    value = value_format.format(scale * estimate.value)
+    if math.isnan(estimate.low):
+        return value
+    low, high = (bound_format.format(scale * bound) for bound in (estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,1 @@
+"""Studies: many runs of `rlft` that a file describes; made once, in any number of sittings."""

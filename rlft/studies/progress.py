@@ -1,0 +1,100 @@
+"""What a study says while it runs: a line for each run that begins or ends, and a bar where there is a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from statistics import mean
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from rlft.studies.folder import Outcome
+from rlft.studies.plan import PlannedRun
+
+
+class StudyProgress:
+    """Prints; use as a context.
+
+    Args:
+        runs: all of the study.
+        jobs: how many run at a time.
+        before: seconds that runs took which are complete, by name: what runs of their arm are expected to take.
+    """
+
+    def __init__(self, runs: Sequence[PlannedRun], jobs: int, before: dict[str, float]) -> None:
+        self._runs = {run.name: run for run in runs}
+        self._jobs = jobs
+        self._took = {name: seconds for name, seconds in before.items() if seconds}
+        self._started = time.monotonic()
+        self._began: dict[str, float] = {}  # when, of those that are running
+        self._ended: set[str] = set()
+        self._kept = 0  # were complete before
+        self._console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> StudyProgress:
+        """Opens the bar."""
+        if sys.stdout.isatty():
+            columns = (BarColumn(20), TextColumn("{task.description}"))
+            self._progress = Progress(*columns, console=self._console, get_time=time.monotonic)
+            self._task = self._progress.add_task("", total=len(self._runs))
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leaves the terminal as it was."""
+        if self._progress:
+            self._progress.stop()
+
+    def begun(self, run: PlannedRun, *, again: bool) -> None:
+        """Says that it goes on, or begins."""
+        if self._kept:
+            self._say(f"{self._kept} of {len(self._runs)} runs are complete already")
+            self._kept = 0
+        self._began[run.name] = time.monotonic()
+        self._say(f"{run.name} {'goes on' if again else 'begins'}")
+
+    def ended(self, run: PlannedRun, outcome: Outcome, seconds: float) -> None:
+        """Says how it ended, and when the rest will have."""
+        began = self._began.pop(run.name, None)
+        if outcome.status != "interrupted":
+            self._ended.add(run.name)
+        if outcome.status == "completed" and began is None:
+            self._kept += 1
+            return
+        if outcome.status == "completed":
+            self._took[run.name] = self._took.get(run.name, 0.0) + seconds
+        after = f" after {_clock(seconds)}" if began is not None else ""
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        self._say(f"{run.name} {outcome.status}{after}{reason}")
+
+    def _say(self, text: str) -> None:
+        elapsed = _clock(time.monotonic() - self._started)
+        remaining = self._remaining()
+        left = f", about {_clock(remaining)} left" if remaining is not None else ""
+        count = f"{len(self._ended)}/{len(self._runs)}"
+        self._console.print(f"[{count}] {text}  ({elapsed}{left})")
+        if self._progress:
+            self._progress.update(self._task, completed=len(self._ended), description=f"{count}{left}")
+
+    def _remaining(self) -> float | None:
+        """Seconds that what is left will take, as far as one can say after the runs that are complete."""
+        if not self._took:
+            return None
+        of_arm: dict[str, list[float]] = {}
+        for name, seconds in self._took.items():
+            of_arm.setdefault(self._runs[name].arm, []).append(seconds)
+        usual, now = mean(self._took.values()), time.monotonic()
+        left = 0.0
+        for name, run in self._runs.items():
+            if name not in self._ended:
+                expected = mean(of_arm[run.arm]) if run.arm in of_arm else usual
+                left += max(0.0, expected - (now - self._began.get(name, now)))
+        return left / self._jobs
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,180 @@
+"""The file of a study: reading it, and saying what is wrong with it before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlft.errors import UserError
+
+STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "prepare", "arms")
+ARM_KEYS = ("config", "options", "grid")
+PREPARATION_KEYS = ("command", "config", "options", "for_each")
+COMMANDS = ("collect", "evaluate", "rank")  # that may prepare, beside fit
+DECIDED = {"config": "config has a key of its own", "log_dir": "the study decides", "run_name": "the study decides"}
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+SEED = "seed"
+HERE = "here"
+
+
+@dataclass(frozen=True)
+class Part:
+    """An arm or a preparation: what its runs have in common."""
+
+    name: str
+    preparation: bool
+    command: tuple[str, ...]  # of rlft, with its positional arguments
+    configs: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...]  # as on the command line: of the same option, the last one wins
+    grid: Mapping[str, tuple[Any, ...]]  # option: values; nothing in a preparation, which follows the runs that need it
+    axes: tuple[str, ...]  # there is one run for each value of these options of the grid; `seed` is one of them
+
+    def where(self) -> str:
+        """How messages call it."""
+        return f"{'preparation' if self.preparation else 'arm'} {self.name}"
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study as its file says it."""
+
+    name: str
+    seeds: tuple[int, ...]
+    parts: Mapping[str, Part]
+
+
+def read_study(path: Path) -> StudyFile:
+    """Reads and checks the file.
+
+    Raises:
+        UserError: if it cannot be read, or something in it is unknown, missing, empty or there twice.
+    """
+    try:
+        content = yaml.load(path.read_text(), _UniqueKeys)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The study {path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    study = _mapping(content, str(path), STUDY_KEYS)
+    name = _name(study.get("name", path.stem), f"{path}: name")
+    seeds = _seeds(study.get("seeds"), str(path))
+    common = {"config": _strings(study, "config", str(path)), "options": _options(study, str(path))}
+    grid = _grid(study, str(path))
+    parts = [_preparation(key, value, path) for key, value in _parts(study, "prepare", path).items()]
+    parts += [_arm(key, value, path, common, grid) for key, value in _parts(study, "arms", path).items()]
+    names = [part.name for part in parts]
+    for twice in {one for one in names if names.count(one) > 1}:
+        raise UserError(f"{path}: {twice} is the name of a preparation and of an arm; give one of them another.")
+    if all(part.preparation for part in parts):
+        raise UserError(f"{path} has no arms; a study has at least one.")
+    return StudyFile(name, seeds, {part.name: part for part in parts})
+
+
+def _arm(name: str, value: Any, path: Path, common: Mapping[str, Any], common_grid: Mapping[str, Any]) -> Part:
+    where = f"{path}: arms: {_name(name, f'{path}: arms')}"
+    arm = _mapping({} if value is None else value, where, ARM_KEYS)
+    options = (*common["options"], *_options(arm, where))
+    if any(option == "seed_everything" for option, _ in options):
+        raise UserError(f"{where}: seed_everything is no option of an arm; the seeds of the study decide.")
+    configs = (*common["config"], *_strings(arm, "config", where))
+    _check_configs(configs, where)
+    grid = {**common_grid, **_grid(arm, where)}
+    return Part(name, False, ("fit",), configs, options, grid, (*grid, SEED))
+
+
+def _preparation(name: str, value: Any, path: Path) -> Part:
+    where = f"{path}: prepare: {_name(name, f'{path}: prepare')}"
+    preparation = _mapping({} if value is None else value, where, PREPARATION_KEYS)
+    command = _strings(preparation, "command", where) or ("fit",)
+    configs = _strings(preparation, "config", where)
+    axes = _strings(preparation, "for_each", where)
+    if command == ("fit",):
+        _check_configs(configs, where)
+    elif command[0] not in COMMANDS:
+        raise UserError(f"{where}: command is {command[0]}; without one it is fit, else one of {', '.join(COMMANDS)}.")
+    elif configs or set(axes) - {SEED}:
+        raise UserError(f"{where}: config and for_each an option are for fit; {command[0]} has neither.")
+    return Part(name, True, command, configs, _options(preparation, where), {}, axes)
+
+
+def _check_configs(configs: tuple[str, ...], where: str) -> None:
+    if not configs:
+        raise UserError(f"{where} has no config; name the file that its runs are based on.")
+    for config in configs:
+        if not Path(config).is_file():
+            raise UserError(f"{where}: config {config} is no file in {Path.cwd()}.")
+
+
+def _parts(study: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    return _mapping(study.get(key) or {}, f"{path}: {key}")
+
+
+def _options(part: Mapping[str, Any], where: str) -> tuple[tuple[str, Any], ...]:
+    options = _mapping(part.get("options") or {}, f"{where}: options")
+    for option in options:
+        if option in DECIDED:
+            raise UserError(f"{where}: {option} is no option here; {DECIDED[option]}.")
+    return tuple(options.items())
+
+
+def _grid(part: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
+    grid = _mapping(part.get("grid") or {}, f"{where}: grid")
+    for option, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{where}: grid: {option} is {values}; it must be a list of at least one value.")
+        if any(values.count(value) > 1 for value in values):
+            raise UserError(f"{where}: grid: {option} is {values}, with a value that is there twice.")
+        if option in (*DECIDED, SEED, "seed_everything"):
+            raise UserError(f"{where}: grid: {option} is no option to vary; seeds has a key of its own.")
+    return {option: tuple(values) for option, values in grid.items()}
+
+
+def _seeds(seeds: Any, where: str) -> tuple[int, ...]:
+    numbers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not numbers or not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}: seeds is {seeds}; it must be a list of different whole numbers, such as [1, 2, 3].")
+    return tuple(seeds)
+
+
+def _strings(part: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    """One text, or a list of them."""
+    value = part.get(key)
+    texts = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise UserError(f"{where}: {key} is {value}; it must be a text or a list of texts.")
+    return tuple(texts)
+
+
+def _name(name: Any, where: str) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in (SEED, HERE):
+        raise UserError(
+            f"{where}: {name} is no name to use; letters, digits and . _ + - make one, except seed and here."
+        )
+    return name
+
+
+def _mapping(value: Any, where: str, keys: tuple[str, ...] | None = None) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(f"{where} is {value}; it must be a mapping of names to values.")
+    for key in value:
+        if keys is not None and key not in keys:
+            raise UserError(f"{where}: there is no key {key}; the keys are {', '.join(keys)}.")
+    return value
+
+
+class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Refuses a key that is there twice, of which YAML's own loader silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is there twice", node.start_mark)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping

@@ -1,0 +1,105 @@
+"""`rlft study`: many runs that a file describes, made once, in any number of sittings."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rlft.command_line import parse
+from rlft.errors import UserError
+from rlft.studies.folder import Outcome, StudyFolder, locked
+from rlft.studies.plan import plan
+from rlft.studies.processes import local_executor, threads_of_each
+from rlft.studies.progress import StudyProgress
+from rlft.studies.scheduler import Scheduler
+from rlft.studies.study_file import read_study
+
+
+def study(file: str, jobs: int = 1, dry_run: bool = False, log_dir: str = "lightning_logs") -> None:
+    """Makes all runs of a study that are not complete yet; those that were interrupted go on.
+
+    Args:
+        file: the study's YAML file; those in `configs/studies` show what it can say.
+        jobs: runs at a time; the processor cores are shared out among them.
+        dry_run: only print what would be run.
+        log_dir: the runs go to a folder in it that is named after the study.
+
+    Raises:
+        UserError: if the file is wrong, its folder holds something else, or runs failed.
+    """
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}; it must be at least 1.")
+    read = read_study(Path(file))
+    runs = plan(read)
+    path = Path(log_dir) / read.name
+    if dry_run:
+        _print_plan(StudyFolder(path, read.name, runs))
+        return
+    with _counting_signals() as signals, locked(path) as lock:
+        folder = StudyFolder(path, read.name, runs)
+        before = {run.name: folder.seconds(run) for run in runs if folder.result(run)}
+        with StudyProgress(runs, jobs, before) as progress:
+            executor = local_executor(lock)
+            scheduler = Scheduler(folder, executor, progress, jobs, threads_of_each(jobs), lambda: len(signals))
+            outcomes = scheduler.run()
+    if signal.SIGINT in signals:
+        raise KeyboardInterrupt
+    _judge(outcomes, path, interrupted=bool(signals))
+
+
+def _print_plan(folder: StudyFolder) -> None:
+    """The commands in their order; directories that do not exist yet are placeholders in them."""
+    for run in folder.runs.values():
+        state = "complete" if folder.result(run) else "goes on" if folder.checkpoint(run) else "begins"
+        after = f" after {', '.join(run.needs)}" if run.needs else ""
+        print(f"# {run.name}: {state}{after}\n{shlex.join(['rlft', *folder.arguments(run)])}")
+
+
+def _judge(outcomes: dict[str, Outcome], path: Path, *, interrupted: bool) -> None:
+    """Says what came of it.
+
+    Raises:
+        UserError: if there are runs that are not complete.
+    """
+    missing = {name: outcome for name, outcome in outcomes.items() if outcome.status != "completed"}
+    if not missing:
+        print(f"All {len(outcomes)} runs of {path} are complete.")
+        return
+    if interrupted:
+        raise UserError(f"Ended by SIGTERM; the same command goes on with {len(missing)} of {len(outcomes)} runs.")
+    for name, outcome in missing.items():
+        print(f"{name} {outcome.status}: {outcome.reason}")
+    raise UserError(
+        f"{len(missing)} of {len(outcomes)} runs failed or were not run; what they said is in {path}/<run>/output.log, "
+        "and the same command tries them again."
+    )
+
+
+@contextmanager
+def _counting_signals() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that runs can be ended in order."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        said = b"Runs end at a safe point; once more ends them now.\n" if len(received) == 1 else b"Runs end now.\n"
+        os.write(2, said)  # print() may be what was interrupted
+
+    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs `rlft study` with command-line arguments."""
+    study(**parse(study, "rlft study", "Makes the runs of a study, and goes on where it was interrupted.", args))

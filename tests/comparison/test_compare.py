@@ -1,0 +1,286 @@
+"""The whole command: its tables against a computation of their own, its files, its mistakes, its start."""
+
+import csv
+import itertools
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from rlft.cli import main
+from rlft.comparison.svg import ticks
+from tests.comparison.common import iterations, run_folder, write
+from tests.helpers import REPO, is_sentence
+
+RATES = {  # by seed; all numbers of episodes out of 128
+    "gamma0.8": {1: [0.25, 0.5, 0.625, 0.75], 2: [0.25, 0.375, 0.5, 0.625], 3: [0.25, 0.5, 0.75, 0.875]},
+    "gamma0.99": {1: [0.25, 0.375, 0.375, 0.5], 2: [0.25, 0.5, 0.875, 0.25], 3: [0.25, 0.25, 0.375, 0.375]},
+}
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    logs = tmp_path_factory.mktemp("logs")
+    for (arm, seeds), sim_steps in zip(RATES.items(), (100, 300), strict=True):
+        for seed, rates in seeds.items():
+            run_folder(logs, f"{arm}-seed{seed}", rates, sim_steps=sim_steps)
+    write(logs.parent / "ManiSkill__ppo__1__1721000000", {"eval/success_once": {0: 0.25, 150: 0.5, 250: 0.625}})
+    return logs
+
+
+def output(capsys, *arguments):
+    assert main(["compare", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def cells(text, title):
+    """The rows of a markdown table: first cell to `{column: cell}`."""
+    lines = itertools.takewhile(bool, text.split(f"## {title}\n\n", 1)[1].splitlines())
+    columns, _, *rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in lines)
+    return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+
+
+def percentiles(values):
+    """All resamples of three seeds: the exact bootstrap distribution of their mean."""
+    means = [np.mean(sample) for sample in itertools.product(values, repeat=3)]
+    return np.percentile(means, [2.5, 97.5], method="inverted_cdf")
+
+
+def shown(values):
+    low, high = percentiles(values)
+    return f"{100 * np.mean(values):.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def test_results_to_the_digit(logs, capsys):
+    results = cells(output(capsys, logs), "Results")
+    for arm, seeds in RATES.items():
+        rates = np.array(list(seeds.values()))
+        row = results[arm]
+        assert row["seeds"] == "3"
+        assert row["last, mean"] == shown(rates[:, 3])
+        assert row["last, IQM"] == shown(rates[:, 3])  # a quarter of three seeds is none
+        assert row["last 20%, mean"] == shown(rates[:, 3])  # one of three evaluations
+        assert row["best (biased upwards)"] == shown(rates[:, 1:].max(1))
+        assert row["area"] == shown((rates[:, 0] / 2 + rates[:, 1] + rates[:, 2] + rates[:, 3] / 2) / 3)
+    assert results["gamma0.8"]["env steps to 50.0%"] == "100 (3 of 3)"
+    assert results["gamma0.99"]["env steps to 50.0%"] == "300 (2 of 3)"
+    assert (results["gamma0.8"]["collapsed"], results["gamma0.99"]["collapsed"]) == ("0", "1 of 3")
+
+
+def test_evaluations_to_the_digit(logs, capsys):
+    table = cells(output(capsys, logs), "eval/success_rate by env steps, mean")
+    assert list(table) == ["0", "100", "200", "300"]
+    for i, row in enumerate(table.values()):
+        for arm, seeds in RATES.items():
+            assert row[arm] == shown([rates[i] for rates in seeds.values()])
+
+
+def test_differences(logs, capsys):
+    row = difference(capsys, logs)
+    first, second = (np.array([rates[-1] for rates in seeds.values()]) for seeds in RATES.values())
+    low, high = percentiles(first - second)
+    assert (
+        row["difference of the last (points)"]
+        == f"{100 * (first - second).mean():+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    )
+    assert row["interval over"] == "paired seeds"
+    assert row["p"] == "0.250"  # all differences are positive: 2 of 8 flips
+    assert row["P(first > second)"].startswith("1.00")
+
+
+def difference(capsys, *arguments):
+    (row,) = cells(output(capsys, *arguments), "Differences").values()
+    return row
+
+
+def test_seeds_are_paired_by_their_numbers(logs, capsys):
+    low, high = f"low={logs}/gamma0.8-seed", f"high={logs}/gamma0.99-seed"
+    in_order = difference(capsys, f"{low}1", f"{low}3", f"{high}1", f"{high}3")
+    assert in_order["interval over"] == "paired seeds"
+    assert in_order["difference of the last (points)"] == "+37.5 [25.0, 50.0]"  # 25 in seed 1, 50 in seed 3
+    assert difference(capsys, f"{low}3", f"{low}1", f"{high}1", f"{high}3") == in_order
+
+
+def test_seeds_that_are_not_the_same_or_not_known_are_not_paired(logs, tmp_path, capsys):
+    for name in ("a", "b"):
+        run_folder(tmp_path, f"{name}-unknown", [0.25, 0.5])
+    unknown = (
+        f"low={tmp_path}/a-*",
+        f"low={logs}/gamma0.8-seed1",
+        f"high={tmp_path}/b-*",
+        f"high={logs}/gamma0.99-seed1",
+    )
+    others = (f"low={logs}/gamma0.8-seed[12]", f"high={logs}/gamma0.99-seed[23]")
+    for arguments in (unknown, others):
+        row = difference(capsys, *arguments)
+        assert (row["interval over"], row["p"]) == ("seeds", "-")
+
+
+def test_single_runs_differ_with_the_uncertainty_of_their_episodes(logs, capsys):
+    """75% and 50% of 128: Newcombe's interval from Wilson's (66.8, 81.7) and (41.5, 58.5)."""
+    row = difference(capsys, f"low={logs}/gamma0.8-seed1", f"high={logs}/gamma0.99-seed1")
+    assert row["difference of the last (points)"] == "+25.0 [13.2, 35.8]"
+    assert (row["interval over"], row["p"], row["P(first > second)"]) == ("episodes", "-", "1.00")
+
+
+def test_a_single_run_against_several_differs_without_an_interval(logs, capsys):
+    row = difference(capsys, f"low={logs}/gamma0.8-seed1", f"high={logs}/gamma0.99-seed[12]")
+    assert (row["difference of the last (points)"], row["interval over"]) == ("+37.5", "-")
+
+
+def test_costs_and_runs(logs, capsys):
+    text = output(capsys, logs)
+    costs = cells(text, "Costs of a run, mean over seeds")
+    assert list(costs["gamma0.99"].values())[1:] == ["300", "900", "9", "-", "0.03"]
+    assert text.count("| gamma0.99 | 2 | 4 | 25.0% | 25.0% | 25.0% | 87.5% |") == 1
+
+
+def test_other_axes(logs, capsys):
+    hours = cells(output(capsys, logs, "--x=training_hours"), "eval/success_rate by training hours, mean")
+    assert list(hours) == ["0.000", "0.010", "0.020", "0.030"]
+    steps = cells(output(capsys, logs, "--x=sim_steps"), "eval/success_rate by simulator steps, mean")
+    assert [row["gamma0.8"] != "" for row in steps.values()] == [True, True, True, True, False, False]
+    assert list(steps) == ["0", "100", "200", "300", "600", "900"]
+
+
+def test_a_run_of_another_tool_beside_ours(logs, capsys):
+    other = f"ManiSkill={logs.parent}/ManiSkill__*"
+    text = output(capsys, f"ours={logs}/gamma0.8-*", other, "--episodes=128")
+    assert cells(text, "Results")["ManiSkill"]["last, mean"] == "62.5% [53.9, 70.4]"  # Wilson of 80 of 128
+    assert "Wilson interval" in text
+    without = output(capsys, other)
+    assert cells(without, "Results")["ManiSkill"]["last, mean"] == "62.5%"
+    assert "so there is no interval (--episodes would give Wilson's): ManiSkill." in without
+
+
+def test_runs_that_end_elsewhere_are_named(tmp_path, capsys):
+    for seed, rates in {1: [0.1, 0.2, 0.3], 2: [0.1, 0.2]}.items():
+        run_folder(tmp_path, f"ppo-seed{seed}", rates)
+    text = output(capsys, tmp_path)
+    assert "The runs of ppo end at 100 to 200 env steps, so their last evaluations are not alike." in text
+    assert list(cells(text, "eval/success_rate by env steps, mean")) == ["0", "100"]
+
+
+def test_runs_with_no_stretch_in_common_have_final_numbers_and_no_curve(tmp_path, capsys):
+    for seed, begin in {1: 1, 2: 9}.items():
+        write(tmp_path / f"ppo-seed{seed}" / "version_0", iterations([0.25, 0.5], begin=begin))
+    text = output(capsys, tmp_path, f"--out={tmp_path / 'out'}")
+    row = cells(text, "Results")["ppo"]
+    assert (row["last, mean"], row["area"]) == ("50.0% [50.0, 50.0]", "-")
+    assert "by env steps, mean" not in text
+
+
+def test_offline_runs_are_told_apart_by_iteration(tmp_path, capsys):
+    """Logged by iteration, with the same data all along: by env steps only the last evaluation counts."""
+    numbers = {"eval/success_rate": {0: 0.25, 1: 0.5, 2: 0.75}, "steps/env": {1: 500, 2: 500}}
+    write(tmp_path / "offline" / "version_0", {**numbers, "time/iteration": {1: 1.0, 2: 1.0}})
+    text = output(capsys, tmp_path / "offline")
+    assert cells(text, "eval/success_rate by env steps, mean")["500"] == {"env steps": "500", "offline": "75.0%"}
+    assert "another --x tells them apart: offline." in text
+    by_iteration = output(capsys, tmp_path / "offline", "--x=iteration")
+    assert list(cells(by_iteration, "eval/success_rate by iteration, mean")) == ["0", "1", "2"]
+    assert "tells them apart" not in by_iteration
+
+
+def test_files(logs, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    text = output(capsys, logs, f"--out={tmp_path / 'new' / 'out'}")
+    out = tmp_path / "new" / "out"
+    assert {path.name for path in out.iterdir()} == {f"comparison.{kind}" for kind in ("md", "csv", "png", "html")}
+    assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert cells((out / "comparison.md").read_text(), "Results") == cells(text, "Results")
+    rows = list(csv.DictReader((out / "comparison.csv").open()))
+    assert len(rows) == 2 * (4 + 5)
+    last = next(row for row in rows if row["arm"] == "gamma0.8" and row["quantity"] == "last")
+    assert float(last["mean"]) == pytest.approx(0.75)
+    point = next(row for row in rows if row["arm"] == "gamma0.99" and row["env_steps"] == "200.0")
+    assert float(point["mean"]) == pytest.approx((0.375 + 0.875 + 0.375) / 3)
+
+
+def test_the_page_needs_nothing_else(logs, tmp_path, capsys):
+    output(capsys, logs, f"--out={tmp_path}")
+    html = (tmp_path / "comparison.html").read_text()
+    for outside in ("http", "src=", "href=", "url(", "@import"):
+        assert outside not in html
+    assert html.count("<circle") == 2 * 4
+    assert "<title>gamma0.8, 300: 75.0% [62.5, 87.5]</title>" in html
+    assert "<td>25.0% [25.0, 25.0]</td>" in html
+    assert unclosed(html) == []
+
+
+def unclosed(html):
+    """Elements that are opened and not closed, in order."""
+    opened = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta", "input"):
+                opened.append(tag)
+
+        def handle_startendtag(self, tag, attrs):
+            pass
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    Reader().feed(html)
+    return opened
+
+
+def test_labels_cannot_break_the_page(logs, tmp_path, capsys):
+    output(capsys, f"<b>&|={logs}/gamma0.8-*", f"--out={tmp_path}")
+    assert "<b>" not in (tmp_path / "comparison.html").read_text()
+    assert "<b>&\\|" in (tmp_path / "comparison.md").read_text()
+
+
+def test_without_matplotlib_there_is_everything_but_the_picture(logs, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rlft.comparison.figure", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = output(capsys, logs, f"--out={tmp_path}")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".md", ".csv", ".html"}
+    assert "There is no comparison.png: matplotlib is missing" in text
+
+
+MISTAKES = {
+    "{logs}/nowhere": "There is no run",
+    "{logs} --metric=eval/nonsense": "has no eval/nonsense; it has eval/success_rate",
+    "{logs} --x=nonsense": "nonsense",
+    "{logs} --nonsense=1": "nonsense",
+    "--x=iteration": "runs",
+    "{logs} --episodes=0": "--episodes is 0",
+    "{logs} --collapse=-1": "--collapse is -1",
+    "{logs} --out={logs}/gamma0.8-seed1/version_0/file/below": "cannot be made a directory",
+}
+
+
+@pytest.mark.parametrize("options", MISTAKES)
+def test_mistakes(logs, capsys, options):
+    (logs / "gamma0.8-seed1" / "version_0" / "file").touch()
+    assert main(["compare", *options.format(logs=logs).split()]) == 1
+    error = capsys.readouterr().err
+    assert MISTAKES[options] in error
+    assert is_sentence(error)
+
+
+@pytest.mark.parametrize("options", [[], ["--metric=eval/nonsense"], ["--nonsense=1"]])
+def test_neither_lightning_nor_torch_is_imported(logs, options):
+    heavy = ("lightning", "torch", "scipy", "tensorflow", "matplotlib", "pandas")
+    code = f"""
+import sys
+from rlft.cli import main
+main(["compare", {str(logs)!r}, *{options}])
+assert "rlft.comparison.comparison" in sys.modules
+sys.exit(",".join(name for name in {heavy} if name in sys.modules) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("values", [[0, 50_000], [0.0, 0.03], [-3.0, 999.9], [7.0], [], [0, 1000], [1e-9, 2e-9]])
+def test_ticks_are_round_and_around_the_values(values):
+    found = ticks(values)
+    assert 2 <= len(found) <= 13
+    assert all(found[0] <= value <= found[-1] for value in values)
+    assert np.diff(found) == pytest.approx(found[1] - found[0])

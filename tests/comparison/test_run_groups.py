@@ -1,0 +1,114 @@
+"""Which runs are compared as one."""
+
+import json
+
+import pytest
+
+from rlft.comparison.run_groups import select
+from rlft.errors import UserError
+from tests.comparison.common import run_folder
+from tests.helpers import is_sentence
+
+
+@pytest.fixture
+def logs(tmp_path):
+    for gamma in ("0.8", "0.99"):
+        for seed in (1, 2):
+            run_folder(tmp_path, f"weak-gae_ppo-gamma{gamma}-100x50-seed{seed}", [0.1, 0.2])
+    return tmp_path
+
+
+def study(logs, name="study", status="completed"):
+    """Two arms and a preparation."""
+    names = {"prepare": (True, "completed"), "a-1": (False, "completed"), "b-1": (False, status)}
+    entries = [
+        {"arm": run[0], "seed": 5, "run": run, "preparation": preparation, "status": how}
+        for run, (preparation, how) in names.items()
+    ]
+    for run in names:
+        run_folder(logs / name, run, [0.1, 0.2])
+    (logs / name / "study.json").write_text(json.dumps({"name": name, "runs": entries}))
+    return logs / name
+
+
+def labels(*arguments):
+    return {label: [run.seed for run in runs] for label, runs in select(list(map(str, arguments))).groups.items()}
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_group(logs):
+    assert labels(*sorted(logs.iterdir())) == {"gamma0.8": [1, 2], "gamma0.99": [1, 2]}
+    assert labels(logs) == {"gamma0.8": [1, 2], "gamma0.99": [1, 2]}
+    assert labels(f"{logs}/*") == {"gamma0.8": [1, 2], "gamma0.99": [1, 2]}
+
+
+def test_a_single_group_keeps_its_name(logs):
+    assert labels(f"{logs}/*-gamma0.8-*") == {"weak-gae_ppo-gamma0.8-100x50": [1, 2]}
+
+
+def test_names_that_would_lose_everything_stay_whole(tmp_path):
+    for name in ("weak-ppo", "weak-ppo-k5"):
+        run_folder(tmp_path, name, [0.1, 0.2])
+    assert labels(tmp_path) == {"weak-ppo": [-1], "weak-ppo-k5": [-1]}
+
+
+def test_labelled_patterns(logs):
+    assert labels(f"low={logs}/*-gamma0.8-*", f"all={logs}/*") == {
+        "low": [1, 2],
+        "all": [1, 2, 1, 2],
+    }
+
+
+def test_a_run_that_two_patterns_match_counts_once(logs):
+    assert labels(f"a={logs}/*-seed1", f"a={logs}/*gamma0.8*") == {"a": [1, 1, 2]}
+
+
+def test_a_seed_twice_in_a_group_is_said(logs):
+    (note,) = select([f"a={logs}/*-seed1"]).notes
+    assert note.startswith("a holds seed 1 more than once")
+
+
+def test_the_arms_of_a_study(logs):
+    assert labels(study(logs)) == {"a": [5], "b": [5]}
+
+
+def test_runs_of_a_study_that_are_not_completed_are_left_out_and_named(logs):
+    selection = select([str(study(logs, status="failed"))])
+    assert list(selection.groups) == ["a"]
+    assert selection.notes == ["Left out: b, seed 5, which is failed."]
+
+
+def test_several_studies_do_not_mix(logs):
+    assert set(labels(study(logs, "one"), study(logs, "two"))) == {"one: a", "one: b", "two: a", "two: b"}
+    assert set(labels(f"new={logs / 'one'}")) == {"new: a", "new: b"}
+
+
+def test_half_written_logs_are_named(logs):
+    (path,) = (logs / "weak-gae_ppo-gamma0.8-100x50-seed2").rglob("*.tfevents.*")
+    path.write_bytes(path.read_bytes()[:-3])
+    (note,) = select([str(logs)]).notes
+    assert "of weak-gae_ppo-gamma0.8-100x50-seed2 are damaged or half-written" in note
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("{logs}/nowhere", "There is no run"),
+        ("{logs}/*nothing*", "There is no run"),
+        ("label={logs}/nowhere", "There is no run '{logs}/nowhere'"),
+        ("{logs}/file", "There is no run"),
+        ("{logs}/empty", "holds no TensorBoard event files"),
+        ("{logs}/broken", "is not the record of a study"),
+        ("{logs}/other", "is not the record of a study: KeyError 'runs'"),
+        ("{logs}/begun", "is completed"),
+    ],
+)
+def test_mistakes(logs, argument, message):
+    (logs / "file").touch()
+    for name, text in {"empty": None, "broken": "{", "other": "{}", "begun": '{"runs": []}'}.items():
+        (logs / name).mkdir()
+        if text is not None:
+            (logs / name / "study.json").write_text(text)
+    with pytest.raises(UserError) as raised:
+        select([argument.format(logs=logs)])
+    assert message.format(logs=logs) in str(raised.value)
+    assert is_sentence(str(raised.value))

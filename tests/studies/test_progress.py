@@ -1,0 +1,38 @@
+"""Lines about runs, and the time that is left."""
+
+import pytest
+
+from rlft.studies import progress
+from rlft.studies.folder import Outcome
+from rlft.studies.progress import StudyProgress
+from tests.studies.common import planned
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_counts_and_remaining_time(tmp_path, capsys, clock):
+    """Arm a took 60 s before, b takes 20 s; left are two of a and one of b, two at a time: (2 x 60 + 20) / 2."""
+    runs = planned(tmp_path, "config: BASE\nseeds: [1, 2, 3]\narms: {a: , b: }")
+    with StudyProgress(list(runs.values()), 2, {"a-seed1": 60.0}) as reporter:
+        reporter.ended(runs["a-seed1"], Outcome("completed"), 0.0)
+        reporter.begun(runs["b-seed1"], again=False)
+        clock[0] += 20
+        reporter.ended(runs["b-seed1"], Outcome("completed"), 20.0)
+        reporter.ended(runs["b-seed2"], Outcome("failed", "Ended by SIGKILL."), 0.0)
+        reporter.begun(runs["a-seed2"], again=True)
+        clock[0] += 30
+        reporter.begun(runs["b-seed3"], again=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/6] 1 of 6 runs are complete already  (0:00:00, about 0:02:30 left)",
+        "[1/6] b-seed1 begins  (0:00:00, about 0:02:30 left)",
+        "[2/6] b-seed1 completed after 0:00:20  (0:00:20, about 0:01:20 left)",
+        "[3/6] b-seed2 failed: Ended by SIGKILL.  (0:00:20, about 0:01:10 left)",
+        "[3/6] a-seed2 goes on  (0:00:20, about 0:01:10 left)",
+        "[3/6] b-seed3 begins  (0:00:50, about 0:00:55 left)",
+    ]

@@ -1,0 +1,139 @@
+"""`rlft study` as a user runs it, with real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from rlft.cli import main
+from tests.helpers import REPO, same
+from tests.training import run, scalars
+
+ONE = f"""
+config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml]
+options: {{trainer.max_epochs: 40}}
+seeds: [1]
+arms: {{a: }}
+"""
+PATIENCE = 240  # seconds on a busy machine
+
+
+def until(condition):
+    """Waits for something to be true and returns it."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Starts the study in `tmp_path/logs/one`."""
+    (tmp_path / "one.yaml").write_text(ONE)
+    command = [sys.executable, "-m", "rlft", "study", "one.yaml", "--log_dir", "logs"]
+    started = []
+
+    def start():
+        environment = {**os.environ, "PYTHONPATH": str(REPO)}
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, everything):
+    folder = tmp_path / "logs/one/a-seed1"
+    process = study()
+    until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")))
+    (child,) = children(process.pid)
+    process.kill()
+    process.wait()
+    if everything:
+        os.kill(child, signal.SIGKILL)
+    until(lambda: not alive(child))  # a run that lost its study ends at a safe point
+    assert "Completed." not in (folder / "version_0/report.md").read_text()
+    manifest = json.loads((folder.parent / "study.json").read_text())
+    assert [one["status"] for one in manifest["runs"]] == ["running"]
+
+    output, _ = study().communicate(timeout=PATIENCE)
+    assert "a-seed1 goes on" in output
+    assert "All 1 runs of logs/one are complete." in output
+    alone = run(tmp_path / "alone", "--trainer.max_epochs=40", "--seed_everything=1")
+    continued = folder / "version_1"
+    assert same(*(load_file(path / "policies/last.safetensors") for path in (continued, alone)))
+    table = [[line for line in (path / "report.md").read_text().splitlines() if line.startswith("| ")]
+             for path in (continued, alone)]  # fmt: skip
+    assert len(table[0]) == 42
+    assert [row.split("|")[:5] for row in table[0]] == [row.split("|")[:5] for row in table[1]]
+    whole = scalars(alone)["losses/value_loss"]
+    assert scalars(continued)["losses/value_loss"] == whole[-len(scalars(continued)["losses/value_loss"]) :]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
+def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
+    folder = tmp_path / "logs/one/a-seed1"
+    process = study()
+    until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")))
+    (child,) = children(process.pid)
+    process.terminate()
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert not alive(child)
+    assert "a-seed1 interrupted" in output
+    assert "rlft: Ended by SIGTERM; the same command goes on with 1 of 1 runs." in output
+    assert "Ended early" in (folder / "version_0/report.md").read_text()
+
+
+def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        f"config: {REPO}/configs/smoke.yaml\nseeds: [1]\n"
+        "prepare: {d: {command: [collect, '{here}/d.h5'], options: {episodes: 0}}}\n"
+        "arms: {a: {options: {data.dataset: '{d}/d.h5'}}}"
+    )
+    (tmp_path / "failing.yaml").write_text(text)
+    assert main(["study", "failing.yaml"]) == 1
+    printed = capsys.readouterr()
+    assert "d failed: episodes is 0; with these shares some policy would play none." in printed.out
+    assert "a-seed1 not run: It needs d." in printed.out
+    assert printed.err.startswith("rlft: 2 of 2 runs failed or were not run")
+    assert "$ rlft collect" in (tmp_path / "lightning_logs/failing/d/output.log").read_text()
+
+
+def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(REPO)
+    assert main(["study", "configs/studies/smoke.yaml", "--dry_run", "true", "--log_dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "# pretrained-seed2: begins after critic-seed2" in lines
+    assert sum(line.startswith("rlft fit --config=") for line in lines) == 8
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_jobs_below_one_are_refused(jobs, capsys):
+    assert main(["study", str(REPO / "configs/studies/smoke.yaml"), f"--jobs={jobs}"]) == 1
+    assert "at least 1" in capsys.readouterr().err
