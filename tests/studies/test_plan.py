@@ -1,5 +1,7 @@
 """From arms, grid and seeds to runs and what they need."""
 
+from pathlib import Path
+
 import pytest
 
 from rlft.studies.plan import plan
@@ -79,12 +81,20 @@ def test_a_run_whose_best_is_needed_never_goes_on(tmp_path, file, continues):
     assert (runs["a-seed1"].continues, runs["b-seed1"].continues) == (continues, True)
 
 
-def test_the_study_of_critics_is_that_of_the_script_which_it_replaces(monkeypatch):
-    """2 discounts x (a new critic and three others) x 5 seeds, who stops x 5 seeds, and the 2 x 3 critics."""
+def test_every_study_of_ours_can_be_planned(monkeypatch):
+    monkeypatch.chdir(REPO)
+    studies = sorted(Path("configs/studies").glob("*.yaml"))
+    assert len(studies) > 3
+    for study in studies:
+        assert plan(read_study(study))
+
+
+def test_the_study_of_critics(monkeypatch):
+    """2 discounts x (a new critic and three others) x 5 seeds, three kinds of KL stop x 5 seeds, the 2 x 3 critics."""
     monkeypatch.chdir(REPO)
     runs = plan(read_study(REPO / "configs/studies/critics.yaml"))
     assert len([run for run in runs if run.preparation]) == 6
-    assert len([run for run in runs if not run.preparation]) == 2 * 4 * 5 + 2 * 5
+    assert len([run for run in runs if not run.preparation]) == 2 * 4 * 5 + 3 * 5
     by_name = {run.name: run for run in runs}
     assert by_name["expert-gamma0.99-seed3"].needs == ("critic_expert-gamma0.99",)
     assert {"--model.policy=pickcube/expert", "--model.advantage.gamma=0.99"} <= set(
