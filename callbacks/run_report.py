@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 
+from rlft import experiment_log
 from rlft.files import replacing
 
 COLUMNS = {
@@ -21,6 +22,7 @@ COLUMNS = {
     "eval/success_at_end": "at end",
     "train/success_rate": "training success",
     "losses/explained_variance": "explained variance",
+    "losses/validation_policy_loss": "validation policy loss",
     "losses/validation_value_loss": "validation value loss",
     "losses/validation_explained_variance": "validation explained variance",
     "charts/calibration_slope": "calibration slope",
@@ -35,7 +37,10 @@ COLUMNS = {
 
 
 class RunReport(lightning.Callback):
-    """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too."""
+    """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too.
+
+    The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there.
+    """
 
     def __init__(self) -> None:
         self.command = ""  # as typed; filled in by the CLI
@@ -45,7 +50,7 @@ class RunReport(lightning.Callback):
         self._notes: list[str] = []
         self._rows: list[dict[str, float]] = []
         self._started = time.time()
-        self._commit = _git_commit()
+        self._commit, self._dirty = _git_commit()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration, with which a run that continues this one compares its own."""
@@ -61,7 +66,9 @@ class RunReport(lightning.Callback):
         self._notes = pl_module.notes
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Notes the evaluation of the start policy."""
+        """Logs that the run has begun, and notes the evaluation of the start policy."""
+        if self._writes(trainer):
+            experiment_log.add_start(Path(trainer.log_dir).absolute(), self.command, self._commit, self._dirty)
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
@@ -79,10 +86,12 @@ class RunReport(lightning.Callback):
         """Says in the report why the run ended early."""
         if self._rows:
             self._write(trainer, note=f"Ended early: {type(exception).__name__} {exception}".strip())
+            self._log(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the report."""
         self._write(trainer, note="Completed.")
+        self._log(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, for a resumed run."""
@@ -96,8 +105,16 @@ class RunReport(lightning.Callback):
         self._rows.append(metrics)
         self._write(trainer, note="Running.")
 
+    @staticmethod
+    def _writes(trainer: Any) -> bool:
+        return trainer.log_dir is not None and not trainer.fast_dev_run
+
+    def _log(self, trainer: Any) -> None:
+        if self._writes(trainer):
+            experiment_log.write_page(Path(trainer.log_dir).absolute().parent.parent)
+
     def _write(self, trainer: Any, note: str) -> None:
-        if trainer.log_dir is None or trainer.fast_dev_run:
+        if not self._writes(trainer):
             return
         folder = Path(trainer.log_dir)
         with replacing(folder / "report.md") as temporary:
@@ -111,7 +128,7 @@ class RunReport(lightning.Callback):
             f"{note} {_summary(rows)}",
             "",
             f"- command: `{self.command}`",
-            f"- commit: {self._commit}",
+            f"- commit: {self._commit}{' with uncommitted changes' if self._dirty else ''}",
             f"- started: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._started))}, "
             f"wall time {time.time() - self._started:.0f} s",
             f"- machine: {platform.machine()}, {platform.system()}, Python {platform.python_version()}",
@@ -177,7 +194,7 @@ def _times(rows: list[dict[str, float]]) -> list[str]:
     return [f"- {name}: {seconds:.1f} s ({seconds / total:.0%})" for name, seconds in parts.items() if total > 0]
 
 
-def _git_commit() -> str:
+def _git_commit() -> tuple[str, bool]:
     """The commit of the code that runs, and whether anything is changed on top of it."""
 
     def git(*arguments: str) -> str:
@@ -187,5 +204,5 @@ def _git_commit() -> str:
     try:
         commit, dirty = git("rev-parse", "HEAD"), git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
-        return "not under git"
-    return f"{commit} with uncommitted changes" if dirty else commit
+        return "not under git", False
+    return commit, bool(dirty)

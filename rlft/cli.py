@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from rlft.errors import UserError
 
+WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note")  # modules of rlft
 HELP = """\
 usage: rlft <command> [options]
 
@@ -20,6 +22,7 @@ commands:
   rank       who ranks actions?       rlft rank pickcube/weak --out studies/weak
   compare    runs and studies:        rlft compare "A=lightning_logs/*_ppo-*" "B=lightning_logs/*_awr-*" --out ab
   study      many runs of a file:     rlft study configs/studies/critics.yaml --jobs 2
+  note       a remark on a run:       rlft note lightning_logs/<run> "critic of another policy"
 
 Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2
 `rlft <command> --help` lists the options; `rlft fit --model.update.help PPO` those of one plug-in.
@@ -37,35 +40,15 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if command in ("-h", "--help", "help"):
             print(HELP, end="")
-        elif command == "evaluate":
-            from rlft.evaluate import run
-
-            run(args[1:])
-        elif command == "collect":
-            from rlft.collect import run
-
-            run(args[1:])
-        elif command == "rank":
-            from rlft.rank import run
-
-            run(args[1:])
-        elif command == "compare":
-            from rlft.compare import run
-
-            run(args[1:])
-        elif command == "study":
-            from rlft.study import run
-
-            run(args[1:])
+        elif command in WITHOUT_LIGHTNING:
+            import_module(f"rlft.{command}").run(args[1:])
         elif command in ("fit", "validate"):
             from rlft.training import run
 
             run(args)
         else:
-            raise UserError(
-                f"There is no command {command!r}; the commands are fit, validate, evaluate, collect, rank, compare "
-                "and study."
-            )
+            *others, last = ("fit", "validate", *WITHOUT_LIGHTNING)
+            raise UserError(f"There is no command {command!r}; the commands are {', '.join(others)} and {last}.")
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)
         return 1

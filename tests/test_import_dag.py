@@ -11,6 +11,7 @@ from tests.helpers import REPO
 BASICS = {"errors", "files", "types"}
 LAYERS = {  # part of rlft: which other parts of rlft it may import
     "errors": set(),
+    "experiment_log": {"errors", "files"},
     "files": set(),
     "types": set(),
     "networks": BASICS,
@@ -30,9 +31,11 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
 }
 WITHOUT_LIGHTNING = {
     "errors",
+    "experiment_log",
     "files",
     "types",
     "networks",
+    "note",
     "advantage",
     "analysis",
     "update",

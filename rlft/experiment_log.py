@@ -1,0 +1,107 @@
+"""The log of all runs in a log directory: an index that only grows, and a page that is made from it.
+
+`index.jsonl` has a line for every start of a run and for every note. `log.md` is made anew from these lines and from
+the runs' own reports whenever a run ends or gets a note; making it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlft.errors import UserError
+from rlft.files import replacing
+
+INDEX, PAGE = "index.jsonl", "log.md"
+START = {"run", "time", "command", "commit", "dirty"}
+NOTE = {"run", "time", "note"}
+
+
+def add_start(version: Path, command: str, commit: str, dirty: bool) -> None:
+    """Adds the start of the run whose directory is `<log directory>/<run>/version_<k>`."""
+    _append(version.parent.parent, _name(version), {"command": command, "commit": commit, "dirty": dirty})
+
+
+def add_note(run: Path, text: str) -> Path:
+    """Adds a note to a run, given by its directory or by that of one of its versions, of which the newest is meant.
+
+    Returns:
+        The page, with the note on it.
+
+    Raises:
+        UserError: if there is no such run in the log.
+    """
+    versions = sorted(run.glob("version_*"), key=lambda path: path.stat().st_mtime)
+    version = (versions[-1] if versions else run).absolute()
+    folder = version.parent.parent
+    if _name(version) not in {entry["run"] for entry in _entries(folder)}:
+        raise UserError(f"{run} is no run in {folder / INDEX}; give a directory such as lightning_logs/<run>.")
+    if not text.strip():
+        raise UserError("The note is empty; say something of the run.")
+    _append(folder, _name(version), {"note": " ".join(text.split())})
+    return write_page(folder)
+
+
+def write_page(folder: Path) -> Path:
+    """Makes the page of a log directory anew, the newest run first.
+
+    Raises:
+        UserError: if no run has been logged there.
+    """
+    starts: dict[str, Mapping[str, Any]] = {}
+    notes: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in _entries(folder):
+        if "note" in entry:
+            notes.setdefault(entry["run"], []).append(entry)
+        else:
+            starts[entry["run"]] = entry
+    if not starts:
+        raise UserError(f"{folder / INDEX} tells of no runs; `rlft fit` with --log_dir {folder} begins it.")
+    parts = [_part(folder / run, start, notes.get(run, [])) for run, start in reversed(starts.items())]
+    with replacing(folder / PAGE) as temporary:
+        temporary.write_text("\n\n".join(["# Runs, the newest first", *parts]) + "\n")
+    return folder / PAGE
+
+
+def _part(version: Path, start: Mapping[str, Any], notes: list[Mapping[str, Any]]) -> str:
+    """What the page says of one run."""
+    report = version / "report.md"
+    text = report.read_text() if report.is_file() else ""
+    lines = text.splitlines()
+    happened = lines[2] if len(lines) > 2 else "Its report is gone." if not version.is_dir() else "It has no report."
+    dirty = " with uncommitted changes" if start["dirty"] else ""
+    told = [f"- note of {note['time']}: {note['note']}" for note in notes]
+    facts = [f"- started: {start['time']}", f"- command: `{start['command']}`", f"- commit: {start['commit']}{dirty}"]
+    table = re.search(r"^## Iterations\n\n(.+?)\n\n", text, re.M | re.S)
+    return "\n\n".join([f"## {start['run']}", happened, "\n".join([*facts, *told]), *([table[1]] if table else [])])
+
+
+def _name(version: Path) -> str:
+    return f"{version.parent.name}/{version.name}"
+
+
+def _append(folder: Path, run: str, entry: Mapping[str, Any]) -> None:
+    line = json.dumps({"run": run, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **entry}) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / INDEX, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, line.encode())  # one call: lines of runs that start at once do not mix
+    finally:
+        os.close(descriptor)
+
+
+def _entries(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the index, without those that a full disk or an editor has spoiled: a run does not fail for them."""
+    path = folder / INDEX
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and (entry.keys() >= START or entry.keys() >= NOTE):
+            yield entry

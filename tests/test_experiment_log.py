@@ -1,0 +1,107 @@
+import json
+import shutil
+
+import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from callbacks import RunReport
+from rlft.cli import main
+from rlft.experiment_log import add_note, add_start, write_page
+from tests.helpers import is_sentence
+from tests.training import data, fit, module, run
+
+
+def make(folder, name, iterations=2):
+    """A run of a few iterations under `folder`."""
+    report = RunReport()
+    report.command = f"rlft fit --run_name {name}"
+    fit(module(), data(), iterations, [report], TensorBoardLogger(folder, name), folder)
+    return folder / name
+
+
+def test_every_run_has_a_line_and_a_part_of_the_page(tmp_path):
+    make(tmp_path, "first")
+    make(tmp_path, "second", iterations=3)
+    lines = [json.loads(line) for line in (tmp_path / "index.jsonl").read_text().splitlines()]
+    assert [line["run"] for line in lines] == ["first/version_0", "second/version_0"]
+    assert lines[0]["command"] == "rlft fit --run_name first"
+    assert len(lines[0]["commit"]) == 40
+    page = (tmp_path / "log.md").read_text()
+    first, second = page.index("## first/version_0"), page.index("## second/version_0")
+    assert second < first  # the newest on top
+    assert [line[:5] for line in page[second:first].splitlines() if line.startswith("| ")] == [
+        "| ite",
+        "| 0 |",
+        "| 1 |",
+        "| 2 |",
+        "| 3 |",
+    ]
+    assert "Completed." in page[first:]
+    assert "- command: `rlft fit --run_name first`" in page[first:]
+
+
+def test_making_the_page_again_changes_nothing(tmp_path):
+    make(tmp_path, "name")
+    before = (tmp_path / "log.md").read_bytes()
+    assert write_page(tmp_path).read_bytes() == before
+    assert write_page(tmp_path).read_bytes() == before
+
+
+def test_notes_through_the_command_line(tmp_path, capsys):
+    folder = run(tmp_path)
+    for place in (folder.parent, folder):
+        assert main(["note", str(place), f"of {place.name},\n  looks odd"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "log.md")
+    page = (tmp_path / "log.md").read_text()
+    assert f": of {folder.name}, looks odd\n" in page
+    assert f": of {folder.parent.name}, looks odd\n" in page
+    assert "command: `rlft fit " in page
+
+
+def test_a_note_belongs_to_the_newest_version(tmp_path):
+    make(tmp_path, "name")
+    folder = make(tmp_path, "name")
+    add_note(folder, "which one?")
+    page = (tmp_path / "log.md").read_text()
+    assert page.index("## name/version_1") < page.index("which one?") < page.index("## name/version_0")
+
+
+def test_a_run_that_was_deleted_stays_in_the_log(tmp_path):
+    folder = make(tmp_path, "gone")
+    add_note(folder, "useless")
+    shutil.rmtree(folder)
+    page = write_page(tmp_path).read_text()
+    assert "## gone/version_0\n\nIts report is gone." in page
+    assert "useless" in page
+
+
+@pytest.mark.parametrize("spoiled", ["", "{", "[1]", '{"run": "name/version_0"}', "\x00\xff"])
+def test_a_spoiled_line_is_passed_over(tmp_path, spoiled):
+    version = tmp_path / "name/version_0"
+    add_start(version, "rlft fit", "0" * 40, dirty=True)
+    with (tmp_path / "index.jsonl").open("a") as file:
+        file.write(spoiled + "\n")
+    version.mkdir(parents=True)
+    page = add_note(version, "still there").read_text()
+    assert "still there" in page
+    assert f"commit: {'0' * 40} with uncommitted changes" in page
+
+
+def test_what_cannot_be_noted(tmp_path, capsys):
+    folder = make(tmp_path, "name")
+    for arguments in ([str(tmp_path / "nothing"), "text"], [str(folder), "  "], [str(tmp_path), "text"]):
+        before = (tmp_path / "index.jsonl").read_bytes()
+        assert main(["note", *arguments]) == 1
+        assert is_sentence(capsys.readouterr().err)
+        assert (tmp_path / "index.jsonl").read_bytes() == before
+
+
+def test_a_run_that_fails_is_in_the_log(tmp_path):
+    class Fails(RunReport):
+        def on_train_epoch_end(self, trainer, pl_module):
+            super().on_train_epoch_end(trainer, pl_module)
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        fit(module(), data(), 3, [Fails()], TensorBoardLogger(tmp_path, "name"), tmp_path)
+    assert "Ended early: RuntimeError power cut" in (tmp_path / "log.md").read_text()
