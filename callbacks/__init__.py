@@ -6,6 +6,7 @@ from callbacks.exploration_schedule import ExplorationSchedule
 from callbacks.freeze_schedule import FreezeSchedule
 from callbacks.iteration_progress import IterationProgress
 from callbacks.learning_rate_schedule import LearningRateSchedule
+from callbacks.pitfalls import Pitfalls
 from callbacks.plateau_breaker import PlateauBreaker
 from callbacks.run_report import RunReport
 from callbacks.success_checkpoint import SuccessCheckpoint
@@ -18,6 +19,7 @@ __all__ = [
     "FreezeSchedule",
     "IterationProgress",
     "LearningRateSchedule",
+    "Pitfalls",
     "PlateauBreaker",
     "RunReport",
     "SuccessCheckpoint",

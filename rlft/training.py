@@ -25,7 +25,7 @@ import rlft.data
 import rlft.envs
 import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
-from callbacks import DeterministicEval, IterationProgress, RunReport, SuccessCheckpoint
+from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
 from rlft.parse_errors import one_sentence, user_error_behind
 from rlft.resolved_config import differences, run_name
@@ -144,6 +144,7 @@ class RLFTCli(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.add_lightning_class_args(DeterministicEval, "eval")
         parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Pitfalls, "pitfalls")
         parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run (default: derived).")
         text = "Go on from --ckpt_path with its weights alone: forget Adam's moments."
         parser.add_argument("--reset_optimizer", type=bool, default=False, help=text)

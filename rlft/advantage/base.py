@@ -16,6 +16,7 @@ class AdvantageEstimator(ABC):
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
+    regressed: bool = False  # its advantages are the output of a network that was fitted to advantages
 
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
         """Refuses, before anything is simulated, what cannot work with these dimensions."""

@@ -60,6 +60,7 @@ class IterationModule(lightning.LightningModule, ABC):
         self.fixed_data = False  # every iteration has the same data; set by the data module
         self.held_out: TensorRows | None = None  # transitions that never train; set by the data module
         self.evaluated: Callable[[], IterationModule] = lambda: self  # whose weights are evaluated and exported
+        self.critic_of: str | None = None  # whose value the critic is that the run starts with, if it is pretrained
         self.notes: list[str] = []  # what the report says of the start: a sentence or two each
         self.metrics = IterationMetrics()
         self._validated = False  # the iteration's validation is among its metrics

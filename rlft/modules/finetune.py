@@ -123,9 +123,11 @@ class FinetuneModule(IterationModule):
             )
         found = file.info.get("critic") or {}
         wanted = critic_provenance.value_of(self.advantage, self.reward_mode, self.data_policy)
-        if name == self.policy and found.get("policy") == critic_provenance.OWN:
+        own = name == self.policy and found.get("policy") == critic_provenance.OWN
+        if own:
             wanted["policy"] = critic_provenance.OWN
         critic_provenance.check(name, found, wanted, self.accept_critic_mismatch)
+        self.critic_of = self.policy if own else found.get("policy")
         return critic
 
     def critic_info(self) -> dict[str, Any] | None:

@@ -1,0 +1,104 @@
+"""Known pitfalls, noticed before they cost a day."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+import lightning
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from rlft.errors import UserError
+from rlft.pitfalls import PITFALLS, Facts, found
+
+
+class Pitfalls(lightning.Callback):
+    """Looks for known pitfalls in the configuration and in what is measured at the start, and says so.
+
+    Every message has the reason, the evidence and a remedy; it is printed and stands in the report.
+
+    Args:
+        action: `warn`, or `refuse` to end the run.
+        silence: ids of pitfalls not to look for, as the messages name them.
+    """
+
+    def __init__(self, action: Literal["warn", "refuse"] = "warn", silence: list[str] | None = None) -> None:
+        known = [pitfall.id for pitfall in PITFALLS]
+        for name in silence or []:
+            if name not in known:
+                raise UserError(f"pitfalls.silence has {name!r}; it must be among {', '.join(known)}.")
+        self.action = action
+        self.silence = set(silence or [])
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Looks at the configuration."""
+        if stage == "fit":
+            self._look(pl_module, facts_of(trainer, pl_module))  # printed with the other notes of the start
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Looks at the evaluation of the start policy."""
+        start = trainer.callback_metrics.get("eval/success_rate")
+        if trainer.current_epoch == 0 and pl_module.trains_actor and start is not None:
+            self._tell(self._look(pl_module, Facts(start_success=float(start))))
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Compares it with the first rollout, which the start policy collected with sampled actions."""
+        start = trainer.callback_metrics.get("eval/success_rate")  # the iteration has not been logged yet
+        collected = pl_module.trains_actor and not pl_module.fixed_data
+        if trainer.current_epoch == 0 and collected and start is not None:
+            sampled = pl_module.iteration_metrics().get("train/success_rate", float("nan"))
+            self._tell(self._look(pl_module, Facts(start_success=float(start), start_success_sampled=sampled)))
+
+    def _look(self, module: Any, facts: Facts) -> list[str]:
+        """Notes every pitfall once, and returns what is new."""
+        pitfalls = [pitfall for pitfall in found(facts) if pitfall.id not in self.silence]
+        for pitfall in pitfalls:
+            if self.action == "refuse":
+                raise UserError(f"{pitfall.sentence()} --pitfalls.silence '[{pitfall.id}]' does it all the same.")
+            self.silence.add(pitfall.id)
+        sentences = [pitfall.sentence() for pitfall in pitfalls]
+        module.notes += sentences
+        return sentences
+
+    @staticmethod
+    def _tell(sentences: list[str]) -> None:
+        for sentence in sentences:
+            print(sentence, file=sys.stderr, flush=True)
+
+
+def facts_of(trainer: Any, module: Any) -> Facts:
+    """What the built parts of a run tell of it."""
+    data = trainer.datamodule
+    advantage, update = module.advantage, getattr(module, "update", None)
+    network = getattr(module.critic, "value", None)
+    own = module.policy
+    rerolls = hasattr(advantage, "num_samples")
+    return Facts(
+        monitors=_monitors(trainer),
+        run_name=getattr(trainer.logger, "name", None),
+        start_policy=own,
+        estimator=type(advantage).__name__,
+        update=type(update).__name__,
+        q_minus_v=getattr(advantage, "advantage", None) == "q_minus_v",
+        regressed=getattr(advantage, "regressed", False),
+        num_samples=getattr(advantage, "num_samples", None),
+        rollout_policy=(advantage.policy or own) if rerolls else None,
+        gamma=getattr(advantage, "gamma", None),
+        reward_mode=data.reward_mode,
+        reward_scale=getattr(advantage, "reward_scale", 1.0),
+        update_epochs=data.update_epochs,
+        target_kl=getattr(update, "target_kl", None),
+        warmup_iterations=getattr(module, "warmup_iterations", 0),
+        batch_size=data.batch_size,
+        offline=module.fixed_data,
+        data_policy=data.data_policy or own,
+        critic_of=module.critic_of,
+        critic_layers=getattr(network, "num_layers", 0),
+        critic_width=getattr(network, "hidden_dim", 0),
+    )
+
+
+def _monitors(trainer: Any) -> tuple[str, ...]:
+    """What decides in the callbacks of a run."""
+    decide = [c for c in trainer.callbacks if isinstance(c, EarlyStopping | ModelCheckpoint) or hasattr(c, "monitor")]
+    return tuple(str(callback.monitor) for callback in decide if callback.monitor)

@@ -1,0 +1,205 @@
+"""Mistakes that have cost people days, as checks on what is known of a run before and shortly after it starts.
+
+The twelve are those of the founding documents, each with what is known of it here. Where our own measurements
+contradict a document, the check follows the measurements.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run; `None` where something is not known or has no meaning."""
+
+    start_success: float | None = None  # deterministic success rate of the start policy
+    start_success_sampled: float | None = None  # the same with sampled actions
+    monitors: tuple[str, ...] = ()  # metrics that decide which policy is kept, or when something happens
+    run_name: str | None = None
+    start_policy: str | None = None
+    estimator: str | None = None  # class name, as are those that follow
+    update: str | None = None
+    q_minus_v: bool = False  # advantages are a learned Q minus a learned V
+    regressed: bool = False  # advantages are what a network predicts that was fitted to advantages
+    num_samples: int | None = None  # re-rollouts per state
+    rollout_policy: str | None = None  # who plays them
+    gamma: float | None = None
+    reward_mode: str | None = None
+    reward_scale: float = 1.0
+    update_epochs: int = 1
+    target_kl: float | None = None
+    warmup_iterations: int = 0
+    batch_size: int | None = None  # transitions per iteration
+    offline: bool = False
+    data_policy: str | None = None  # who collected the data
+    critic_of: str | None = None  # whose value the critic is that the run starts with
+    critic_layers: int = 0
+    critic_width: int = 0
+
+
+@dataclass(frozen=True)
+class Pitfall:
+    """One mistake.
+
+    Attributes:
+        number: in the founding documents' list.
+        id: for silencing it.
+        applies: whether a run makes it.
+        reason: what is wrong with it.
+        evidence: `established` by measurements of ours, which are named; `claimed` in the founding documents and not
+            measured here; `doubtful`, claimed but in doubt.
+        remedy: what to do.
+    """
+
+    number: int
+    id: str
+    applies: Callable[[Facts], bool]
+    reason: str
+    evidence: str
+    remedy: str
+
+    def sentence(self) -> str:
+        """What a user is told."""
+        return f"Pitfall {self.id}: {self.reason} ({self.evidence}). {self.remedy}"
+
+
+def found(facts: Facts) -> list[Pitfall]:
+    """The pitfalls that a run is in."""
+    return [pitfall for pitfall in PITFALLS if pitfall.applies(facts)]
+
+
+def _strong_start(facts: Facts) -> bool:
+    if facts.start_success is None:
+        return False
+    sampled = facts.start_success if facts.start_success_sampled is None else facts.start_success_sampled
+    return facts.start_success >= 0.9 or facts.start_success - sampled >= 0.2
+
+
+def _misleading_name(facts: Facts) -> bool:
+    said = re.search(r"(?:^|[_-])(?:mc|k)(\d+)(?:[_-]|$)", facts.run_name or "")
+    return said is not None and facts.num_samples is not None and int(said[1]) != facts.num_samples
+
+
+def _tight_kl(facts: Facts) -> bool:
+    return facts.update == "PPO" and facts.target_kl is not None and facts.target_kl < 1
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other
+
+
+PITFALLS = (
+    Pitfall(
+        1,
+        "strong-start",
+        _strong_start,
+        "the start policy succeeds in 90% or more with its mean action, or in 20 points more than with sampled ones: "
+        "improvement will mostly measure less noise",
+        "established: pickcube/noisy has 98.7% and 65.9%, README",
+        "Start from a policy that succeeds in 30% to 60%, such as pickcube/weak.",
+    ),
+    Pitfall(
+        2,
+        "sampled-evaluation",
+        lambda facts: any(monitor.startswith(("eval_stochastic/", "train/")) for monitor in facts.monitors),
+        "something is decided by a success rate of sampled actions, which falls with the policy's noise",
+        "established: 46.7% against 42.6% for pickcube/weak, 65.9% against 98.7% for pickcube/noisy, README",
+        "Monitor eval/success_rate; eval.stochastic logs the other one beside it.",
+    ),
+    Pitfall(
+        3,
+        "tight-target-kl",
+        lambda facts: _tight_kl(facts) and facts.update_epochs >= 10 and not facts.offline,
+        "PPO with ten or more epochs on a batch and a target_kl below 1 collapses in many seeds",
+        "established: 3 of 5 seeds with 20 epochs at 0.1, also if the critic goes on learning, docs/critics.md",
+        "Set model.update.target_kl 100.",
+    ),
+    Pitfall(
+        4,
+        "short-warmup",
+        lambda facts: _tight_kl(facts) and 0 < facts.warmup_iterations <= 3,
+        "a critic that was warmed up for three iterations or fewer is not ready for a target_kl below 1",
+        "claimed: one run fell to 7%",
+        "Warm up longer and look at losses/explained_variance, or set model.update.target_kl 100.",
+    ),
+    Pitfall(
+        5,
+        "misleading-name",
+        _misleading_name,
+        "run_name says another number of re-rollouts than the configuration",
+        "established: mislabelled runs are among the founding documents' own",
+        "Leave run_name out; it is then derived from the configuration.",
+    ),
+    Pitfall(
+        6,
+        "foreign-critic",
+        lambda facts: _differ(facts.critic_of, facts.start_policy),
+        "the critic that the run starts with is of another policy than the start policy",
+        "doubtful: the critics that were compared were probably of one and the same policy",
+        "Pretrain it with configs/pretrain_critic.yaml and the start policy.",
+    ),
+    Pitfall(
+        7,
+        "foreign-rerollouts-offline",
+        lambda facts: facts.offline and facts.update == "AWR" and _differ(facts.rollout_policy, facts.data_policy),
+        "advantages of fixed data are measured by re-rollouts of another policy than the one that collected them",
+        "doubtful, and with RECAP wrong: 98.7% from one rollout and an expert's re-rollouts, docs/rerollouts.md",
+        "Use RECAP, or re-rollouts of the policy that collected the data.",
+    ),
+    Pitfall(
+        8,
+        "learned-q",
+        lambda facts: facts.q_minus_v and facts.reward_mode == "sparse",
+        "with a sparse reward a learned Q hardly tells the actions of one state apart",
+        "claimed: rank correlation about 0.01",
+        "Set model.advantage.advantage gae, which needs only V.",
+    ),
+    Pitfall(
+        9,
+        "regressed-advantage",
+        lambda facts: facts.regressed,
+        "a network that is fitted to advantages loses what ranks the actions of a state",
+        "claimed: rank correlation 0.93 before and 0.02 after",
+        "Use the estimates of the trajectories themselves.",
+    ),
+    Pitfall(
+        10,
+        "gamma-of-returns",
+        lambda facts: (
+            facts.estimator in ("MonteCarlo", "MonteCarloRerollout")
+            and facts.reward_mode == "sparse"
+            and facts.gamma is not None
+            and facts.gamma > 0.9
+        ),
+        "Monte-Carlo returns of a sparse reward at a gamma above 0.9 hardly tell early success from late",
+        "claimed; that GAE needs 0.95 or more is not so: 87.2% at 0.8, 80.2% at 0.99, docs/gae_ppo.md",
+        "Set model.advantage.gamma 0.8.",
+    ),
+    Pitfall(
+        11,
+        "offline-tricks-online",
+        lambda facts: (
+            facts.update == "PPO"
+            and not facts.offline
+            and (facts.reward_scale >= 10 or facts.critic_layers >= 6 or facts.critic_width >= 512)
+        ),
+        "a large critic or a large reward_scale, which help to fit fixed data, do not help PPO online",
+        "claimed: 81.2% against 90.7% with both",
+        "Set model.advantage.reward_scale 1 and a critic of 3 x 256.",
+    ),
+    Pitfall(
+        12,
+        "small-offline-batch",
+        lambda facts: (
+            facts.offline
+            and facts.update in ("AWR", "RECAP")
+            and ((facts.batch_size is not None and facts.batch_size < 25_600) or facts.update_epochs > 4)
+        ),
+        "AWR on fewer than 25,600 fixed transitions, or with more than 4 epochs per iteration, overfits",
+        "claimed; online, 200 epochs on 5,000 transitions do: docs/rerollouts.md",
+        "Collect 128 x 200 or more, with update_epochs 4 and num_minibatches 32.",
+    ),
+)
