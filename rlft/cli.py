@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -51,6 +52,9 @@ def main(args: Sequence[str] | None = None) -> int:
             raise UserError(f"There is no command {command!r}; the commands are {', '.join(others)} and {last}.")
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `rlft compare ... | head`: whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at exit
         return 1
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning ends an interrupted run with SystemExit; argument parsers end `--help` with it.

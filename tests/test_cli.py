@@ -1,5 +1,8 @@
 """What the command line says when something is wrong: an exit status and a sentence, never a traceback."""
 
+import subprocess
+import sys
+
 import pytest
 
 from rlft.cli import main
@@ -129,3 +132,10 @@ def test_help_of_fit_explains_the_options(capsys):
     shown = capsys.readouterr().out
     assert "--eval.num_episodes" in shown
     assert "--log_dir" in shown
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error():
+    command = f"{sys.executable} -m rlft study configs/studies/critics.yaml --dry_run true | head -1"
+    shown = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("# ")
+    assert shown.stderr == ""
