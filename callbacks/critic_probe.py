@@ -66,6 +66,8 @@ class CriticProbe(lightning.Callback):
         for option, value in (("num_samples", num_samples), ("num_steps", num_steps), ("every_k", every_k)):
             if value < 1:
                 raise UserError(f"CriticProbe.{option} is {value}; it must be at least 1.")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"CriticProbe.seed is {seed}; it must be a number from 0 to {2**32 - 1}.")
         self.policy = policy
         self.states_policy = states_policy
         self.num_samples = num_samples

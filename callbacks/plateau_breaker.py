@@ -50,8 +50,8 @@ class PlateauBreaker(lightning.Callback):
             raise UserError(
                 f"PlateauBreaker.cooldown is {cooldown}; it must be at least {2 * duration}, twice the duration."
             )
-        if not min_delta >= 0:
-            raise UserError(f"PlateauBreaker.min_delta is {min_delta}; it must be at least 0.")
+        if not 0 <= min_delta < math.inf:
+            raise UserError(f"PlateauBreaker.min_delta is {min_delta}; it must be at least 0 and finite.")
         if not 0 < factor < math.inf:
             raise UserError(f"PlateauBreaker.factor is {factor}; it must be above 0 and finite.")
         self.monitor = monitor

@@ -1,7 +1,7 @@
 """Checkpoints of the best and the last iteration, and the policies in them as plain files."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -24,7 +24,9 @@ class SuccessCheckpoint(ModelCheckpoint):
         keep_every: also keep the policy of every so many iterations, as `policies/iteration_<i>.safetensors`.
     """
 
-    def __init__(self, monitor: str = "eval/success_rate", mode: str = "max", keep_every: int | None = None) -> None:
+    def __init__(
+        self, monitor: str = "eval/success_rate", mode: Literal["max", "min"] = "max", keep_every: int | None = None
+    ) -> None:
         super().__init__(
             filename="best",
             monitor=monitor,

@@ -6,3 +6,13 @@ class UserError(Exception):
 
     The command line prints the sentence alone, without a traceback, and exits with status 1.
     """
+
+
+def require(right: bool, key: str, value: object, allowed: str) -> None:
+    """Refuses a value of `key` that is not `right`, and says what is `allowed`.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if not right:
+        raise UserError(f"{key} is {value}; it must be {allowed}.")

@@ -35,6 +35,12 @@ class IterationMetrics:
         """All metrics of the iteration so far."""
         return {**self._values, **{name: float(total) / self._counts[name] for name, total in self._sums.items()}}
 
+    def copy(self) -> IterationMetrics:
+        """The same numbers; what is added to one of them is not added to the other."""
+        copied = IterationMetrics()
+        copied._sums, copied._counts, copied._values = self._sums.copy(), self._counts.copy(), self._values.copy()
+        return copied
+
     def clear(self) -> None:
         """Starts a new iteration."""
         self.__init__()  # type: ignore[misc]

@@ -82,7 +82,7 @@ def differences(config: Any, defaults: Any) -> dict[str, Any]:
         if key.endswith(".class_path"):
             found[key.removesuffix(".class_path")] = value.rsplit(".", 1)[-1]
         elif parent:
-            signature = inspect.signature(_class(flat[f"{parent}.class_path"])).parameters
+            signature = inspect.signature(imported(flat[f"{parent}.class_path"])).parameters
             default = signature[name].default if name in signature else value
             if value != default and not (value is None and default is inspect.Parameter.empty):
                 found[key] = value
@@ -91,7 +91,8 @@ def differences(config: Any, defaults: Any) -> dict[str, Any]:
     return {key.replace(".init_args", ""): value for key, value in found.items()}
 
 
-def _class(path: str) -> Any:
+def imported(path: str) -> Any:
+    """The class of a `class_path`."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
@@ -113,7 +114,7 @@ def _options(node: Any) -> list[str]:
     """Words for the `OPTIONS` of a class that differ from its defaults."""
     if node.get("class_path") is None:
         return []
-    defaults = inspect.signature(_class(node.class_path)).parameters
+    defaults = inspect.signature(imported(node.class_path)).parameters
     chosen = {key: value for key in OPTIONS if key in defaults and (value := _arguments(node).get(key)) is not None}
     changed = {key: value for key, value in chosen.items() if value != defaults[key].default}
     return [OPTIONS[key] + ("" if value is True else _number(value)) for key, value in changed.items()]

@@ -8,13 +8,14 @@ import os
 import re
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -26,11 +27,13 @@ import rlft.envs
 import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
+from rlft.early_checks import check, check_trainer, refuse_nulls
 from rlft.errors import UserError
 from rlft.parse_errors import one_sentence, user_error_behind
 from rlft.resolved_config import differences, run_name
 from rlft.resume import check_continues, flattened, read_checkpoint, summary
 from rlft.rollout import WorkerDied, close_all
+from rlft.slurm import slurm_plugin, warnings_of_slurm
 
 FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
 
@@ -43,12 +46,12 @@ VALIDATE = "Evaluates the checkpoint given by --ckpt_path as `fit` would, with t
 def trainer(
     max_epochs: int = 10,
     max_time: str | None = None,
-    accelerator: str = "auto",
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto",
     devices: int | str = 1,
-    precision: str = "32-true",
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true"] = "32-true",
     callbacks: list[lightning.Callback] | None = None,
     logger: Logger | bool | None = None,
-    profiler: str | None = None,
+    profiler: Literal["simple", "advanced"] | None = None,
     detect_anomaly: bool = False,
     fast_dev_run: bool = False,
 ) -> lightning.Trainer:
@@ -58,7 +61,7 @@ def trainer(
         max_epochs: iterations to run.
         max_time: stop after this long, as DD:HH:MM:SS.
         accelerator: where the networks learn: cpu, gpu or auto.
-        devices: how many of them, or which.
+        devices: how many of them, -1 for all, or which, as in `0,2`.
         precision: of the networks' arithmetic, as Lightning names it.
         callbacks: further callbacks, such as FreezeSchedule.
         logger: where metrics go; by default TensorBoard under the run directory.
@@ -74,9 +77,10 @@ def trainer(
         max_time=max_time,
         accelerator=accelerator,
         devices=devices,
-        precision=precision,  # type: ignore[arg-type]  # Lightning checks the name
+        precision=precision,
         callbacks=callbacks,
         logger=logger,
+        plugins=slurm_plugin(),
         profiler=profiler,
         detect_anomaly=detect_anomaly,
         fast_dev_run=fast_dev_run,
@@ -87,6 +91,14 @@ def trainer(
         val_check_interval=10**12,  # `fit` evaluates in a callback, which also works when a KL stop ends the epoch
         log_every_n_steps=10**9,  # metrics are logged once per iteration, by the module
     )
+
+
+BUILDERS: dict[str, Callable[..., Any]] = {  # what parts of a config that name no class are the arguments of
+    "trainer": trainer,
+    "eval": DeterministicEval,
+    "checkpoint": SuccessCheckpoint,
+    "pitfalls": Pitfalls,
+}
 
 
 class SaveConfig(SaveConfigCallback):
@@ -153,6 +165,8 @@ class RLFTCli(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Decides the run directory and the number of iterations before anything is built."""
         config = self.config[self.subcommand]
+        refuse_nulls(config, BUILDERS)
+        check_trainer(config.trainer)
         config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
         self.configuration = self._flattened()
@@ -165,6 +179,12 @@ class RLFTCli(LightningCLI):
         if config.trainer.logger is None:
             writes = self.subcommand == "fit" and not config.trainer.fast_dev_run
             self.trainer_defaults["logger"] = _logger(config.log_dir, config.run_name) if writes else False
+
+    def instantiate_classes(self) -> None:
+        """Looks for mistakes before the data module builds an environment for its dimensions."""
+        subcommand = str(self.subcommand)
+        check(self._subcommand_parsers[subcommand], self.config[subcommand])
+        super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Adds the progress line and the report, which run after every other callback."""
@@ -185,7 +205,7 @@ class RLFTCli(LightningCLI):
         """Nothing: Lightning would let hyperparameters in the checkpoint win over the command line."""
 
     def _flattened(self) -> dict[str, Any]:
-        dumped = json.loads(self.parser.dump(self.config, format="json", skip_none=False))
+        dumped = json.loads(self.parser.dump(self.config, format="json", skip_none=False, skip_validation=True))
         return flattened(dumped[self.subcommand])
 
     def _read_checkpoint(self, config: Any) -> None:
@@ -203,6 +223,7 @@ class RLFTCli(LightningCLI):
         return self._subcommand_parsers[str(self.subcommand)].get_defaults(skip_validation=True)
 
 
+@warnings_of_slurm()
 def run(args: Sequence[str]) -> None:
     """Runs `rlft fit` or `rlft validate` with command-line arguments.
 
@@ -234,7 +255,7 @@ def run(args: Sequence[str]) -> None:
         raise UserError(one_sentence(str(error))) from error
     except SIGTERMException as error:
         raise UserError("Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration.") from error
-    except (WorkerDied, OSError) as error:
+    except (WorkerDied, OSError, MisconfigurationException) as error:
         raise UserError(str(error)) from error
     except Exception as error:
         if sentence := user_error_behind(error):

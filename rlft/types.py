@@ -279,6 +279,11 @@ class Rollouts(Protocol):
     spec: EnvSpec
     num_envs: int
 
+    @property
+    def workers_replaced(self) -> int:
+        """Workers that died, failed or hung so far, and whose work others have done again."""
+        ...
+
     def initial_states(self, seed: int) -> EnvStates:
         """The first episode of every environment, `[N]`, from the training bank of `seed`."""
         ...

@@ -1,11 +1,12 @@
 """The advantage axis: how good was this action?"""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.networks import ActionValueCritic
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 
@@ -16,6 +17,7 @@ class AdvantageEstimator(ABC):
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
+    fewest_envs: int = 1  # environments that an estimate needs side by side
     regressed: bool = False  # its advantages are the output of a network that was fitted to advantages
 
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
@@ -62,6 +64,9 @@ class ValueEstimator(AdvantageEstimator):
         vf_clip_coef: float = 0.2,
     ) -> None:
         check_share("gamma", gamma)
+        check_reward_scale(reward_scale)
+        for name, value in (("vf_coef", vf_coef), ("vf_clip_coef", vf_clip_coef)):
+            require(0 <= value < math.inf, f"model.advantage.{name}", value, "at least 0 and finite")
         self.gamma = gamma
         self.reward_scale = reward_scale
         self.vf_coef = vf_coef
@@ -87,6 +92,11 @@ def check_share(name: str, value: float) -> None:
     """Refuses what is not from 0 to 1."""
     if not 0 <= value <= 1:
         raise UserError(f"model.advantage.{name} is {value}; it must be from 0 to 1.")
+
+
+def check_reward_scale(value: float) -> None:
+    """Refuses a scale that hides rewards, or turns them round."""
+    require(0 < value < math.inf, "model.advantage.reward_scale", value, "above 0 and finite")
 
 
 def correlation(x: Tensor, y: Tensor) -> float:

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import AdvantageEstimator, check_share, explained_variance
+from rlft.advantage.base import AdvantageEstimator, check_reward_scale, check_share, explained_variance
 from rlft.advantage.gae import bootstrap_value, gae
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ValueCritic
@@ -52,6 +52,7 @@ class IQL(AdvantageEstimator):
     ) -> None:
         check_share("gamma", gamma)
         check_share("gae_lambda", gae_lambda)
+        check_reward_scale(reward_scale)
         if not 0 < expectile < 1:
             raise UserError(f"model.advantage.expectile is {expectile}; it must be above 0 and below 1.")
         if not 0 < polyak <= 1:

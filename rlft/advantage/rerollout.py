@@ -98,6 +98,7 @@ class MonteCarloRerollout(ValueEstimator):
         self.center = center
         self.center_actions = center_actions
         self.wants_critic = critic
+        self.fewest_envs = center_actions + 1 if center == "state" else 1
 
     @cached_property
     def _oracle(self) -> Actor | None:

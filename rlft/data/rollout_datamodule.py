@@ -100,6 +100,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         self.validation_fraction = 0.0  # share of the data that is held out
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
         self.rollout: Rollout | None = None  # the running iteration's, for whoever looks at it
+        self._replaced = 0  # workers, of which the log knows
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
 
     def _check_batch(self) -> None:
@@ -186,8 +187,13 @@ class RolloutDataModule(lightning.LightningDataModule):
         rollout = rollout.to(learner.device)
         rerollouts = self.rerollouts_from(visited, learner.collector, self.seed, iteration)
         estimate, signal = learner.prepare(rollout, rerollouts)
-        learner.add_metrics(rerollouts.metrics())
+        learner.add_metrics({**rerollouts.metrics(), **self._replacements()})
         return rollout, estimate, signal
+
+    def _replacements(self) -> dict[str, float]:
+        """Workers that had to be replaced since the last time; nothing if there were none, as it should be."""
+        before, self._replaced = self._replaced, self.rollouts.workers_replaced
+        return {"charts/workers_replaced": self._replaced - before} if self._replaced > before else {}
 
     def rerollouts_from(self, visited: Visited, actor: Actor, seed: int, iteration: int) -> IterationRerollouts:
         """The simulator for an estimator: with the states of a rollout of `actor`, or `NOWHERE` without any."""

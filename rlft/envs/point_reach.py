@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rlft.errors import require
 from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
 
 
@@ -24,6 +26,11 @@ class PointReach(EnvFactory):
     horizon: int = 20
     radius: float = 0.2
     speed: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self.horizon >= 1, "data.env.horizon", self.horizon, "at least 1")
+        for name, distance in (("radius", self.radius), ("speed", self.speed)):
+            require(0 < distance < math.inf, f"data.env.{name}", distance, "above 0 and finite")
 
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` points."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from rlft.errors import UserError
 from rlft.metrics import IterationMetrics, log_metrics
+from rlft.modules import bad_numbers
+from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.parameters import ParameterGroup, matching, parameter_groups
 from rlft.types import Actor, Critic, TensorRows
 
@@ -23,11 +25,18 @@ class IterationModule(lightning.LightningModule, ABC):
     A learning rate is the product of the network's own rate, the factors of `learning_rate_factors` that name the
     tensor, and what `rate_factors` say at the moment; so schedules of several callbacks compose in any order.
 
+    NaN and infinity are noticed in a new rollout and its advantages, before anything is learned from them; in the loss
+    and the gradients of a minibatch, before its gradient step; in the weights, before they are evaluated and saved. It
+    costs one synchronisation of the device per gradient step. In half precision the gradients are left to Lightning's
+    scaler, which expects infinite ones now and then, and makes no step with them.
+
     Args:
         learning_rate: of Adam.
         learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm is clipped to this.
+        on_bad_numbers: `stop` ends the run; `skip` learns without the rows, and makes no gradient step with the loss or
+            the gradients, that are not finite, and counts them. Weights that are not finite always end the run.
     """
 
     actor: Actor
@@ -39,18 +48,14 @@ class IterationModule(lightning.LightningModule, ABC):
         learning_rate_factors: dict[str, float] | None,
         anneal_lr: bool,
         max_grad_norm: float,
+        on_bad_numbers: OnBadNumbers,
     ) -> None:
         super().__init__()
-        for name, rate in (("learning_rate", learning_rate), *(learning_rate_factors or {}).items()):
-            if not 0 <= rate < float("inf"):
-                key = name if name == "learning_rate" else f"learning_rate_factors {name}"
-                raise UserError(f"model.{key} is {rate}; it must be at least 0 and finite.")
-        if not max_grad_norm > 0:
-            raise UserError(f"model.max_grad_norm is {max_grad_norm}; it must be above 0.")
         self.learning_rate = learning_rate
         self.learning_rate_factors = learning_rate_factors or {}
         self.anneal_lr = anneal_lr
         self.max_grad_norm = max_grad_norm
+        self.on_bad_numbers = on_bad_numbers
         self.own_groups: set[str] = set()  # names or globs whose learning rates a callback wants to set apart
         self.rate_factors: list[Callable[[ParameterGroup], float]] = []  # learning-rate schedules of callbacks
         self.restarts_optimizer = False  # a resumed run forgets Adam's moments
@@ -63,8 +68,28 @@ class IterationModule(lightning.LightningModule, ABC):
         self.critic_of: str | None = None  # whose value the critic is that the run starts with, if it is pretrained
         self.notes: list[str] = []  # what the report says of the start: a sentence or two each
         self.metrics = IterationMetrics()
+        self.minibatch_number = 0  # of the running one within the iteration, from 1
+        self._minibatch = TensorRows()  # the running one
+        self._loss: Tensor | None = None  # of the running minibatch, if something is learned from it
+        self._skips = False  # the running minibatch
         self._validated = False  # the iteration's validation is among its metrics
         self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began, and at which env step
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        """Refuses arguments of the constructor that are wrong in any environment; also called before one is built.
+
+        Raises:
+            UserError: if there are any.
+        """
+        factors: Mapping[str, float] = settings["learning_rate_factors"] or {}
+        rates = {"learning_rate": settings["learning_rate"]}
+        rates |= {f"learning_rate_factors {name}": factor for name, factor in factors.items()}
+        for name, rate in rates.items():
+            if not 0 <= rate < float("inf"):
+                raise UserError(f"model.{name} is {rate}; it must be at least 0 and finite.")
+        if not settings["max_grad_norm"] > 0:
+            raise UserError(f"model.max_grad_norm is {settings['max_grad_norm']}; it must be above 0.")
 
     @property
     @abstractmethod
@@ -106,21 +131,49 @@ class IterationModule(lightning.LightningModule, ABC):
         fused = self.trainer.precision != "16-mixed"
         return torch.optim.Adam(groups, lr=self.learning_rate, eps=1e-5, fused=fused)
 
-    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clips the joint norm of everything that is learning."""
-        self.clip_norm(self)
+    def clipped_apart(self) -> Sequence[nn.Module]:
+        """The networks that have gradient norms of their own; by default everything that learns has a joint one."""
+        return [self]
 
-    def clip_norm(self, network: nn.Module) -> None:
-        """Clips the gradient norm of one network."""
-        if parameters := list(network.parameters()):  # torch warns of none, and `NoCritic` has none
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """Clips the gradient norms; with numbers that are not finite there will be no gradient step."""
+        networks = [list(network.parameters()) for network in self.clipped_apart()]
+        learning = [parameters for parameters in networks if any(p.grad is not None for p in parameters)]
+        norms = [torch.nn.utils.get_total_norm([p.grad for p in ps if p.grad is not None]) for ps in learning]
+        if self._loss is not None:
+            # In half precision infinite gradients are the scaler's business.
+            looked_at = sum(norms, self._loss) if self.trainer.precision != "16-mixed" else self._loss
+            if not bool(looked_at.isfinite()):  # of a sum, if any part is not
+                if error := bad_numbers.bad_step(self, self._loss, self._minibatch):
+                    raise error
+                optimizer.zero_grad()  # without gradients Adam touches neither weights nor moments
+                self._skips = True
+                return
+        for parameters, norm in zip(learning, norms, strict=True):
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Keeps the loss until the gradients are known: looking at both at once waits for the device only once."""
+        self._loss = loss.detach()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A gradient step at the learning rates of this moment, then what bounds the weights."""
         self._set_learning_rates()
+        self._loss, self._skips = None, False
+        before = self.metrics.copy()
         super().optimizer_step(*args, **kwargs)
+        if self._skips:
+            self.metrics = before
+            self.metrics.count("charts/skipped_updates")
+            return
         with torch.no_grad():
             self.after_step()
+        if self.trainer.is_last_batch:
+            self._refuse_bad_weights()  # before they are evaluated
+
+    def _refuse_bad_weights(self) -> None:
+        if error := bad_numbers.bad_weights(self):
+            raise error
 
     def after_step(self) -> None:
         """What follows a gradient step before any callback sees the weights; called without gradients."""
@@ -137,6 +190,11 @@ class IterationModule(lightning.LightningModule, ABC):
             settings["lr"] = rate
 
     # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        """Keeps the minibatch for a description of what is wrong with it."""
+        self._minibatch, self.minibatch_number = batch, batch_idx + 1
+        return None
 
     def on_train_epoch_start(self) -> None:
         """Begins an iteration: fresh metrics and learning rates."""
@@ -155,7 +213,8 @@ class IterationModule(lightning.LightningModule, ABC):
         """Evaluation is a callback's work; Lightning wants this method to exist."""
 
     def on_train_epoch_end(self) -> None:
-        """Logs the iteration."""
+        """Logs the iteration, whose checkpoint is written after this."""
+        self._refuse_bad_weights()  # also if the iteration ended early
         log_metrics(self.trainer, self.iteration_metrics(), self.x_axis)
 
     @property

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
+from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
 from rlft.modules.base import IterationModule
-from rlft.modules.injection import Inject, inject_part, start_name
+from rlft.modules.injection import Inject, check_source, inject_part, start_name
 from rlft.modules.offsets import actions_at, checked_weights
 from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
@@ -69,6 +71,8 @@ class BCModule(IterationModule):
             heads of other offsets are `heads`.
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm is clipped to this.
+        on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
+            counts them.
     """
 
     actor: GaussianActor
@@ -94,12 +98,11 @@ class BCModule(IterationModule):
         learning_rate_factors: dict[str, float] | None = None,
         anneal_lr: bool = False,
         max_grad_norm: float = 1.0,
+        on_bad_numbers: OnBadNumbers = "stop",
     ) -> None:
-        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm)
+        self.check(locals())
+        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm, on_bad_numbers)
         weights = checked_weights(offsets, offset_weights)
-        for name, share in (("encoder_dropout", encoder_dropout), ("head_dropout", head_dropout)):
-            if not 0 <= share < 1:
-                raise UserError(f"model.{name} is {share}; it must be at least 0 and below 1.")
         if demonstrator is not None and data_policy is None:
             check_shapes(load_policy(demonstrator), obs_dim, action_dim)
         self.demonstrator = demonstrator
@@ -118,6 +121,18 @@ class BCModule(IterationModule):
         self.critic: Critic = NoCritic()
         self.heads = FutureHeads(self.actor, self.offsets)
         self._noise: torch.Generator | None = None  # of the dropout in the running iteration
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        """Refuses arguments that are wrong in any environment."""
+        super().check(settings)
+        checked_weights(settings["offsets"], settings["offset_weights"])
+        for name in ("encoder_dropout", "head_dropout"):
+            if not 0 <= settings[name] < 1:
+                raise UserError(f"model.{name} is {settings[name]}; it must be at least 0 and below 1.")
+        bound = settings["log_std_min"]
+        require(bound is None or math.isfinite(bound), "model.log_std_min", bound, "finite, or null for no bound")
+        check_source(settings["inject_from"], settings["inject"])
 
     def critic_info(self) -> dict[str, Any] | None:
         """There is no critic."""
@@ -157,7 +172,7 @@ class BCModule(IterationModule):
 
     def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
         """Nothing is known of how good the actions were; called by the data module."""
-        return self.advantage.estimate(rollout)
+        return without_bad_rows(self, rollout, self.advantage.estimate(rollout))
 
     def signal(self, estimate: AdvantageEstimate) -> Tensor:
         """Nothing, `[T, N]`; called by the data module."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlft.advantage import AdvantageEstimator
 from rlft.advantage.base import calibration_slope, explained_variance
 from rlft.errors import UserError
 from rlft.modules import critic_provenance
+from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
 from rlft.modules.base import IterationModule
 from rlft.modules.critic_provenance import Setting
-from rlft.modules.injection import Inject, inject_part, start_name
+from rlft.modules.injection import Inject, check_source, inject_part, start_name
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
@@ -48,6 +49,8 @@ class FinetuneModule(IterationModule):
         max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
             diagnostic apart.
         warmup_iterations: iterations at the start that update the critic only.
+        on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
+            counts them.
     """
 
     def __init__(
@@ -71,18 +74,12 @@ class FinetuneModule(IterationModule):
         anneal_lr: bool = False,
         max_grad_norm: float = 0.5,
         warmup_iterations: int = 0,
+        on_bad_numbers: OnBadNumbers = "stop",
     ) -> None:
-        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm)
-        if critic_learning_rate is not None and not 0 <= critic_learning_rate < float("inf"):
-            raise UserError(f"model.critic_learning_rate is {critic_learning_rate}; it must be at least 0 and finite.")
-        if not advantage.wants_critic and (warmup_iterations or critic_policy):
-            name = "warmup_iterations" if warmup_iterations else "critic_policy"
-            raise UserError(f"model.{name} is of no use: {type(advantage).__name__} as configured has no critic.")
+        self.check(locals())
+        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm, on_bad_numbers)
         advantage.check(obs_dim, action_dim)
         self.reward_mode = reward_mode
-        if not (update.trains_actor or advantage.wants_critic):
-            kind = type(advantage).__name__
-            raise UserError(f"model.update trains only the critic, but model.advantage {kind} as configured has none.")
         self.policy = start_name(policy, inject_from, inject)
         self.data_policy = data_policy or self.policy
         self.critic_policy = critic_policy
@@ -99,6 +96,23 @@ class FinetuneModule(IterationModule):
         self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
         self.warmup_iterations = warmup_iterations
         self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        """Refuses arguments that are wrong in any environment."""
+        super().check(settings)
+        advantage, rate, warmup = settings["advantage"], settings["critic_learning_rate"], settings["warmup_iterations"]
+        if rate is not None and not 0 <= rate < float("inf"):
+            raise UserError(f"model.critic_learning_rate is {rate}; it must be at least 0 and finite.")
+        if warmup < 0:
+            raise UserError(f"model.warmup_iterations is {warmup}; it must be at least 0.")
+        kind = type(advantage).__name__
+        if not advantage.wants_critic and (warmup or settings["critic_policy"]):
+            name = "warmup_iterations" if warmup else "critic_policy"
+            raise UserError(f"model.{name} is of no use: {kind} as configured has no critic.")
+        if not (settings["update"].trains_actor or advantage.wants_critic):
+            raise UserError(f"model.update trains only the critic, but model.advantage {kind} as configured has none.")
+        check_source(settings["inject_from"], settings["inject"])
 
     @staticmethod
     def _start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
@@ -130,6 +144,13 @@ class FinetuneModule(IterationModule):
         self.critic_of = self.policy if own else found.get("policy")
         return critic
 
+    def setup(self, stage: str) -> None:
+        """Refuses too few environments for the estimator, before anything is simulated."""
+        super().setup(stage)
+        fewest, found = self.advantage.fewest_envs, self.trainer.datamodule.num_envs  # type: ignore[attr-defined]
+        if found < fewest:
+            raise UserError(f"data.num_envs is {found}; model.advantage as configured needs at least {fewest}.")
+
     def critic_info(self) -> dict[str, Any] | None:
         """What this run's critic, if there is one, is a value of; goes into its policy files."""
         if not self.advantage.wants_critic:
@@ -146,10 +167,9 @@ class FinetuneModule(IterationModule):
         """The critic may have a learning rate of its own."""
         return {"actor": self.learning_rate, "critic": self.critic_learning_rate}
 
-    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clips the joint norm of everything that is learning; a diagnostic critic's on its own."""
-        for network in (self.actor, self.critic) if self.advantage.critic_is_diagnostic else (self,):
-            self.clip_norm(network)
+    def clipped_apart(self) -> Sequence[nn.Module]:
+        """Of everything that is learning the gradient norm is a joint one, but a diagnostic critic has its own."""
+        return [self.actor, self.critic] if self.advantage.critic_is_diagnostic else [self]
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 
@@ -179,7 +199,7 @@ class FinetuneModule(IterationModule):
     @torch.no_grad()
     def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
         """Advantages of a rollout, with the critic as it is now; called by the data module."""
-        return self.advantage.estimate(rollout, self.critic, rerollouts)
+        return without_bad_rows(self, rollout, self.advantage.estimate(rollout, self.critic, rerollouts))
 
     @property
     def collector(self) -> Actor:
@@ -216,6 +236,7 @@ class FinetuneModule(IterationModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Ends the iteration (-1) when neither network has anything left to learn from it."""
+        super().on_train_batch_start(batch, batch_idx)
         return -1 if self._actor_stopped and self._critic_stops_too else None
 
     @property

@@ -38,15 +38,9 @@ def inject_part(actor: Actor, inject_from: str | None, mode: Inject) -> list[str
         UserError: if a tensor of the part is missing on one side or has another shape there, if there is no such
             policy, or if only one of `inject_from` and `mode` is given.
     """
-    if mode == "none":
-        if inject_from is not None:
-            raise UserError(
-                f"model.inject_from {inject_from!r} is of no use without model.inject: "
-                "choose encoder, action_head, both or full."
-            )
-        return []
+    check_source(inject_from, mode)
     if inject_from is None:
-        raise UserError(f"model.inject {mode} needs model.inject_from: a zoo policy, a policy file or a checkpoint.")
+        return []
     policy = load_policy(inject_from)
     ours, theirs = actor.state_dict(), policy.actor.state_dict()
     parts = PARTS.get(mode) or tuple(dict.fromkeys(name.partition(".")[0] for name in (*ours, *theirs)))
@@ -63,6 +57,21 @@ def inject_part(actor: Actor, inject_from: str | None, mode: Inject) -> list[str
         f"Injected from {inject_from}: {_counted({name: ours[name] for name in injected})}. "
         f"Left as it was: {_counted(left)}. Not used of the file: {_counted(unused)}."
     ]
+
+
+def check_source(inject_from: str | None, mode: Inject) -> None:
+    """Refuses a part without a policy that gives it, and the other way round.
+
+    Raises:
+        UserError: if one is missing.
+    """
+    if mode == "none" and inject_from is not None:
+        raise UserError(
+            f"model.inject_from {inject_from!r} is of no use without model.inject: "
+            "choose encoder, action_head, both or full."
+        )
+    if mode != "none" and inject_from is None:
+        raise UserError(f"model.inject {mode} needs model.inject_from: a zoo policy, a policy file or a checkpoint.")
 
 
 def start_name(policy: str | None, inject_from: str | None, mode: Inject) -> str | None:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rlft.errors import require
 from rlft.networks.mlp import MLP
 from rlft.types import Actor
 
@@ -30,6 +31,7 @@ class GaussianActor(Actor):
         self, obs_dim: int, action_dim: int, hidden_dim: int = 256, num_layers: int = 3, init_log_std: float = -0.5
     ) -> None:
         super().__init__()
+        require(math.isfinite(init_log_std), "init_log_std of an actor", init_log_std, "finite")
         layers = list(MLP(obs_dim, action_dim, hidden_dim, num_layers, output_gain=0.01 * math.sqrt(2)))
         self.encoder = nn.Sequential(*layers[: encoder_length(num_layers)])
         self.action_head = nn.Sequential(*layers[encoder_length(num_layers) :])

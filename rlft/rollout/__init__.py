@@ -5,8 +5,9 @@ import os
 import torch
 
 from rlft.rollout.local import LocalRollouts
-from rlft.rollout.processes import ProcessRollouts, WorkerDied, close_all
+from rlft.rollout.processes import ProcessRollouts
 from rlft.rollout.rerollouts import IterationRerollouts
+from rlft.rollout.worker_pool import WorkerDied, close_all
 from rlft.types import EnvFactory, Rollouts
 
 

@@ -41,18 +41,19 @@ class JobTable:
         """Rows that play a job, `[b]`."""
         return (self.job >= 0).nonzero().flatten()
 
-    def begin(self, rows: list[int], taken: range, states: EnvStates) -> None:
+    def begin(self, rows: list[int], taken: Sequence[int], states: EnvStates) -> None:
         """Rows begin jobs `taken`, each in its state."""
-        jobs = self.jobs[slice(taken.start, taken.stop)]
+        number = torch.tensor(taken)
+        jobs = self.jobs[number]
         begin = states[jobs.state]
         self.env.restore(rows, begin)
-        self.job[rows], self.obs[rows] = torch.tensor(taken), begin.obs
+        self.job[rows], self.obs[rows] = number, begin.obs
         self.length[rows], self.horizon[rows] = 0, jobs.horizon
         self.total[rows], self.discount[rows] = 0.0, 1.0
         self.first_action[rows] = jobs.first_action
         columns = (jobs.noise, jobs.noise_sign, jobs.noise_start, jobs.noise_start + jobs.horizon)
-        for row, number, sign, start, end in zip(rows, *(column.tolist() for column in columns), strict=True):
-            draws = standard_normal([*self.address, number], end, self.env.spec.action_dim)  # [end, A]
+        for row, address, sign, start, end in zip(rows, *(column.tolist() for column in columns), strict=True):
+            draws = standard_normal([*self.address, address], end, self.env.spec.action_dim)  # [end, A]
             self.noise[row, : end - start] = sign * draws[start:]
 
     def actions(self, busy: Tensor, mean: Tensor, scale: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class LocalRollouts:
         self.worker = RolloutWorker(factory, range(num_envs))
         self.num_envs = num_envs
         self.spec = self.worker.env.spec
+        self.workers_replaced = 0
 
     def initial_states(self, seed: int) -> EnvStates:
         """The first episode of every environment."""

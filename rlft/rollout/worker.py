@@ -17,7 +17,7 @@ from rlft.networks.actors import gaussian_log_prob
 from rlft.rollout.job_table import JobTable
 from rlft.rollout.noise import standard_normal
 from rlft.rollout.recorder import Recorder
-from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, Rollout, Visited
+from rlft.types import Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
 
 CHUNK = 32  # rows per policy call; see `mean_action`
 
@@ -34,6 +34,10 @@ class RolloutWorker:
         self.env = factory.make(len(env_ids))
         self.env_ids = env_ids
         self.bank = InitialStates(factory)
+
+    def spec(self) -> EnvSpec:
+        """What the environments are like."""
+        return self.env.spec
 
     def initial_states(self, seed: int) -> EnvStates:
         """The first training episodes of these environments."""
@@ -107,7 +111,7 @@ class RolloutWorker:
         actor: Actor,
         states: EnvStates,
         jobs: Jobs,
-        take: Callable[[int], range],
+        take: Callable[[int], Sequence[int]],
         *,
         gamma: float,
         seed: int,
@@ -135,7 +139,7 @@ class RolloutWorker:
         simulated, queue_empty = 0, False
         while True:
             idle = [] if queue_empty else table.idle()
-            taken = take(len(idle)) if idle else range(0)
+            taken = take(len(idle)) if idle else []
             queue_empty = queue_empty or len(taken) < len(idle)
             if taken:
                 table.begin(idle[: len(taken)], taken, states)

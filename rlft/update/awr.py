@@ -13,8 +13,9 @@ from torch import Tensor
 
 from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.types import Actor, AdvantageEstimate, Batch
-from rlft.update.base import PolicyUpdate
+from rlft.update.base import PolicyUpdate, check_target_kl
 from rlft.update.weights import (
+    check_bounds,
     check_positive,
     clamp_log_std,
     effective_sample_size,
@@ -52,6 +53,8 @@ class AWR(PolicyUpdate):
     ) -> None:
         check_positive("beta", beta)
         check_positive("max_weight", max_weight)
+        check_bounds(log_std_min)
+        check_target_kl(target_kl)
         self.beta = beta
         self.max_weight = max_weight
         self.norm_adv = norm_adv

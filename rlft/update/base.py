@@ -1,11 +1,19 @@
 """The policy-update axis: what do we do about how good the actions were?"""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Literal
 
 from torch import Tensor
 
+from rlft.errors import require
 from rlft.types import Actor, AdvantageEstimate, Batch
+
+
+def check_target_kl(value: float | None) -> None:
+    """Refuses a KL that no policy is below, or none above."""
+    right = value is None or 0 <= value < math.inf
+    require(right, "model.update.target_kl", value, "at least 0 and finite, or null to never stop")
 
 
 class PolicyUpdate(ABC):

@@ -16,7 +16,7 @@ from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.networks.conditioned_actor import NULL
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
-from rlft.update.weights import clamp_log_std
+from rlft.update.weights import check_bounds, clamp_log_std
 
 
 class ConditionedRECAP(PolicyUpdate):
@@ -57,6 +57,7 @@ class ConditionedRECAP(PolicyUpdate):
             raise UserError(
                 f"model.update.guidance {guidance} needs the unconditioned policy; set null_probability above 0."
             )
+        check_bounds(log_std_min)
         self.positive_ratio = positive_ratio
         self.null_probability = null_probability
         self.guidance = guidance

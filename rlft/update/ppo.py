@@ -5,14 +5,16 @@ details of CleanRL's and ManiSkill's implementations: advantages normalised per 
 Schulman's 2020 note "Approximating KL divergence" and checked before each gradient step.
 """
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from rlft.errors import require
 from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.types import Actor, AdvantageEstimate, Batch
-from rlft.update.base import PolicyUpdate
+from rlft.update.base import PolicyUpdate, check_target_kl
 
 
 class PPO(PolicyUpdate):
@@ -36,6 +38,9 @@ class PPO(PolicyUpdate):
         target_kl: float | None = 0.1,
         kl_stop_scope: Literal["actor", "both"] = "actor",
     ) -> None:
+        require(0 < clip_coef < math.inf, "model.update.clip_coef", clip_coef, "above 0 and finite")
+        require(0 <= ent_coef < math.inf, "model.update.ent_coef", ent_coef, "at least 0 and finite")
+        check_target_kl(target_kl)
         self.kl_stop_scope = kl_stop_scope
         self.clip_coef = clip_coef
         self.ent_coef = ent_coef

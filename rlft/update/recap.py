@@ -8,12 +8,13 @@ With the mean alone free the sum has one only for alpha < 1, at (a+ - alpha a-) 
 So the push is bounded, see `neg_bound`; `ppo` is equation 7 of Schulman et al. 2017 for A < 0.
 """
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
@@ -69,8 +70,7 @@ class RECAP(PolicyUpdate):
         check_positive("beta", beta)
         check_positive("max_weight", max_weight)
         for name, value in (("alpha", alpha), ("margin", margin), ("kl_coef", kl_coef)):
-            if not value >= 0:
-                raise UserError(f"model.update.{name} is {value}; it must be at least 0.")
+            require(0 <= value < math.inf, f"model.update.{name}", value, "at least 0 and finite")
         if not 0 < clip_coef < 1:
             raise UserError(f"model.update.clip_coef is {clip_coef}; it must be between 0 and 1.")
         check_bounds(log_std_min, log_std_max)

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.types import Actor
 
 MAX_EXPONENT = 60.0  # also without a `max_weight`: sums of such weights are still finite in single precision
@@ -59,11 +59,14 @@ def check_positive(name: str, value: float) -> None:
         raise UserError(f"model.update.{name} is {value}; it must be greater than 0.")
 
 
-def check_bounds(low: float | None, high: float | None) -> None:
+def check_bounds(low: float | None, high: float | None = None) -> None:
     """Refuses bounds of the log standard deviation that exclude every value.
 
     Raises:
-        UserError: if the lower bound is above the upper one.
+        UserError: if the lower bound is above the upper one, or one of them is not finite.
     """
+    for name, bound in (("log_std_min", low), ("log_std_max", high)):
+        if bound is not None:
+            require(math.isfinite(bound), f"model.update.{name}", bound, "finite, or null for no bound")
     if low is not None and high is not None and not low <= high:
         raise UserError(f"model.update.log_std_min is {low}; it must not be above log_std_max, which is {high}.")

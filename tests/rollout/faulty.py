@@ -3,24 +3,49 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from rlft.envs import PointReach
 from rlft.errors import UserError
+from rlft.rollout.job_queue import JobQueue
 from rlft.types import Actor, EnvFactory
 
 
-class RaisingActor(Actor):
-    """Fails as soon as it must act."""
+def fail(how):
+    """Does to this process what may happen to it."""
+    if isinstance(how, signal.Signals):
+        os.kill(os.getpid(), how)
+    elif how == "exit":
+        os._exit(3)
+    elif how == "memory":
+        raise MemoryError("no memory for another scene")
+    else:
+        raise how
 
-    def __init__(self):
+
+class FaultyActor(Actor):
+    """Acts as `actor` does until `how` it fails: in its step number `after`, and `times` in all processes together."""
+
+    def __init__(self, actor, how, folder, after=3, times=1):
         super().__init__()
-        self.log_std = nn.Parameter(torch.zeros(2))
+        self.actor, self.log_std = actor, actor.log_std
+        self.how, self.folder, self.after, self.times = how, str(folder), after, times
+        self.steps = 0
 
     def forward(self, obs):
-        raise ValueError("boom in the policy")
+        self.steps += 1
+        if self.how is not None and self.steps == self.after:
+            for number in range(self.times):
+                try:
+                    Path(self.folder, f"failure{number}").touch(exist_ok=False)
+                except FileExistsError:
+                    continue
+                fail(self.how)
+                break
+        return self.actor(obs)
 
 
 class Unbuildable(PointReach, EnvFactory):
@@ -28,6 +53,32 @@ class Unbuildable(PointReach, EnvFactory):
 
     def make(self, num_envs):
         raise UserError("This machine has no such robot.")
+
+
+class DeadlyPlace(Actor):
+    """Kills the process that is to act at one observation."""
+
+    def __init__(self, obs):
+        super().__init__()
+        self.log_std = nn.Parameter(torch.zeros(2))
+        self.register_buffer("obs", obs)
+
+    def forward(self, obs):
+        if (obs == self.obs).all(-1).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(*obs.shape[:-1], 2)
+
+
+class SlowToBuild(PointReach, EnvFactory):
+    """Takes some seconds to build."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        object.__setattr__(self, "seconds", seconds)
+
+    def make(self, num_envs):
+        time.sleep(self.seconds)
+        return super().make(num_envs)
 
 
 class SlowActor(Actor):
@@ -43,7 +94,15 @@ class SlowActor(Actor):
         return torch.zeros(*obs.shape[:-1], 2)
 
 
-def die_holding(lock):
-    """What a worker does that is killed at the wrong moment."""
-    lock.acquire()
-    os.kill(os.getpid(), signal.SIGKILL)
+def take_all(queue: JobQueue, count, gate, connection, fatal):
+    """Takes jobs off the queue until there are none, or dies on the way after telling what it took."""
+    taken = []
+    connection.send("ready")
+    gate.wait()
+    while jobs := queue.take(count):
+        taken += jobs
+        if fatal and len(taken) > 100:
+            break
+    connection.send(taken)
+    if fatal:
+        os.kill(os.getpid(), signal.SIGKILL)

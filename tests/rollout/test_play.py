@@ -2,10 +2,6 @@
 
 import dataclasses
 import math
-import multiprocessing
-import os
-import signal
-import time
 
 import pytest
 import torch
@@ -13,15 +9,13 @@ import torch
 from rlft.envs import ManiSkill, PointReach
 from rlft.envs.initial_states import REROLLOUT
 from rlft.policies import load_policy
-from rlft.rollout import LocalRollouts, ProcessRollouts, WorkerDied
+from rlft.rollout import LocalRollouts, ProcessRollouts
 from rlft.rollout.noise import standard_normal
 from rlft.rollout.worker import RolloutWorker
 from rlft.types import Jobs, Visited
 from tests.helpers import ConstantActor
 from tests.rollout.chain import GAMMA, LOST, Chain, Spy, mu, states_at
 from tests.rollout.common import assert_equal, policy
-from tests.rollout.faulty import SlowActor, die_holding
-from tests.rollout.test_processes import all_gone, two_workers  # noqa: F401, a fixture
 
 ENV, ENVS, STEPS, SEED = PointReach(horizon=12, radius=0.5), 7, 40, 7
 NAN = float("nan")
@@ -295,52 +289,6 @@ def test_rerollouts_do_not_disturb_the_live_rollout(local, states, played):
 
     for undisturbed, disturbed in zip(collect(playing=False), collect(playing=True), strict=True):
         assert_equal(undisturbed, disturbed)
-
-
-# ---- workers that die --------------------------------------------------------------------------------------------
-
-
-def test_a_worker_killed_while_playing_is_reported_at_once(states, two_workers):  # noqa: F811
-    rollouts, processes = two_workers
-    victim = min(processes, key=lambda process: process.pid)
-    killed_at = []
-
-    def kill(begun):
-        if begun and not killed_at:
-            os.kill(victim.pid, signal.SIGKILL)
-            killed_at.append(time.monotonic())
-
-    jobs = jobs_at([0] * 1000, 12, 0)  # of the other worker alone about 1000 / 4 x 12 x 0.05 s = 150 s
-    with pytest.raises(WorkerDied, match=f"worker {victim.pid} ended with exit code -9"):
-        rollouts.play(SlowActor(0.05), states, jobs, gamma=0.9, seed=1, iteration=0, progress=kill)
-    assert time.monotonic() - killed_at[0] < 10
-    assert all_gone(processes)
-    with pytest.raises(WorkerDied, match="closed"):
-        play(rollouts, states, jobs)
-
-
-def test_a_worker_killed_while_it_held_the_queue_is_reported_too(states, two_workers):  # noqa: F811
-    rollouts, processes = two_workers
-    taker = multiprocessing.get_context("spawn").Process(target=die_holding, args=(rollouts._begun.get_lock(),))
-    taker.start()
-    taker.join()
-    victim = min(processes, key=lambda process: process.pid)
-
-    def kill_then_give_up(*_):
-        if not all_waiting.pop():
-            raise TimeoutError("the main process waits for the queue as well")
-        os.kill(victim.pid, signal.SIGKILL)
-
-    all_waiting = [False, True]
-    before = signal.signal(signal.SIGALRM, kill_then_give_up)
-    signal.setitimer(signal.ITIMER_REAL, 0.5, 15)
-    try:
-        with pytest.raises(WorkerDied, match="exit code -9"):
-            play(rollouts, states, jobs_at([0] * 10, 12, 0))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert all_gone(processes)
 
 
 # ---- the real simulator ------------------------------------------------------------------------------------------

@@ -1,14 +1,12 @@
 import multiprocessing
-import os
-import signal
 
 import pytest
 
 from rlft.envs import PointReach
 from rlft.errors import UserError
-from rlft.rollout import LocalRollouts, ProcessRollouts, WorkerDied, make_rollouts
+from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts
 from tests.rollout.common import assert_equal, policy
-from tests.rollout.faulty import RaisingActor, Unbuildable
+from tests.rollout.faulty import Unbuildable
 
 ENV, ENVS = PointReach(horizon=12, radius=0.3), 7  # 7 splits unevenly over 2 and over 3 workers
 
@@ -27,24 +25,6 @@ def workers(request):
 
 def new_children(before):
     return set(multiprocessing.active_children()) - before
-
-
-@pytest.fixture
-def two_workers():
-    """Rollouts in two processes and the process objects."""
-    before = set(multiprocessing.active_children())
-    rollouts = ProcessRollouts(ENV, ENVS, 2)
-    processes = new_children(before)
-    assert len(processes) == 2
-    yield rollouts, processes
-    rollouts.close()
-
-
-def all_gone(processes):
-    for process in processes:
-        with pytest.raises(ProcessLookupError):
-            os.kill(process.pid, 0)
-    return True
 
 
 def two_rollouts(rollouts):
@@ -69,25 +49,6 @@ def test_evaluation_is_bit_identical_with_any_number_of_workers(local, workers, 
 def test_fewer_episodes_than_workers(local, workers):
     ours, theirs = (r.evaluate(policy(), 1, seed=5, deterministic=True) for r in (workers, local))
     assert_equal(ours, theirs)
-
-
-def test_a_failure_in_a_worker_comes_with_its_traceback_and_ends_the_others(two_workers):
-    rollouts, processes = two_workers
-    with pytest.raises(WorkerDied, match=r"(?s)Traceback.*ValueError: boom in the policy"):
-        rollouts.collect(RaisingActor(), rollouts.initial_states(1), 5, 1, 0)
-    assert all_gone(processes)
-    with pytest.raises(WorkerDied, match="closed"):
-        rollouts.initial_states(1)
-    rollouts.close()  # idempotent
-
-
-def test_a_killed_worker_is_reported_and_nothing_is_left_behind(two_workers):
-    rollouts, processes = two_workers
-    victim = min(processes, key=lambda process: process.pid)
-    os.kill(victim.pid, signal.SIGKILL)
-    with pytest.raises(WorkerDied, match=f"worker {victim.pid} ended with exit code -9"):
-        rollouts.evaluate(policy(), 4, seed=1, deterministic=True)
-    assert all_gone(processes)
 
 
 def test_what_a_factory_refuses_reaches_the_user():

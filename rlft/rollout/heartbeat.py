@@ -1,0 +1,94 @@
+"""Whether a worker gets on: it counts its env steps in memory that the main process reads, and sends nothing.
+
+A deadline for a whole request would have to know how fast the machine, the task and the policy are. A step of all
+environments takes milliseconds, or seconds at worst, however long the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext
+
+from torch import Tensor
+
+from rlft.types import BatchEnv, EnvFactory, EnvStates, Step
+
+STEP_PATIENCE = 300.0  # seconds in which a worker must make one step of its environments, or receive, or send
+BUILD_PATIENCE = 1800.0  # seconds in which it must import the simulator and build environments, perhaps over a network
+
+
+class Heartbeat:
+    """Written by a worker, read by the main process. There is no lock, which a worker could take to its grave."""
+
+    def __init__(self, context: SpawnContext) -> None:
+        self._beats = context.RawValue("Q", 0)
+        self._building = context.RawValue("b", 1)
+        self._heard = 0
+        self._silence = 0.0  # seconds
+
+    def beat(self) -> None:
+        """Called by the worker: it has got on."""
+        self._beats.value += 1
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Called by the worker: what happens within makes no steps and may take long."""
+        self._building.value = 1
+        yield
+        self._building.value = 0
+        self.beat()
+
+    def expect(self) -> None:
+        """Called by the main process: from now on the worker has something to do."""
+        self._silence = 0.0
+
+    def silent(self, seconds: float) -> bool:
+        """Called by the main process: whether the worker hangs.
+
+        Args:
+            seconds: since the last call, as far as the main process was awake: when both were suspended and go on,
+                nobody hangs.
+        """
+        heard = self._beats.value
+        self._silence = self._silence + seconds if heard == self._heard else 0.0
+        self._heard = heard
+        return self._silence > self.patience
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that mean something is wrong."""
+        return BUILD_PATIENCE if self._building.value else STEP_PATIENCE
+
+
+class BeatingFactory(EnvFactory):
+    """Environments that beat with every step."""
+
+    def __init__(self, factory: EnvFactory, heartbeat: Heartbeat) -> None:
+        self._factory, self._heartbeat = factory, heartbeat
+
+    def make(self, num_envs: int) -> BatchEnv:
+        """Builds `num_envs` environments; see `EnvFactory.make`."""
+        with self._heartbeat.building():
+            return _BeatingEnv(self._factory.make(num_envs), self._heartbeat)
+
+
+class _BeatingEnv:
+    """Implements `rlft.types.BatchEnv`."""
+
+    def __init__(self, env: BatchEnv, heartbeat: Heartbeat) -> None:
+        self.spec, self.num_envs = env.spec, env.num_envs
+        self.save, self.activate = env.save, env.activate
+        self._env, self._heartbeat = env, heartbeat
+
+    def step(self, action: Tensor) -> Step:
+        self._heartbeat.beat()
+        return self._env.step(action)
+
+    def restore(self, rows: Sequence[int], states: EnvStates) -> None:
+        self._heartbeat.beat()
+        self._env.restore(rows, states)
+
+    def initial_states(self, seed: int) -> EnvStates:
+        self._heartbeat.beat()
+        return self._env.initial_states(seed)

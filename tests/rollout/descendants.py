@@ -1,0 +1,35 @@
+"""The processes that another process has started, as Linux shows them."""
+
+import os
+import time
+from pathlib import Path
+
+
+def descendants(pid):
+    """Processes that this one has started, and those they have."""
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return children + [pid for child in children for pid in descendants(child)]
+
+
+def runs(pid):
+    """Whether there is such a process; one that nobody has buried yet does not run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def shared_memory(pid):
+    """Files in /dev/shm that a process has mapped or open; "(deleted)" if they have no name that could stay behind."""
+    mapped = [line.split(maxsplit=5)[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    opened = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return [name for name in mapped + opened if "/dev/shm" in name]
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
