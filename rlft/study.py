@@ -71,7 +71,7 @@ def _judge(outcomes: dict[str, Outcome], path: Path, *, interrupted: bool) -> No
         print(f"All {len(outcomes)} runs of {path} are complete.")
         return
     if interrupted:
-        raise UserError(f"Ended by SIGTERM; the same command goes on with {len(missing)} of {len(outcomes)} runs.")
+        raise UserError(f"Ended by a signal; the same command goes on with {len(missing)} of {len(outcomes)} runs.")
     for name, outcome in missing.items():
         print(f"{name} {outcome.status}: {outcome.reason}")
     raise UserError(
@@ -82,7 +82,7 @@ def _judge(outcomes: dict[str, Outcome], path: Path, *, interrupted: bool) -> No
 
 @contextmanager
 def _counting_signals() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM, so that runs can be ended in order."""
+    """Collects Ctrl-C, SIGTERM and SLURM's SIGUSR1, so that runs can be ended in order."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -91,7 +91,7 @@ def _counting_signals() -> Iterator[list[int]]:
         os.write(2, said)  # print() may be what was interrupted
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
-        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     }
     try:
         yield received

@@ -1,9 +1,13 @@
 """Shared fixtures."""
 
 import logging
+import os
 
 import pytest
 import torch
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 
 
 def pytest_configure(config):

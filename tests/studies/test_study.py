@@ -104,7 +104,7 @@ def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     assert process.returncode == 1
     assert not alive(child)
     assert "a-seed1 interrupted" in output
-    assert "rlft: Ended by SIGTERM; the same command goes on with 1 of 1 runs." in output
+    assert "rlft: Ended by a signal; the same command goes on with 1 of 1 runs." in output
     assert "Ended early" in (folder / "version_0/report.md").read_text()
 
 
