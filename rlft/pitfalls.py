@@ -137,9 +137,9 @@ PITFALLS = (
         6,
         "foreign-critic",
         lambda facts: _differ(facts.critic_of, facts.start_policy),
-        "the critic that the run starts with is of another policy than the start policy",
-        "doubtful: the critics that were compared were probably of one and the same policy",
-        "Pretrain it with configs/pretrain_critic.yaml and the start policy.",
+        "the critic that the run starts with is of another policy than the start policy: if of a better one, an oracle",
+        "doubtful as a mistake: an expert's critic gave 93%, the policy's own 87%, three seeds, docs/critics.md",
+        "Say so in comparisons; configs/pretrain_critic.yaml makes one of the start policy.",
     ),
     Pitfall(
         7,
