@@ -124,7 +124,7 @@ def test_labels_that_say_nothing_are_not_taken_for_advantages(cloned, log_dir, e
         ("offset_weights=[1, 2]", "model.offset_weights is"),
         ("encoder_dropout=1", "model.encoder_dropout is"),
         ("loss=l1", "Expected one of ['gaussian', 'mse']"),
-        ("update=PPO", "Option 'update' is not accepted"),
+        ("update=PPO", "there is no option 'update'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(option, reason, tmp_path, capsys):
