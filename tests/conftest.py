@@ -6,7 +6,6 @@ import os
 import pytest
 import torch
 
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 
 
