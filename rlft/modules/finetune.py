@@ -147,7 +147,9 @@ class FinetuneModule(IterationModule):
     def setup(self, stage: str) -> None:
         """Refuses too few environments for the estimator, before anything is simulated."""
         super().setup(stage)
-        fewest, found = self.advantage.fewest_envs, self.trainer.datamodule.num_envs  # type: ignore[attr-defined]
+        fewest = self.advantage.fewest_envs
+        trainer: Any = self.trainer
+        found = getattr(trainer.datamodule, "num_envs", fewest)  # a data module of one's own may have none
         if found < fewest:
             raise UserError(f"data.num_envs is {found}; model.advantage as configured needs at least {fewest}.")
 
