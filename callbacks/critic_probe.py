@@ -14,7 +14,7 @@ from rlft.advantage.base import correlation
 from rlft.analysis.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
 from rlft.data.dataset import LabelledRollout
 from rlft.data.rollout_datamodule import NOWHERE
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.metrics import log_metrics
 from rlft.networks import NoCritic
 from rlft.policies import check_shapes, load_policy
@@ -64,10 +64,8 @@ class CriticProbe(lightning.Callback):
         name: str = "probe",
     ) -> None:
         for option, value in (("num_samples", num_samples), ("num_steps", num_steps), ("every_k", every_k)):
-            if value < 1:
-                raise UserError(f"CriticProbe.{option} is {value}; it must be at least 1.")
-        if not 0 <= seed < 2**32:
-            raise UserError(f"CriticProbe.seed is {seed}; it must be a number from 0 to {2**32 - 1}.")
+            require(value >= 1, f"CriticProbe.{option}", value, "at least 1")
+        require(0 <= seed < 2**32, "CriticProbe.seed", seed, f"a number from 0 to {2**32 - 1}")
         self.policy = policy
         self.states_policy = states_policy
         self.num_samples = num_samples

@@ -6,7 +6,7 @@ from typing import Any
 import lightning
 
 from rlft.envs.initial_states import EVALUATION_SEED
-from rlft.errors import UserError
+from rlft.errors import require
 from rlft.metrics import log_metrics
 from rlft.statistics import summarize
 
@@ -37,10 +37,8 @@ class DeterministicEval(lightning.Callback):
         seed: int = EVALUATION_SEED,
     ) -> None:
         for name, value in (("num_episodes", num_episodes), ("every_n_iterations", every_n_iterations)):
-            if value < 1:
-                raise UserError(f"eval.{name} is {value}; it must be at least 1.")
-        if not 0 <= seed < 2**32:
-            raise UserError(f"eval.seed is {seed}; it must be a number from 0 to {2**32 - 1}.")
+            require(value >= 1, f"eval.{name}", value, "at least 1")
+        require(0 <= seed < 2**32, "eval.seed", seed, f"a number from 0 to {2**32 - 1}")
         self.num_episodes = num_episodes
         self.every_n_iterations = every_n_iterations
         self.stochastic = stochastic

@@ -9,7 +9,7 @@ import lightning
 from torch import nn
 
 from callbacks.schedule import Unit, check_unit, progress
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Freeze:
     def __post_init__(self) -> None:
         where = f"FreezeSchedule of {self.module}"
         for name, value in (("start", self.start), ("warmup", self.warmup)):
-            if value < 0:
-                raise UserError(f"{where}: {name} is {value}; it must be at least 0.")
+            require(value >= 0, f"{where}: {name}", value, "at least 0")
         if self.end is not None and self.end <= self.start:
             raise UserError(f"{where}: end is {self.end}; it must be above start, which is {self.start}.")
         if self.warmup and self.end is None:

@@ -6,7 +6,6 @@ import sys
 from typing import Any, Literal
 
 import lightning
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from rlft.errors import UserError
 from rlft.pitfalls import PITFALLS, Facts, found
@@ -100,5 +99,4 @@ def facts_of(trainer: Any, module: Any) -> Facts:
 
 def _monitors(trainer: Any) -> tuple[str, ...]:
     """What decides in the callbacks of a run."""
-    decide = [c for c in trainer.callbacks if isinstance(c, EarlyStopping | ModelCheckpoint) or hasattr(c, "monitor")]
-    return tuple(str(callback.monitor) for callback in decide if callback.monitor)
+    return tuple(str(callback.monitor) for callback in trainer.callbacks if getattr(callback, "monitor", None))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning
 import torch
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 
 
 class PlateauBreaker(lightning.Callback):
@@ -44,16 +44,13 @@ class PlateauBreaker(lightning.Callback):
         max_bumps: int = 3,
     ) -> None:
         for name, value in (("patience", patience), ("duration", duration), ("max_bumps", max_bumps)):
-            if value < 1:
-                raise UserError(f"PlateauBreaker.{name} is {value}; it must be at least 1.")
+            require(value >= 1, f"PlateauBreaker.{name}", value, "at least 1")
         if cooldown < 2 * duration:
             raise UserError(
                 f"PlateauBreaker.cooldown is {cooldown}; it must be at least {2 * duration}, twice the duration."
             )
-        if not 0 <= min_delta < math.inf:
-            raise UserError(f"PlateauBreaker.min_delta is {min_delta}; it must be at least 0 and finite.")
-        if not 0 < factor < math.inf:
-            raise UserError(f"PlateauBreaker.factor is {factor}; it must be above 0 and finite.")
+        require(0 <= min_delta < math.inf, "PlateauBreaker.min_delta", min_delta, "at least 0 and finite")
+        require(0 < factor < math.inf, "PlateauBreaker.factor", factor, "above 0 and finite")
         self.monitor = monitor
         self.mode = mode
         self.min_delta = min_delta

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError, require
+from rlft.errors import require
 from rlft.networks import ActionValueCritic
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 
@@ -90,8 +90,7 @@ class ValueEstimator(AdvantageEstimator):
 
 def check_share(name: str, value: float) -> None:
     """Refuses what is not from 0 to 1."""
-    if not 0 <= value <= 1:
-        raise UserError(f"model.advantage.{name} is {value}; it must be from 0 to 1.")
+    require(0 <= value <= 1, f"model.advantage.{name}", value, "from 0 to 1")
 
 
 def check_reward_scale(value: float) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rlft.advantage.base import AdvantageEstimator, check_reward_scale, check_share, explained_variance
 from rlft.advantage.gae import bootstrap_value, gae
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.networks import ActionValueCritic, ValueCritic
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 
@@ -53,12 +53,9 @@ class IQL(AdvantageEstimator):
         check_share("gamma", gamma)
         check_share("gae_lambda", gae_lambda)
         check_reward_scale(reward_scale)
-        if not 0 < expectile < 1:
-            raise UserError(f"model.advantage.expectile is {expectile}; it must be above 0 and below 1.")
-        if not 0 < polyak <= 1:
-            raise UserError(f"model.advantage.polyak is {polyak}; it must be above 0 and at most 1.")
-        if n_step < 1:
-            raise UserError(f"model.advantage.n_step is {n_step}; it must be at least 1.")
+        require(0 < expectile < 1, "model.advantage.expectile", expectile, "above 0 and below 1")
+        require(0 < polyak <= 1, "model.advantage.polyak", polyak, "above 0 and at most 1")
+        require(n_step >= 1, "model.advantage.n_step", n_step, "at least 1")
         self.gamma = gamma
         self.expectile = expectile
         self.n_step = n_step

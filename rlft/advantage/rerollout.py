@@ -18,7 +18,7 @@ from torch import Tensor
 from rlft.advantage.base import ValueEstimator, correlation, explained_variance
 from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Jobs, Rerollouts, Rollout
 
@@ -76,10 +76,8 @@ class MonteCarloRerollout(ValueEstimator):
         super().__init__(gamma=gamma, vf_coef=vf_coef)
         where = "model.advantage"
         for name, value in (("num_samples", num_samples), ("every_k", every_k), ("center_actions", center_actions)):
-            if value < 1:
-                raise UserError(f"{where}.{name} is {value}; it must be at least 1.")
-        if not 0 < tolerance < 1:
-            raise UserError(f"{where}.tolerance is {tolerance}; it must be between 0 and 1.")
+            require(value >= 1, f"{where}.{name}", value, "at least 1")
+        require(0 < tolerance < 1, f"{where}.tolerance", tolerance, "between 0 and 1")
         if antithetic and (num_samples % 2 or (pilot_samples or 0) % 2):
             odd = num_samples if num_samples % 2 else pilot_samples
             raise UserError(f"{where}.antithetic needs an even number of samples, not {odd}.")

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rlft.data.minibatches import minibatches
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
 from rlft.types import (
     Actor,
@@ -85,10 +85,8 @@ class RolloutDataModule(lightning.LightningDataModule):
             "update_epochs": update_epochs,
         }
         for name, size in sizes.items():
-            if size < 1:
-                raise UserError(f"data.{name} is {size}; it must be at least 1.")
-        if num_workers is not None and num_workers < 0:
-            raise UserError(f"data.num_workers is {num_workers}; it must be at least 0.")
+            require(size >= 1, f"data.{name}", size, "at least 1")
+        require(num_workers is None or num_workers >= 0, "data.num_workers", num_workers, "at least 0")
         self.env = env
         self.num_envs = num_envs
         self.num_steps = num_steps

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.files import replacing
+from rlft.modules.parameters import and_more
 from rlft.types import AdvantageEstimate, Rollout, TensorRows
 
 if TYPE_CHECKING:
@@ -141,4 +142,4 @@ def _write(trainer: Any, details: Mapping[str, Any]) -> Path | None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return names[0] + and_more(names)

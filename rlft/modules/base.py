@@ -11,11 +11,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.metrics import IterationMetrics, log_metrics
 from rlft.modules import bad_numbers
 from rlft.modules.bad_numbers import OnBadNumbers
-from rlft.modules.parameters import ParameterGroup, matching, parameter_groups
+from rlft.modules.parameters import ParameterGroup, and_more, matching, parameter_groups
 from rlft.types import Actor, Critic, TensorRows
 
 
@@ -86,10 +86,8 @@ class IterationModule(lightning.LightningModule, ABC):
         rates = {"learning_rate": settings["learning_rate"]}
         rates |= {f"learning_rate_factors {name}": factor for name, factor in factors.items()}
         for name, rate in rates.items():
-            if not 0 <= rate < float("inf"):
-                raise UserError(f"model.{name} is {rate}; it must be at least 0 and finite.")
-        if not settings["max_grad_norm"] > 0:
-            raise UserError(f"model.max_grad_norm is {settings['max_grad_norm']}; it must be above 0.")
+            require(0 <= rate < float("inf"), f"model.{name}", rate, "at least 0 and finite")
+        require(settings["max_grad_norm"] > 0, "model.max_grad_norm", settings["max_grad_norm"], "above 0")
 
     @property
     @abstractmethod
@@ -160,9 +158,9 @@ class IterationModule(lightning.LightningModule, ABC):
         """A gradient step at the learning rates of this moment, then what bounds the weights."""
         self._set_learning_rates()
         self._loss, self._skips = None, False
-        before = self.metrics.copy()
+        before = self.metrics.copy() if self.on_bad_numbers == "skip" else None
         super().optimizer_step(*args, **kwargs)
-        if self._skips:
+        if self._skips and before is not None:
             self.metrics = before
             self.metrics.count("charts/skipped_updates")
             return
@@ -271,11 +269,11 @@ class IterationModule(lightning.LightningModule, ABC):
         ours = self.state_dict()
         lacking, unknown = ([n for n in one if n not in other] for one, other in ((ours, state), (state, ours)))
         misfit = [name for name in ours if name in state and state[name].shape != ours[name].shape]
-        found = [f"it has no {lacking[0]}{_and_more(lacking)}"] if lacking else []
-        found += [f"it has {unknown[0]}{_and_more(unknown)}, unknown here"] if unknown else []
+        found = [f"it has no {lacking[0]}{and_more(lacking)}"] if lacking else []
+        found += [f"it has {unknown[0]}{and_more(unknown)}, unknown here"] if unknown else []
         if misfit:
             there, here = (list(tensors[misfit[0]].shape) for tensors in (state, ours))
-            found += [f"its {misfit[0]} is {there}, here {here}{_and_more(misfit)}"]
+            found += [f"its {misfit[0]} is {there}, here {here}{and_more(misfit)}"]
         if found:
             raise UserError(
                 f"The checkpoint does not fit this configuration: {'; '.join(found)}. To go on, networks, estimator "
@@ -293,7 +291,3 @@ class IterationModule(lightning.LightningModule, ABC):
         moments = {name: saved[i] for i, name in enumerate(checkpoint["optimizer_parameters"]) if i in saved}
         names = [name for group in self.parameter_groups() for name in group.parameters]
         return {i: moments[name] for i, name in enumerate(names) if name in moments}
-
-
-def _and_more(names: Sequence[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""

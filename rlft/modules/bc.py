@@ -13,7 +13,7 @@ from torch import Tensor
 from rlft.errors import UserError, require
 from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
 from rlft.modules.base import IterationModule
-from rlft.modules.injection import Inject, check_source, inject_part, start_name
+from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.offsets import actions_at, checked_weights
 from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
@@ -114,7 +114,10 @@ class BCModule(IterationModule):
         self.encoder_dropout = encoder_dropout
         self.head_dropout = head_dropout
         self.log_std_min = log_std_min
-        self.actor = _start_actor(policy, actor, obs_dim, action_dim)
+        own = start_actor(policy, actor, obs_dim, action_dim)
+        if not isinstance(own, GaussianActor):
+            raise UserError(f"model.policy {policy!r} is a conditioned policy; BCModule starts from a plain one.")
+        self.actor = own
         self.notes += inject_part(self.actor, inject_from, inject)
         if head_dropout and len(self.actor.action_head) == 1:
             raise UserError("model.head_dropout has no place: a head of one hidden layer in all has a single layer.")
@@ -128,8 +131,7 @@ class BCModule(IterationModule):
         super().check(settings)
         checked_weights(settings["offsets"], settings["offset_weights"])
         for name in ("encoder_dropout", "head_dropout"):
-            if not 0 <= settings[name] < 1:
-                raise UserError(f"model.{name} is {settings[name]}; it must be at least 0 and below 1.")
+            require(0 <= settings[name] < 1, f"model.{name}", settings[name], "at least 0 and below 1")
         bound = settings["log_std_min"]
         require(bound is None or math.isfinite(bound), "model.log_std_min", bound, "finite, or null for no bound")
         check_source(settings["inject_from"], settings["inject"])
@@ -238,15 +240,3 @@ class BCModule(IterationModule):
             return hidden
         kept = torch.rand(hidden.shape, generator=self._noise, device=hidden.device) >= share
         return hidden * kept / (1 - share)
-
-
-def _start_actor(
-    name: str | None, build: Callable[[int, int], GaussianActor], obs_dim: int, action_dim: int
-) -> GaussianActor:
-    if name is None:
-        return build(obs_dim, action_dim)
-    policy = load_policy(name)
-    check_shapes(policy, obs_dim, action_dim)
-    if not isinstance(policy.actor, GaussianActor):
-        raise UserError(f"model.policy {name!r} is a conditioned policy; BCModule starts from a plain one.")
-    return policy.actor

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from rlft.advantage import AdvantageEstimator
 from rlft.advantage.base import calibration_slope, explained_variance
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.modules import critic_provenance
 from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
 from rlft.modules.base import IterationModule
 from rlft.modules.critic_provenance import Setting
-from rlft.modules.injection import Inject, check_source, inject_part, start_name
+from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
-from rlft.policies import check_shapes, load_policy
+from rlft.policies import load_policy
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
 from rlft.update import PolicyUpdate
 
@@ -86,9 +86,9 @@ class FinetuneModule(IterationModule):
         self.accept_critic_mismatch = accept_critic_mismatch or []
         self.advantage = advantage
         self.update = update
-        start_actor = self._start_actor(policy, actor, obs_dim, action_dim)
-        self.notes += inject_part(start_actor, inject_from, inject)
-        self.actor = update.adapt(start_actor)
+        own = start_actor(policy, actor, obs_dim, action_dim)
+        self.notes += inject_part(own, inject_from, inject)
+        self.actor = update.adapt(own)
         self.critic: Critic = NoCritic()
         if advantage.wants_critic:
             start = self._start_critic(critic, obs_dim)
@@ -102,10 +102,9 @@ class FinetuneModule(IterationModule):
         """Refuses arguments that are wrong in any environment."""
         super().check(settings)
         advantage, rate, warmup = settings["advantage"], settings["critic_learning_rate"], settings["warmup_iterations"]
-        if rate is not None and not 0 <= rate < float("inf"):
-            raise UserError(f"model.critic_learning_rate is {rate}; it must be at least 0 and finite.")
-        if warmup < 0:
-            raise UserError(f"model.warmup_iterations is {warmup}; it must be at least 0.")
+        right = rate is None or 0 <= rate < float("inf")
+        require(right, "model.critic_learning_rate", rate, "at least 0 and finite")
+        require(warmup >= 0, "model.warmup_iterations", warmup, "at least 0")
         kind = type(advantage).__name__
         if not advantage.wants_critic and (warmup or settings["critic_policy"]):
             name = "warmup_iterations" if warmup else "critic_policy"
@@ -113,14 +112,6 @@ class FinetuneModule(IterationModule):
         if not (settings["update"].trains_actor or advantage.wants_critic):
             raise UserError(f"model.update trains only the critic, but model.advantage {kind} as configured has none.")
         check_source(settings["inject_from"], settings["inject"])
-
-    @staticmethod
-    def _start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
-        if name is None:
-            return build(obs_dim, action_dim)
-        policy = load_policy(name)
-        check_shapes(policy, obs_dim, action_dim)
-        return policy.actor
 
     def _start_critic(self, build: Callable[[int], Critic], obs_dim: int) -> Critic:
         name = self.critic_policy

@@ -5,14 +5,14 @@ Only the actor: its critic is a value of something, which `critic_policy` checks
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.policies import load_policy
+from rlft.policies import check_shapes, load_policy
 from rlft.types import Actor
 
 Inject = Literal["none", "encoder", "action_head", "both", "full"]
@@ -72,6 +72,15 @@ def check_source(inject_from: str | None, mode: Inject) -> None:
         )
     if mode != "none" and inject_from is None:
         raise UserError(f"model.inject {mode} needs model.inject_from: a zoo policy, a policy file or a checkpoint.")
+
+
+def start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: int, action_dim: int) -> Actor:
+    """The actor of a policy, which has to be made for these dimensions, or a new one if there is no policy."""
+    if name is None:
+        return build(obs_dim, action_dim)
+    policy = load_policy(name)
+    check_shapes(policy, obs_dim, action_dim)
+    return policy.actor
 
 
 def start_name(policy: str | None, inject_from: str | None, mode: Inject) -> str | None:

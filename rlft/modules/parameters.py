@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -52,6 +52,11 @@ def parameter_groups(module: nn.Module, networks: Iterable[str], names: Collecti
             concerned = tuple(sorted(name for name in names if _names(name, key)))
             groups.setdefault((network, concerned), {})[key] = parameter
     return [ParameterGroup(*group, parameters) for group, parameters in groups.items()]
+
+
+def and_more(names: Sequence[str]) -> str:
+    """What follows the first of several names where the others are only counted."""
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _names(name: str, key: str) -> bool:
