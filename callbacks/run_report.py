@@ -49,7 +49,7 @@ class RunReport(lightning.Callback):
         self.continues = ""  # a sentence on the checkpoint that the run goes on from; filled in by the CLI
         self._notes: list[str] = []
         self._rows: list[dict[str, float]] = []
-        self._started = time.time()
+        self._started, self._clock = time.localtime(), time.monotonic()  # a clock that is set has no part in durations
         self._commit, self._dirty = _git_commit()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -129,8 +129,8 @@ class RunReport(lightning.Callback):
             "",
             f"- command: `{self.command}`",
             f"- commit: {self._commit}{' with uncommitted changes' if self._dirty else ''}",
-            f"- started: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._started))}, "
-            f"wall time {time.time() - self._started:.0f} s",
+            f"- started: {time.strftime('%Y-%m-%d %H:%M:%S', self._started)}, "
+            f"wall time {time.monotonic() - self._clock:.0f} s",
             f"- machine: {platform.machine()}, {platform.system()}, Python {platform.python_version()}",
             "",
             "## Configuration that differs from the defaults",

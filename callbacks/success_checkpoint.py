@@ -6,7 +6,6 @@ from typing import Any, Literal
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from rlft.errors import UserError
-from rlft.files import replacing
 from rlft.policies import save_policy
 
 
@@ -41,14 +40,12 @@ class SuccessCheckpoint(ModelCheckpoint):
         self._best_exported: float | None = None
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Saves checkpoints, then policies."""
+        """Saves the best checkpoint, then policies, then the last checkpoint."""
         evaluated = self.monitor in pl_module.iteration_metrics()
         if evaluated:  # else the monitored value is of an earlier policy
             super().on_train_epoch_end(trainer, pl_module)
         if trainer.fast_dev_run or trainer.log_dir is None:
             return
-        with replacing(Path(self.dirpath or ".") / "last.ckpt") as temporary:
-            trainer.save_checkpoint(temporary)
         self._export(trainer, pl_module, "last")
         if self.keep_every and pl_module.iteration % self.keep_every == 0:
             self._export(trainer, pl_module, f"iteration_{pl_module.iteration}")
@@ -56,6 +53,10 @@ class SuccessCheckpoint(ModelCheckpoint):
         if evaluated and best is not None and best != self._best_exported:
             self._export(trainer, pl_module, "best")
             self._best_exported = best
+        # After everything else of the iteration: a run that is killed and goes on from here repeats none of it.
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(Path(self.dirpath or ".") / "last.ckpt")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes beside the last policy what was measured at the end of a run that ended early."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from rlft.errors import UserError
 from rlft.files import replacing
+from rlft.run_directory import versions
 
 INDEX, PAGE = "index.jsonl", "log.md"
 START = {"run", "time", "command", "commit", "dirty"}
@@ -36,8 +37,7 @@ def add_note(run: Path, text: str) -> Path:
     Raises:
         UserError: if there is no such run in the log.
     """
-    versions = sorted(run.glob("version_*"), key=lambda path: path.stat().st_mtime)
-    version = (versions[-1] if versions else run).absolute()
+    version = [run, *versions(run)][-1].absolute()
     folder = version.parent.parent
     if _name(version) not in {entry["run"] for entry in _entries(folder)}:
         raise UserError(f"{run} is no run in {folder / INDEX}; give a directory such as lightning_logs/<run>.")
@@ -71,7 +71,7 @@ def write_page(folder: Path) -> Path:
 def _part(version: Path, start: Mapping[str, Any], notes: list[Mapping[str, Any]]) -> str:
     """What the page says of one run."""
     report = version / "report.md"
-    text = report.read_text() if report.is_file() else ""
+    text = report.read_text(errors="replace") if report.is_file() else ""
     lines = text.splitlines()
     happened = lines[2] if len(lines) > 2 else "Its report is gone." if not version.is_dir() else "It has no report."
     dirty = " with uncommitted changes" if start["dirty"] else ""

@@ -1,9 +1,13 @@
 """Files that appear complete or not at all."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from rlft.errors import UserError
 
 
 @contextmanager
@@ -11,11 +15,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its place at the end of the block.
 
     If the block raises, `path` stays as it was and nothing is left of the temporary file.
+
+    Raises:
+        UserError: if the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

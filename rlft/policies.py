@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.files import replacing
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, ValueCritic
 from rlft.networks.actors import encoder_length
+from rlft.tensor_files import read_tensors, write_tensors
 from rlft.types import Actor, Critic
 
 ZOO = Path(__file__).parent / "zoo"
@@ -41,11 +40,10 @@ class Policy:
 
 def save_policy(path: Path, actor: Actor, critic: Critic | None, info: Mapping[str, Any]) -> None:
     """Writes `path` (`.safetensors`) and the `.json` beside it; each appears complete or not at all."""
-    weights = {f"actor.{k}": v.detach().cpu().contiguous() for k, v in actor.state_dict().items()}
+    weights = {f"actor.{k}": v for k, v in actor.state_dict().items()}
     if critic is not None:
-        weights |= {f"critic.{k}": v.detach().cpu().contiguous() for k, v in critic.state_dict().items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(weights, metadata={"format": FORMAT}))
+        weights |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
+    write_tensors(path, weights, {"format": FORMAT})
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=2) + "\n")
 
@@ -58,10 +56,7 @@ def load_policy(name: str) -> Policy:
     """
     path = _find(name)
     if path.suffix == ".safetensors":
-        try:
-            weights = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"Policy file {path} cannot be read as safetensors: {error}.") from error
+        weights, _ = read_tensors(path, "Policy file")
         info = _read_info(path.with_suffix(".json"))
     else:
         weights, info = _read_checkpoint(path), {}

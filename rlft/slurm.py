@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 
-def slurm_plugin() -> SLURMEnvironment | None:
+def slurm_plugins() -> list[SLURMEnvironment]:
     """For Lightning's Trainer: SLURM without checkpoints of half an iteration; nothing elsewhere."""
-    return SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextmanager

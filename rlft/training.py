@@ -27,13 +27,15 @@ import rlft.envs
 import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
+from rlft.checkpoints import WholeCheckpoints
 from rlft.early_checks import check, check_trainer, refuse_nulls
 from rlft.errors import UserError
 from rlft.parse_errors import one_sentence, user_error_behind
 from rlft.resolved_config import differences, run_name
 from rlft.resume import check_continues, flattened, read_checkpoint, summary
 from rlft.rollout import WorkerDied, close_all
-from rlft.slurm import slurm_plugin, warnings_of_slurm
+from rlft.run_directory import LAST_CHECKPOINT, versions
+from rlft.slurm import slurm_plugins, warnings_of_slurm
 
 FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
 
@@ -80,7 +82,7 @@ def trainer(
         precision=precision,
         callbacks=callbacks,
         logger=logger,
-        plugins=slurm_plugin(),
+        plugins=[WholeCheckpoints(), *slurm_plugins()],
         profiler=profiler,
         detect_anomaly=detect_anomaly,
         fast_dev_run=fast_dev_run,
@@ -255,7 +257,10 @@ def run(args: Sequence[str]) -> None:
         raise UserError(one_sentence(str(error))) from error
     except SIGTERMException as error:
         raise UserError("Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration.") from error
-    except (WorkerDied, OSError, MisconfigurationException) as error:
+    except OSError as error:
+        told = error.filename or not error.strerror
+        raise UserError(str(error) if told else f"A file of the run cannot be written: {error.strerror}.") from error
+    except (WorkerDied, MisconfigurationException) as error:
         raise UserError(str(error)) from error
     except Exception as error:
         if sentence := user_error_behind(error):
@@ -315,23 +320,42 @@ def _set_iterations(config: Any) -> None:
 def _checkpoint_path(config: Any) -> Path:
     """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
     if config.ckpt_path == "last":
-        versions = (Path(config.log_dir) / config.run_name).glob("version_*/checkpoints/last.ckpt")
-        found: Path | None = max(versions, key=lambda path: path.stat().st_mtime, default=None)
-        if found is None:
+        checkpoints = [path / LAST_CHECKPOINT for path in versions(Path(config.log_dir) / config.run_name)]
+        found = [path for path in checkpoints if path.is_file()]
+        if not found:
             raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
-        return found
+        return found[-1]
     path = Path(config.ckpt_path)
     if not path.is_file():
         raise UserError(f"--ckpt_path {path} is no file.")
     return path
 
 
+CANNOT_WRITE = "Cannot write run directories below {}; choose another --log_dir."
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard in a `version_<k>` of its own, also if another run of the same name begins at the same moment."""
+
+    def _get_next_version(self) -> int:
+        while True:
+            version = int(super()._get_next_version())
+            try:
+                (Path(self.root_dir) / f"version_{version}").mkdir(parents=True)
+            except FileExistsError:  # another run was faster
+                continue
+            except OSError as error:  # root may write everywhere, or so os.access says
+                raise UserError(CANNOT_WRITE.format(self.root_dir)) from error
+            return version
+
+
 def _logger(log_dir: str, name: str) -> TensorBoardLogger:
     """TensorBoard under `log_dir/name/version_k`; a directory that cannot be written shows before the simulation."""
-    logger = TensorBoardLogger(log_dir, name=name, default_hp_metric=False)
-    existing = next(path for path in Path(logger.log_dir).absolute().parents if path.exists())
+    logger = RunLogger(log_dir, name=name, default_hp_metric=False)
+    root = Path(logger.root_dir).absolute()
+    existing = next(path for path in (root, *root.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"Cannot write run directories below {existing}; choose another --log_dir.")
+        raise UserError(CANNOT_WRITE.format(existing))
     return logger
 
 

@@ -8,11 +8,13 @@ import pytest
 
 from tests.helpers import REPO
 
-BASICS = {"errors", "files", "types"}
+BASICS = {"errors", "files", "tensor_files", "types"}
 LAYERS = {  # part of rlft: which other parts of rlft it may import
     "errors": set(),
-    "experiment_log": {"errors", "files"},
-    "files": set(),
+    "experiment_log": {"errors", "files", "run_directory"},
+    "files": {"errors"},
+    "run_directory": set(),
+    "tensor_files": {"errors", "files"},
     "types": set(),
     "networks": BASICS,
     "advantage": BASICS | {"networks", "policies"},
@@ -21,7 +23,7 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "update": BASICS | {"networks"},
     "envs": BASICS,
     "rollout": BASICS | {"networks", "envs"},
-    "studies": BASICS,
+    "studies": BASICS | {"run_directory"},
     "trajectories": BASICS,
     "data": BASICS | {"networks", "envs", "rollout", "trajectories"},
     "policies": BASICS | {"networks"},
@@ -41,6 +43,8 @@ WITHOUT_LIGHTNING = {
     "update",
     "envs",
     "rollout",
+    "run_directory",
+    "tensor_files",
     "policies",
     "statistics",
     "trajectories",

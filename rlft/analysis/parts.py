@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.files import replacing
+from rlft.tensor_files import read_tensors, write_tensors
 
 FORMAT = "rlft-study-1"
 D = TypeVar("D")
@@ -54,12 +52,10 @@ class Parts:
 
     def _read(self) -> None:
         try:
-            with safe_open(self.path, framework="pt") as file:
-                header = file.metadata() or {}
-                self._tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+            self._tensors, header = read_tensors(self.path, "The simulation of rlft rank")
             found = json.loads(header["settings"])
             self.sim_steps = json.loads(header["sim_steps"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (UserError, KeyError, ValueError) as error:
             raise UserError(f"{self.path} is no simulation of rlft rank; choose another --out.") from error
         for name in sorted(found.keys() | self.settings.keys()):
             was, wanted = found.get(name), self.settings.get(name)
@@ -68,9 +64,7 @@ class Parts:
 
     def _write(self) -> None:
         header = {"settings": json.dumps(self.settings), "sim_steps": json.dumps(self.sim_steps)}
-        with replacing(self.path) as temporary:
-            tensors = {name: tensor.contiguous() for name, tensor in self._tensors.items()}
-            temporary.write_bytes(save(tensors, metadata={"format": FORMAT, **header}))
+        write_tensors(self.path, self._tensors, {"format": FORMAT, **header})
 
 
 def _flat(part: Any) -> dict[str, Tensor]:

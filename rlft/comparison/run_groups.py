@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +85,8 @@ def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
             if entry["status"] != "completed":
                 selection.notes.append(f"Left out: {entry['arm']}, seed {entry['seed']}, which is {entry['status']}.")
                 continue
-            label = f"{prefix}: {entry['arm']}" if prefix else entry["arm"]
-            selection.add(label, read_run(folder / entry["run"], seed=entry["seed"]))
+            label = f"{prefix}: {entry['arm']}" if prefix else str(entry["arm"])
+            selection.add(label, read_run(folder / entry["run"], seed=operator.index(entry["seed"])))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not the record of a study: {type(error).__name__} {error}.") from error
 

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.files import replacing
+from rlft.tensor_files import read_tensors, write_tensors
 from rlft.types import AdvantageEstimate, Rollout
 
 FORMAT = "rlft-dataset-1"
@@ -57,9 +55,7 @@ ESTIMATE = tuple(field.name for field in fields(AdvantageEstimate) if field.name
 
 def write_dataset(path: Path, data: LabelledRollout) -> None:
     """Writes `path`, which appears complete or not at all."""
-    tensors = {name: tensor.contiguous() for name, tensor in data.to("cpu").tensors().items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={"format": FORMAT, "info": json.dumps(dict(data.info))}))
+    write_tensors(path, data.tensors(), {"format": FORMAT, "info": json.dumps(dict(data.info))})
 
 
 def read_dataset(path: Path) -> LabelledRollout:
@@ -70,12 +66,7 @@ def read_dataset(path: Path) -> LabelledRollout:
     """
     if not path.is_file():
         raise UserError(f"data.dataset {path} is no file.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"data.dataset {path} cannot be read as safetensors: {error}.") from error
+    tensors, header = read_tensors(path, "data.dataset")
     try:
         info = json.loads(header["info"])
         sizes = {name: int(info[name]) for name in ("num_steps", "num_envs", "obs_dim", "action_dim")}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rlft.errors import UserError
 from rlft.files import replacing
+from rlft.run_directory import checkpoint, is_complete, new_version, versions, versions_of
 from rlft.studies.plan import PLACEHOLDER, PlannedRun
 from rlft.studies.record import Record, planned_record, read_record, write_record
-from rlft.studies.run_directory import checkpoint, is_complete, new_version, versions, versions_of
 from rlft.studies.study_file import HERE
 
 MANIFEST = "study.json"

@@ -13,6 +13,7 @@ from rlft.files import replacing
 from rlft.studies.plan import PlannedRun
 
 FILE = "run.json"
+NO_RECORD = "{path} is no record of a study's run; remove {folder} to make it anew."
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Record:
         return ""
 
 
+EMPTY = Record([], {}, {})
+
+
 def planned_record(run: PlannedRun, before: Mapping[str, Record]) -> Record:
     """What a run of the study would be made with.
 
@@ -69,9 +73,12 @@ def read_record(folder: Path) -> Record | None:
             raise UserError(f"{folder} is not of this study; give the study another name or --log_dir.")
         return None
     try:
-        return Record(**json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} is no record of a study's run; remove {folder} to make it anew.") from error
+        record = Record(**json.loads(path.read_bytes()))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(NO_RECORD.format(path=path, folder=folder)) from error
+    if any(type(value) is not type(asdict(EMPTY)[name]) for name, value in asdict(record).items()):
+        raise UserError(NO_RECORD.format(path=path, folder=folder))
+    return record
 
 
 def write_record(folder: Path, record: Record) -> None:

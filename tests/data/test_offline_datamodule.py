@@ -8,7 +8,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from callbacks import DeterministicEval, RunReport, SuccessCheckpoint
@@ -21,6 +20,7 @@ from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.policies import load_policy
 from rlft.rollout import LocalRollouts
+from rlft.tensor_files import read_tensors, write_tensors
 from rlft.update import AWR, PPO
 from tests.helpers import is_sentence, same, weights_of
 from tests.training import MemoryLogger, fit, module, run, scalars, smoke
@@ -308,13 +308,11 @@ def test_a_run_on_the_file_equals_the_run_that_wrote_it_and_collects_nothing(tmp
 
 def change(path, **fields):
     """Rewrites entries of a dataset: `{name: function of the tensor}`."""
-    tensors = load_file(path)
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
+    tensors, header = read_tensors(path, "")
     for name, function in fields.items():
         key = next(key for key in tensors if key.endswith(f".{name}"))
         tensors[key] = function(tensors[key])
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, header)
+    write_tensors(path, tensors, header)
 
 
 def truncate(path):
@@ -331,9 +329,8 @@ def headless(path):
 
 
 def without_reward(path):
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
-    save_file({name: tensor for name, tensor in load_file(path).items() if name != "rollout.reward"}, path, header)
+    tensors, header = read_tensors(path, "")
+    write_tensors(path, {name: tensor for name, tensor in tensors.items() if name != "rollout.reward"}, header)
 
 
 BROKEN = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+LAST_CHECKPOINT = "checkpoints/last.ckpt"
 WHERE_AND_HOW = ("--log_dir=", "--ckpt_path=", "--reset_optimizer=")  # not what is run; the study's record knows
 
 
@@ -36,10 +37,11 @@ def is_complete(version: Path) -> bool:
 def checkpoint(candidates: Sequence[Path]) -> Path | None:
     """The last checkpoint to go on from, if there is one and it is not of the last iteration.
 
-    A run that was killed between that one and its report has no iteration left to do; it begins anew.
+    A run that was killed between that one and its report has no iteration left to do; it begins anew, as does one whose
+    configuration cannot be read.
     """
     for version in reversed(candidates):
-        if (found := version / "checkpoints/last.ckpt").is_file():
+        if (found := version / LAST_CHECKPOINT).is_file():
             return None if _iterations_done(version) >= _iterations(version) else found
     return None
 
@@ -50,13 +52,16 @@ def _number(version: Path) -> int:
 
 def _report(version: Path) -> str:
     path = version / "report.md"
-    return path.read_text() if path.is_file() else ""
+    return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def _command(version: Path) -> list[str]:
     """The arguments of the `rlft` that made it."""
     found = re.search(r"^- command: `(.*)`$", _report(version), re.M)
-    return shlex.split(found[1])[1:] if found else []
+    try:
+        return shlex.split(found[1])[1:] if found else []
+    except ValueError:  # the report was damaged
+        return []
 
 
 def _essence(args: Sequence[str]) -> list[str]:
@@ -69,8 +74,12 @@ def _essence(args: Sequence[str]) -> list[str]:
 
 def _iterations_done(version: Path) -> int:
     """The last row of its report; the checkpoint of that iteration follows it."""
-    return int(re.findall(r"^\| (\d+) \|", _report(version), re.M)[-1])
+    return int([0, *re.findall(r"^\| (\d{1,9}) \|", _report(version), re.M)][-1])
 
 
 def _iterations(version: Path) -> int:
-    return int(yaml.safe_load((version / "config.yaml").read_text())["trainer"]["max_epochs"])
+    """As the configuration says; 0 if it cannot be read."""
+    try:
+        return int(yaml.safe_load((version / "config.yaml").read_bytes())["trainer"]["max_epochs"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError):
+        return 0

@@ -1,0 +1,59 @@
+"""Tensors by name in a safetensors file, with a digest in its header that tells whether they are still the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.files import replacing
+
+DIGEST = "sha256"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes `path`, which appears complete or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    ours = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = save(ours, metadata={**metadata, DIGEST: _digest(ours, metadata)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file, whoever wrote it. Nothing in it is executed.
+
+    Args:
+        path: the file.
+        what: how messages call it, such as `Policy file`.
+
+    Raises:
+        UserError: if it cannot be read, or is not what `write_tensors` wrote.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{what} {path} cannot be read as safetensors: {error}.") from error
+    written = metadata.pop(DIGEST, None)
+    if written is not None and written != _digest(tensors, metadata):
+        raise UserError(f"{what} {path} is damaged: it does not hold the numbers that were written to it.")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""`rlft` that kills itself at a given moment: in the middle of a rollout, of a gradient step, of writing a checkpoint.
+
+python -m tests.robustness.killed_fit <what> <arguments of rlft>, where <what> is `record:FILE`, which writes how often
+each phase was entered and how long it took, or `PHASE:NUMBER:DELAY:SCOPE`, which kills the process (`main`) or its
+whole process group (`all`) DELAY seconds after PHASE has begun for the NUMBERth time.
+"""
+
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import callbacks.run_report
+import callbacks.success_checkpoint
+from rlft.checkpoints import WholeCheckpoints
+from rlft.cli import main
+from rlft.modules.base import IterationModule
+from rlft.rollout.local import LocalRollouts
+from rlft.rollout.processes import ProcessRollouts
+
+PHASES = {
+    "rollout": [(LocalRollouts, "collect"), (ProcessRollouts, "collect")],
+    "re-rollout": [(LocalRollouts, "play"), (ProcessRollouts, "play")],
+    "evaluation": [(LocalRollouts, "evaluate"), (ProcessRollouts, "evaluate")],
+    "update": [(IterationModule, "optimizer_step")],
+    "checkpoint": [(WholeCheckpoints, "save_checkpoint")],
+    "policy": [(callbacks.success_checkpoint, "save_policy")],
+    "report": [(callbacks.run_report.RunReport, "_write"), (callbacks.run_report.RunReport, "_log")],
+}
+
+
+def kill(delay, scope):
+    time.sleep(delay)
+    if scope == "all":
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(entered, left):
+    """Calls `entered(phase)` and `left(phase, seconds)` around everything in `PHASES`."""
+    for phase, places in PHASES.items():
+        for owner, name in places:
+            setattr(owner, name, watched(getattr(owner, name), phase, entered, left))
+
+
+def watched(function, phase, entered, left):
+    @functools.wraps(function)
+    def around(*args, **options):
+        entered(phase)
+        started = time.monotonic()
+        try:
+            return function(*args, **options)
+        finally:
+            left(phase, time.monotonic() - started)
+
+    return around
+
+
+def record(path, args):
+    """Runs undisturbed and writes `{phase: [times entered, seconds each]}`."""
+    times = {phase: [] for phase in PHASES}
+    watch(lambda phase: None, lambda phase, seconds: times[phase].append(seconds))
+    status = main(args)
+    mean = {phase: [len(took), sum(took) / max(len(took), 1)] for phase, took in times.items()}
+    Path(path).write_text(json.dumps(mean))
+    return status
+
+
+def killed(phase, number, delay, scope, args):
+    """Runs until the given moment."""
+    seen = []
+
+    def entered(current):
+        seen.append(current)
+        if current == phase and seen.count(phase) == int(number):
+            threading.Thread(target=kill, args=(float(delay), scope), daemon=True).start()
+
+    watch(entered, lambda phase, seconds: None)
+    return main(args)
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    kind, *details = what.split(":")
+    sys.exit(record(details[0], arguments) if kind == "record" else killed(kind, *details, arguments))

@@ -1,0 +1,162 @@
+"""Runs that are killed again and again end as if nothing had happened.
+
+python -m tests.robustness.kills --kills 30
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from rlft.comparison.event_files import event_files, merge, read_scalars
+from rlft.policies import load_policy
+from rlft.run_directory import LAST_CHECKPOINT, is_complete, versions
+from tests.helpers import REPO
+
+ITERATIONS = 6
+TIMED = re.compile("^time/|SPS|per_second|useful")  # metrics of the machine, not of learning
+RUNS = {  # what is killed: every part of rlft that a run can be in
+    "re-rollouts": ["mc_awr_onpolicy", "--data.num_workers=2", "--model.advantage.num_samples=2"],
+    "ppo": ["gae_ppo", "--data.num_workers=2"],
+    "offline": ["iql_awr_offline", "--eval.every_n_iterations=1"],
+    "cloning": ["bc", "--model.demonstrator=null", "--eval.every_n_iterations=1"],
+}
+
+
+def command(what, kind, log_dir, *options):
+    config, *own = RUNS[kind]
+    configs = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, "smoke")]
+    common = [f"--trainer.max_epochs={ITERATIONS}", f"--log_dir={log_dir}", "--run_name=run", *options]
+    return [sys.executable, "-m", "tests.robustness.killed_fit", what, "fit", *configs, *own, *common]
+
+
+def start(what, kind, log_dir, *options):
+    """Runs to the end, whichever that is, and returns the exit status and what was printed."""
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command(what, kind, log_dir, *options),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    printed, _ = process.communicate()
+    return process.returncode, printed
+
+
+def kill_until_complete(kind, log_dir, phases, moments):
+    """Starts a run and goes on with it until it is complete, killing it at each of the moments that come; their phases.
+
+    Args:
+        kind: key of `RUNS`.
+        log_dir: of the run, which is new.
+        phases: as `killed_fit` has recorded them.
+        moments: iterator of `(phase, share of its times, share of its duration, scope)`; none when there are no more.
+    """
+    hits = []
+    while True:
+        folder = log_dir / "run"
+        last = ["--ckpt_path=last"] if any((path / LAST_CHECKPOINT).exists() for path in versions(folder)) else []
+        phase, when, how_far, scope = next(moments, ("none", 0, 0, "main"))
+        times, seconds = phases.get(phase, (0, 0))
+        status, printed = start(f"{phase}:{1 + int(when * times)}:{how_far * seconds}:{scope}", kind, log_dir, *last)
+        check_files(folder)
+        if status == -signal.SIGKILL:
+            hits.append(phase)
+        elif f"has done its {ITERATIONS} iterations" in printed:  # killed between the last checkpoint and the report
+            return hits
+        else:
+            assert status == 0, printed
+            assert is_complete(versions(folder)[-1])
+            return hits
+
+
+def check_files(folder):
+    """Everything that has its final name is whole."""
+    for version in versions(folder):
+        for path in version.glob("checkpoints/*.ckpt"):
+            assert torch.load(path, weights_only=True)["state_dict"]
+        for path in version.glob("policies/*.safetensors"):
+            load_policy(str(path))
+        for path in version.glob("policies/*.json"):
+            assert json.loads(path.read_text())
+        for path in version.glob("report.md"):
+            assert path.read_text().endswith("their last iterations.\n")
+
+
+def outcome(folder):
+    """What must not depend on kills: last weights, the state of learning, and the curves."""
+    last = versions(folder)[-1]
+    checkpoint = torch.load(last / LAST_CHECKPOINT, weights_only=True)
+    curves = merge([read_scalars(path)[0] for path in event_files(folder)])
+    timeless = {tag: points for tag, points in curves.items() if not TIMED.search(tag)}
+    state = {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "epoch", "global_step")}
+    return {"policy": load_file(last / "policies/last.safetensors"), "state": state, "curves": timeless}
+
+
+def difference(one, other, where=""):
+    """Where two nested structures are not the same to the last bit; NaN equals NaN. Empty if they are."""
+    if isinstance(one, torch.Tensor):
+        return "" if torch.equal(one.nan_to_num(7.0), other.nan_to_num(7.0)) else where
+    if isinstance(one, dict):
+        if one.keys() != other.keys():
+            return f"{where}: {sorted(map(str, one.keys() ^ other.keys()))}"
+        return next(filter(None, (difference(one[key], other[key], f"{where}/{key}") for key in one)), "")
+    if isinstance(one, list | tuple):
+        if len(one) != len(other):
+            return f"{where}: {len(one)}, {len(other)}"
+        return next(
+            filter(None, (difference(*pair, f"{where}/{i}") for i, pair in enumerate(zip(one, other, strict=True)))), ""
+        )
+    return "" if one == other or (one != one and other != other) else f"{where}: {one}, {other}"
+
+
+def random_moments(generator, count):
+    """Moments for `kill_until_complete`: phases in turn, everything else by chance."""
+    from tests.robustness.killed_fit import PHASES
+
+    names = [name for name in PHASES if name != "re-rollout"] + ["re-rollout"]
+    for number in range(count):
+        scope = generator.choice(["main", "all"])
+        yield names[number % len(names)], 0.6 * generator.random(), generator.random(), scope
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    generator, hits = random.Random(options.seed), Counter()
+    with tempfile.TemporaryDirectory() as place:
+        alone = {}
+        while hits.total() < options.kills:
+            for kind in RUNS:
+                log_dir = Path(place) / f"{kind}-{hits.total()}"
+                if kind not in alone:
+                    phases = Path(place) / f"{kind}.json"
+                    status, printed = start(f"record:{phases}", kind, Path(place) / kind)
+                    assert status == 0, printed
+                    alone[kind] = json.loads(phases.read_text()), outcome(Path(place) / kind / "run")
+                phases, expected = alone[kind]
+                moments = random_moments(generator, generator.randint(2, 5))
+                hit = kill_until_complete(kind, log_dir, phases, moments)
+                where = difference(outcome(log_dir / "run"), expected)
+                assert not where, f"{kind} differs in {where} after kills in {hit}"
+                hits.update(hit)
+                print(f"{kind}: bit-identical after kills in {', '.join(hit) or 'nothing'}", flush=True)
+    print(f"{hits.total()} kills: " + ", ".join(f"{count} in {phase}" for phase, count in hits.most_common()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""Some of the mutations of `fuzz.py`, which makes as many as one likes."""
+
+import pytest
+
+from tests.robustness.fuzz import READERS, fuzz
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_damaged_files_are_read_or_refused_with_a_sentence(reader, tmp_path):
+    refused, _ = fuzz(reader, tmp_path, mutations=150)
+    assert refused < 150
+    assert refused > 0

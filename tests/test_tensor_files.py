@@ -1,0 +1,44 @@
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rlft.errors import UserError
+from rlft.tensor_files import read_tensors, write_tensors
+
+TENSORS = {"a": torch.randn(3, 4).T, "b": torch.tensor([True, False]), "c": torch.tensor(7), "d": torch.zeros(0, 2)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_tensors(tmp_path / "file.safetensors", TENSORS, {"format": "x"})
+    return tmp_path / "file.safetensors"
+
+
+def test_what_was_written_is_read(path):
+    tensors, metadata = read_tensors(path, "File")
+    assert metadata == {"format": "x"}
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_a_changed_number_is_noticed(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert load_file(path).keys() == TENSORS.keys()  # safetensors does not notice
+    with pytest.raises(UserError, match=r"^File .*file\.safetensors is damaged"):
+        read_tensors(path, "File")
+
+
+@pytest.mark.parametrize("part", [b'"c"', b'"x"'])
+def test_another_name_or_metadata_are_noticed(part, path):
+    path.write_bytes(path.read_bytes().replace(part, b'"e"'))
+    with pytest.raises(UserError, match="is damaged"):
+        read_tensors(path, "File")
+
+
+def test_files_of_others_are_read(tmp_path):
+    save_file({"b": TENSORS["b"]}, tmp_path / "other.safetensors")
+    tensors, metadata = read_tensors(tmp_path / "other.safetensors", "File")
+    assert list(tensors) == ["b"]
+    assert metadata == {}
