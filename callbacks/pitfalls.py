@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, Literal
 
@@ -87,6 +88,7 @@ def facts_of(trainer: Any, module: Any) -> Facts:
         reward_scale=getattr(advantage, "reward_scale", 1.0),
         update_epochs=data.update_epochs,
         target_kl=getattr(update, "target_kl", None),
+        actor_rate=_actor_rate(module),
         warmup_iterations=getattr(module, "warmup_iterations", 0),
         batch_size=data.batch_size,
         offline=module.fixed_data,
@@ -95,6 +97,13 @@ def facts_of(trainer: Any, module: Any) -> Facts:
         critic_layers=getattr(network, "num_layers", 0),
         critic_width=getattr(network, "hidden_dim", 0),
     )
+
+
+def _actor_rate(module: Any) -> float:
+    """The highest learning rate of a part of the actor, as the configuration says."""
+    groups = [group.names for group in module.parameter_groups() if group.network == "actor"]
+    factors = [math.prod(module.learning_rate_factors.get(name, 1.0) for name in names) for names in groups]
+    return float(module.network_rates().get("actor", 0.0) * max(factors, default=0.0))
 
 
 def _monitors(trainer: Any) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (2, {"monitors": ("train/success_rate",)}, {"monitors": ("losses/validation_value_loss",)}),
     (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 100.0}),
     (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "update_epochs": 4}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "actor_rate": 3e-5}),
     (4, {**PPO, "warmup_iterations": 3, "target_kl": 0.1}, {**PPO, "warmup_iterations": 3, "target_kl": 100.0}),
     (4, {**PPO, "warmup_iterations": 3, "target_kl": 0.1}, {**PPO, "warmup_iterations": 10, "target_kl": 0.1}),
     (5, {"run_name": "mc5_awr", "num_samples": 16}, {"run_name": "mc16_awr", "num_samples": 16}),
@@ -112,3 +113,11 @@ def test_an_unknown_id_is_refused():
     with pytest.raises(UserError, match="tight-target-kl") as refused:
         Pitfalls(silence=["tight-kl"])
     assert is_sentence(str(refused.value))
+
+
+def test_a_gentle_actor_is_in_no_danger_of_a_tight_kl(tmp_path, capsys):
+    tight = ("--model.update.target_kl=0.1", "--data.update_epochs=10", "--trainer.max_epochs=1")
+    run(tmp_path, *tight, "--model.learning_rate_factors={actor: 0.1}")
+    assert "tight-target-kl" not in capsys.readouterr().out
+    run(tmp_path, *tight, "--model.learning_rate_factors={actor.encoder: 0.1}")
+    assert "tight-target-kl" in capsys.readouterr().out
