@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from tests.robustness.kills import RUNS, difference, kill_until_complete, outcome, random_moments, start
+from tests.robustness.kills import difference, kill_until_complete, outcome, random_moments, start
 
 
-@pytest.mark.parametrize(("kind", "kills"), [(kind, 7 if kind == "re-rollouts" else 2) for kind in RUNS])
+@pytest.mark.parametrize(("kind", "kills"), [("re-rollouts", 7), ("offline", 2)])
 def test_a_run_that_is_killed_again_and_again_ends_as_one_left_alone(kind, kills, tmp_path):
     status, printed = start(f"record:{tmp_path}/phases.json", kind, tmp_path / "alone")
     assert status == 0, printed
