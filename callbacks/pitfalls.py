@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any, Literal
 
@@ -101,8 +100,7 @@ def facts_of(trainer: Any, module: Any) -> Facts:
 
 def _actor_rate(module: Any) -> float:
     """The highest learning rate of a part of the actor, as the configuration says."""
-    groups = [group.names for group in module.parameter_groups() if group.network == "actor"]
-    factors = [math.prod(module.learning_rate_factors.get(name, 1.0) for name in names) for names in groups]
+    factors = [module.own_factor(group) for group in module.parameter_groups() if group.network == "actor"]
     return float(module.network_rates().get("actor", 0.0) * max(factors, default=0.0))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from rlft.errors import UserError
 from rlft.files import replacing
-from rlft.run_directory import versions
+from rlft.run_directory import report_text, versions
 
 INDEX, PAGE = "index.jsonl", "log.md"
 START = {"run", "time", "command", "commit", "dirty"}
@@ -70,8 +70,7 @@ def write_page(folder: Path) -> Path:
 
 def _part(version: Path, start: Mapping[str, Any], notes: list[Mapping[str, Any]]) -> str:
     """What the page says of one run."""
-    report = version / "report.md"
-    text = report.read_text(errors="replace") if report.is_file() else ""
+    text = report_text(version)
     lines = text.splitlines()
     happened = lines[2] if len(lines) > 2 else "Its report is gone." if not version.is_dir() else "It has no report."
     dirty = " with uncommitted changes" if start["dirty"] else ""

@@ -31,7 +31,7 @@ def versions_of(folder: Path, args: Sequence[str]) -> list[Path]:
 
 def is_complete(version: Path) -> bool:
     """Whether the run in it came to its end."""
-    return re.search(r"^Completed\.", _report(version), re.M) is not None
+    return re.search(r"^Completed\.", report_text(version), re.M) is not None
 
 
 def checkpoint(candidates: Sequence[Path]) -> Path | None:
@@ -50,14 +50,15 @@ def _number(version: Path) -> int:
     return int(version.name.removeprefix("version_"))
 
 
-def _report(version: Path) -> str:
+def report_text(version: Path) -> str:
+    """The report of a run, or nothing if it has none."""
     path = version / "report.md"
     return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def _command(version: Path) -> list[str]:
     """The arguments of the `rlft` that made it."""
-    found = re.search(r"^- command: `(.*)`$", _report(version), re.M)
+    found = re.search(r"^- command: `(.*)`$", report_text(version), re.M)
     try:
         return shlex.split(found[1])[1:] if found else []
     except ValueError:  # the report was damaged
@@ -74,7 +75,7 @@ def _essence(args: Sequence[str]) -> list[str]:
 
 def _iterations_done(version: Path) -> int:
     """The last row of its report; the checkpoint of that iteration follows it."""
-    return int([0, *re.findall(r"^\| (\d{1,9}) \|", _report(version), re.M)][-1])
+    return int([0, *re.findall(r"^\| (\d{1,9}) \|", report_text(version), re.M)][-1])
 
 
 def _iterations(version: Path) -> int:

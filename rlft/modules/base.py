@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -176,13 +177,15 @@ class IterationModule(lightning.LightningModule, ABC):
     def after_step(self) -> None:
         """What follows a gradient step before any callback sees the weights; called without gradients."""
 
+    def own_factor(self, group: ParameterGroup) -> float:
+        """What `learning_rate_factors` multiply the learning rate of a group by."""
+        return math.prod(self.learning_rate_factors.get(name, 1.0) for name in group.names)
+
     def _set_learning_rates(self) -> None:
         rates = self.network_rates()
         annealed = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
         for group, settings in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
-            rate = annealed * rates[group.network]
-            for name in group.names:
-                rate *= self.learning_rate_factors.get(name, 1.0)
+            rate = annealed * rates[group.network] * self.own_factor(group)
             for factor in self.rate_factors:
                 rate *= factor(group)
             settings["lr"] = rate

@@ -47,7 +47,7 @@ class Record:
         return ""
 
 
-EMPTY = Record([], {}, {})
+KINDS = [type(value) for value in asdict(Record([], {}, {})).values()]
 
 
 def planned_record(run: PlannedRun, before: Mapping[str, Record]) -> Record:
@@ -76,7 +76,7 @@ def read_record(folder: Path) -> Record | None:
         record = Record(**json.loads(path.read_bytes()))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(NO_RECORD.format(path=path, folder=folder)) from error
-    if any(type(value) is not type(asdict(EMPTY)[name]) for name, value in asdict(record).items()):
+    if [type(value) for value in asdict(record).values()] != KINDS:
         raise UserError(NO_RECORD.format(path=path, folder=folder))
     return record
 

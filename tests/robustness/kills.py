@@ -55,6 +55,14 @@ def start(what, kind, log_dir, *options):
     return process.returncode, printed
 
 
+def left_alone(kind, folder):
+    """The phases of an undisturbed run, as `killed_fit` records them, and its outcome."""
+    phases = folder / "phases.json"
+    status, printed = start(f"record:{phases}", kind, folder)
+    assert status == 0, printed
+    return json.loads(phases.read_text()), outcome(folder / "run")
+
+
 def kill_until_complete(kind, log_dir, phases, moments):
     """Starts a run and goes on with it until it is complete, killing it at each of the moments that come; their phases.
 
@@ -144,10 +152,7 @@ def main():
             for kind in RUNS:
                 log_dir = Path(place) / f"{kind}-{hits.total()}"
                 if kind not in alone:
-                    phases = Path(place) / f"{kind}.json"
-                    status, printed = start(f"record:{phases}", kind, Path(place) / kind)
-                    assert status == 0, printed
-                    alone[kind] = json.loads(phases.read_text()), outcome(Path(place) / kind / "run")
+                    alone[kind] = left_alone(kind, Path(place) / kind)
                 phases, expected = alone[kind]
                 moments = random_moments(generator, generator.randint(2, 5))
                 hit = kill_until_complete(kind, log_dir, phases, moments)
