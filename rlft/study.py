@@ -5,35 +5,52 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, Literal
 
 from rlft.command_line import parse
 from rlft.errors import UserError
 from rlft.studies.folder import Outcome, StudyFolder, locked
 from rlft.studies.plan import plan
-from rlft.studies.processes import local_executor, threads_of_each
+from rlft.studies.processes import Executor, local_executor, threads_of_each
 from rlft.studies.progress import StudyProgress
+from rlft.studies.ray_jobs import ray_executor
 from rlft.studies.scheduler import Scheduler
+from rlft.studies.slurm_jobs import slurm_executor
 from rlft.studies.study_file import read_study
 
+Cluster = Literal["local", "slurm", "ray"]
 
-def study(file: str, jobs: int = 1, dry_run: bool = False, log_dir: str = "lightning_logs") -> None:
+
+def study(
+    file: str,
+    jobs: int = 1,
+    dry_run: bool = False,
+    log_dir: str = "lightning_logs",
+    executor: Cluster = "local",
+    executor_options: dict[str, Any] | None = None,
+) -> None:
     """Makes all runs of a study that are not complete yet; those that were interrupted go on.
 
     Args:
         file: the study's YAML file; those in `configs/studies` show what it can say.
-        jobs: runs at a time; the processor cores are shared out among them.
+        jobs: runs at a time; on this machine, the processor cores are shared out among them.
         dry_run: only print what would be run.
         log_dir: the runs go to a folder in it that is named after the study.
+        executor: where runs are made: on this machine, as jobs of SLURM (by submitit), or on a Ray cluster.
+        executor_options: what each job asks for: submitit's options for SLURM, as `{timeout_min: 240, cpus_per_task: 4,
+            slurm_partition: gpu}`, or those of Ray's actors, as `{num_cpus: 4}`.
 
     Raises:
-        UserError: if the file is wrong, its folder holds something else, or runs failed.
+        UserError: if the file is wrong, its folder holds something else, there is no such cluster, or runs failed.
     """
     if jobs < 1:
         raise UserError(f"jobs is {jobs}; it must be at least 1.")
+    if executor == "local" and executor_options:
+        raise UserError("executor_options are for --executor slurm or ray.")
     read = read_study(Path(file))
     runs = plan(read)
     path = Path(log_dir) / read.name
@@ -42,14 +59,23 @@ def study(file: str, jobs: int = 1, dry_run: bool = False, log_dir: str = "light
         return
     with _counting_signals() as signals, locked(path) as lock:
         folder = StudyFolder(path, read.name, runs)
+        start, threads = _executor(executor, executor_options or {}, path, jobs, lock)
         before = {run.name: folder.seconds(run) for run in runs if folder.result(run)}
         with StudyProgress(runs, jobs, before) as progress:
-            executor = local_executor(lock)
-            scheduler = Scheduler(folder, executor, progress, jobs, threads_of_each(jobs), lambda: len(signals))
+            scheduler = Scheduler(folder, start, progress, jobs, threads, lambda: len(signals))
             outcomes = scheduler.run()
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     _judge(outcomes, path, interrupted=bool(signals))
+
+
+def _executor(name: Cluster, options: Mapping[str, Any], study: Path, jobs: int, lock: int) -> tuple[Executor, int]:
+    """What starts runs, and how many threads each gets."""
+    if name == "slurm":
+        return slurm_executor(study, options), int(options.get("cpus_per_task", 1))
+    if name == "ray":
+        return ray_executor(options), int(options.get("num_cpus", 1))
+    return local_executor(lock), threads_of_each(jobs)
 
 
 def _print_plan(folder: StudyFolder) -> None:

@@ -19,7 +19,7 @@ class Job(Protocol):
     """A run that has been started; `subprocess.Popen` is one."""
 
     def poll(self) -> int | None:
-        """The exit status, once it has ended."""
+        """The exit status, once it has ended; -SIGUSR1 if the time that it was given was over."""
         ...
 
     def terminate(self) -> None:
@@ -42,21 +42,41 @@ def local_executor(lock: int) -> Executor:
     """
 
     def start(args: Sequence[str], log: Path, threads: int) -> Job:
-        environment = {"OMP_NUM_THREADS": str(threads), "RLFT_PARENT": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
-        with log.open("ab") as output:
-            output.write(f"{PROMPT}{shlex.join(['rlft', *args])}\n".encode())
-            output.flush()
-            return subprocess.Popen(
-                [sys.executable, "-m", "rlft", *args],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                pass_fds=[lock],
-                start_new_session=True,  # Ctrl-C is for the study, which then asks its runs to end at a safe point
-            )
+        return start_process(args, log, threads, pass_fds=[lock])
 
     return start
+
+
+def start_process(
+    args: Sequence[str], log: Path, threads: int, *, pass_fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Starts `rlft` as a child that ends with this process.
+
+    Args:
+        args: arguments of rlft.
+        log: file that its output is appended to.
+        threads: of each of its processes.
+        pass_fds: open files that it inherits.
+    """
+    environment = {"OMP_NUM_THREADS": str(threads), "RLFT_PARENT": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
+        output.write(f"{PROMPT}{shlex.join(['rlft', *args])}\n".encode())
+        output.flush()
+        return subprocess.Popen(
+            [sys.executable, "-m", "rlft", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            pass_fds=pass_fds,
+            start_new_session=True,  # Ctrl-C is for the study, which then asks its runs to end at a safe point
+        )
+
+
+def note_end(log: Path, said: str) -> None:
+    """Adds a last line to the output of a run that could not say itself how it ended."""
+    with log.open("a") as output:
+        output.write(f"{said}\n")
 
 
 def threads_of_each(jobs: int) -> int:

@@ -29,6 +29,7 @@ class StudyProgress:
         self._jobs = jobs
         self._took = {name: seconds for name, seconds in before.items() if seconds}
         self._started = time.monotonic()
+        self._spent: dict[str, float] = {}  # seconds of each, in however many pieces
         self._began: dict[str, float] = {}  # when, of those that are running
         self._ended: set[str] = set()
         self._kept = 0  # were complete before
@@ -60,13 +61,14 @@ class StudyProgress:
     def ended(self, run: PlannedRun, outcome: Outcome, seconds: float) -> None:
         """Says how it ended, and when the rest will have."""
         began = self._began.pop(run.name, None)
-        if outcome.status != "interrupted":
+        if outcome.status not in ("interrupted", "waiting"):
             self._ended.add(run.name)
         if outcome.status == "completed" and began is None:
             self._kept += 1
             return
+        self._spent[run.name] = self._spent.get(run.name, 0.0) + seconds
         if outcome.status == "completed":
-            self._took[run.name] = self._took.get(run.name, 0.0) + seconds
+            self._took[run.name] = self._spent[run.name]
         after = f" after {_clock(seconds)}" if began is not None else ""
         reason = f": {outcome.reason}" if outcome.reason else ""
         self._say(f"{run.name} {outcome.status}{after}{reason}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rlft.errors import UserError
@@ -32,6 +34,7 @@ class _Running:
     run: PlannedRun
     job: Job
     started: float
+    checkpoint: Path | None  # that it went on from
 
 
 class Scheduler:
@@ -98,15 +101,15 @@ class Scheduler:
                 self._begin(run)
 
     def _begin(self, run: PlannedRun) -> None:
-        again = self.folder.checkpoint(run) is not None
+        checkpoint = self.folder.checkpoint(run)
         try:
             args, threads = self.folder.begin(run, self._threads)
             job = self._start(args, self.folder.log(run), threads)
         except (UserError, OSError) as error:
             self._settle(run, Outcome("failed", str(error)), 0.0)
             return
-        self._running.append(_Running(run, job, time.monotonic()))
-        self._reporter.begun(run, again=again)
+        self._running.append(_Running(run, job, time.monotonic(), checkpoint))
+        self._reporter.begun(run, again=checkpoint is not None)
         self._note(run, Outcome("running"))
 
     def _collect(self) -> None:
@@ -118,13 +121,18 @@ class Scheduler:
             self._running.remove(one)
             seconds = time.monotonic() - one.started
             self.folder.end(one.run, seconds, succeeded=status == 0)
-            self._settle(one.run, self._outcome(one.run, status), seconds)
+            self._settle(one.run, self._outcome(one, status), seconds)
 
-    def _outcome(self, run: PlannedRun, status: int) -> Outcome:
+    def _outcome(self, one: _Running, status: int) -> Outcome:
+        run = one.run
         if self.folder.result(run):
             return Outcome("completed")
         if self._stops():
             return Outcome("interrupted")
+        if status == -signal.SIGUSR1:
+            if self.folder.checkpoint(run) == one.checkpoint:
+                return Outcome("failed", "Its time was over before another iteration was complete.")
+            return Outcome("waiting", "Its time was over.")
         return Outcome("failed", reason_of(status, self.folder.log(run)))
 
     def _stop_if_asked(self) -> None:

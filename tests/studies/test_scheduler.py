@@ -1,6 +1,7 @@
 """Which runs are started when, and what becomes of the others."""
 
 import json
+import signal
 
 from tests.studies.common import FakeRuns, Listener, folder_of, make, write_version
 
@@ -104,6 +105,23 @@ def test_an_interrupted_run_goes_on_with_the_threads_it_had(tmp_path):
     assert runs.jobs[0].args == [*args, f"--ckpt_path={version}/checkpoints/last.ckpt"]
     assert [job.threads for job in runs.jobs] == [7, 3, 3, 3, 3, 3]
     assert ("a-seed1", "goes on") in heard.heard
+
+
+def test_a_run_whose_time_was_over_goes_on_if_it_had_come_further(tmp_path):
+    sittings = []
+
+    def ends(job):
+        if len(sittings) == 2 and job.log.parent.name == "a-seed1":
+            return 0
+        if job.log.parent.name == "a-seed1":
+            sittings.append(write_version(job.log.parent, job.args, note="Running.", iterations=1))
+        return -signal.SIGUSR1
+
+    outcomes = make(folder_of(tmp_path, "config: BASE\nseeds: [1, 2]\narms: {a: }"), runs := FakeRuns(ends))
+    assert runs.names == ["a-seed1"] * 3 + ["a-seed2"]
+    assert [job.args[-1] for job in runs.jobs[1:3]] == [f"--ckpt_path={one}/checkpoints/last.ckpt" for one in sittings]
+    assert (outcomes["a-seed1"].status, outcomes["a-seed2"].status) == ("completed", "failed")
+    assert outcomes["a-seed2"].reason == "Its time was over before another iteration was complete."
 
 
 def test_a_request_to_stop_ends_runs_at_a_safe_point_and_a_second_one_at_once(tmp_path):
