@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.files import replacing
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, ValueCritic
 from rlft.networks.actors import encoder_length
-from rlft.tensor_files import read_tensors, write_tensors
+from rlft.tensor_files import read_tensors, read_torch, write_tensors
 from rlft.types import Actor, Critic
 
 ZOO = Path(__file__).parent / "zoo"
@@ -106,10 +105,7 @@ def _read_info(path: Path) -> dict[str, Any]:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the broken file happens to trigger
-        raise UserError(f"Policy file {path} is no checkpoint that can be read without running code in it.") from error
+    content = read_torch(path, "Policy file")
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     weights = {str(k): v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
     return {_rlft_name(k): v.reshape(-1) if k == "actor_logstd" else v for k, v in weights.items()}

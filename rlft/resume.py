@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rlft.errors import UserError
+from rlft.tensor_files import read_torch
 
 STARTS = ("model.policy", "model.actor", "model.critic", "model.critic_policy", "model.inject_from", "model.inject")
 NOT_COMPARED = {  # where and how long, not what
@@ -29,12 +28,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a run's checkpoint.
 
     Raises:
-        UserError: if the file is something else.
+        UserError: if the file is something else, or damaged.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the broken file happens to trigger
-        raise UserError(f"--ckpt_path {path} is no checkpoint that can be read safely.") from error
+    content = read_torch(path, "--ckpt_path")
     if not isinstance(content, dict) or "env_steps" not in content:
         raise UserError(f"--ckpt_path {path} is no checkpoint of an rlft run; policies go to --model.policy.")
     return content

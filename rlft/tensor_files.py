@@ -1,10 +1,15 @@
-"""Tensors by name in a safetensors file, with a digest in its header that tells whether they are still the same."""
+"""Files of tensors that tell whether they are still what was written.
+
+Safetensors get a digest in their header; torch's own files are zip archives with checksums, which torch never reads.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,6 +54,28 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
     if written is not None and written != _digest(tensors, metadata):
         raise UserError(f"{what} {path} is damaged: it does not hold the numbers that were written to it.")
     return tensors, metadata
+
+
+def read_torch(path: Path, what: str) -> Any:
+    """The content of a file of `torch.save`, whoever wrote it. Nothing in it is executed.
+
+    Args:
+        path: the file.
+        what: how messages call it, such as `Policy file`.
+
+    Raises:
+        UserError: if it cannot be read so, or is damaged.
+    """
+    try:
+        content, damaged = torch.load(path, map_location="cpu", weights_only=True), None
+        if zipfile.is_zipfile(path):  # files of very old versions are not
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+    except Exception as error:  # torch raises whatever the broken file happens to trigger
+        raise UserError(f"{what} {path} is no checkpoint that can be read without running code in it.") from error
+    if damaged:
+        raise UserError(f"{what} {path} is damaged: its {damaged} does not fit its checksum.")
+    return content
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rlft.errors import UserError
-from rlft.tensor_files import read_tensors, write_tensors
+from rlft.tensor_files import read_tensors, read_torch, write_tensors
 
 TENSORS = {"a": torch.randn(3, 4).T, "b": torch.tensor([True, False]), "c": torch.tensor(7), "d": torch.zeros(0, 2)}
 
@@ -42,3 +42,20 @@ def test_files_of_others_are_read(tmp_path):
     tensors, metadata = read_tensors(tmp_path / "other.safetensors", "File")
     assert list(tensors) == ["b"]
     assert metadata == {}
+
+
+def test_a_changed_number_in_a_checkpoint_is_noticed(tmp_path):
+    path = tmp_path / "file.ckpt"
+    torch.save({"a": torch.zeros(100)}, path)
+    assert torch.equal(read_torch(path, "File")["a"], torch.zeros(100))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(bytes(100), bytes(99) + b"\x01", 1))
+    assert torch.load(path, weights_only=True)["a"].any()  # torch does not notice
+    with pytest.raises(UserError, match=r"^File .*file\.ckpt is damaged: its file/data/0 does not fit its checksum"):
+        read_torch(path, "File")
+
+
+def test_old_files_without_checksums_are_read(tmp_path):
+    path = tmp_path / "file.pt"
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    assert torch.equal(read_torch(path, "File")["a"], torch.ones(2))
