@@ -37,7 +37,7 @@ def study(
 
     Args:
         file: the study's YAML file; those in `configs/studies` show what it can say.
-        jobs: runs at a time; on this machine, the processor cores are shared out among them.
+        jobs: runs at a time; on this machine, the processor cores (threads and workers) are shared out among them.
         dry_run: only print what would be run.
         log_dir: the runs go to a folder in it that is named after the study.
         executor: where runs are made: on this machine, as jobs of SLURM (by submitit), or on a Ray cluster.

@@ -8,8 +8,9 @@ import pytest
 
 from tests.helpers import REPO
 
-BASICS = {"errors", "files", "tensor_files", "types"}
+BASICS = {"cores", "errors", "files", "tensor_files", "types"}
 LAYERS = {  # part of rlft: which other parts of rlft it may import
+    "cores": set(),
     "errors": set(),
     "experiment_log": {"errors", "files", "run_directory"},
     "files": {"errors"},
@@ -32,6 +33,7 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "modules": BASICS | {"networks", "advantage", "update", "policies", "metrics"},
 }
 WITHOUT_LIGHTNING = {
+    "cores",
     "errors",
     "experiment_log",
     "files",

@@ -1,9 +1,8 @@
 """Acting in environments."""
 
-import os
-
 import torch
 
+from rlft.cores import available_cores
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
 from rlft.rollout.rerollouts import IterationRerollouts
@@ -15,7 +14,7 @@ def default_workers() -> int:
     """One per processor core that this process may use; on a CUDA machine one process drives the GPU's simulation."""
     if torch.cuda.is_available():
         return 0
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return available_cores()
 
 
 def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollouts:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from rlft.cores import SHARE, available_cores
+
 PROMPT = "$ "  # begins the line of an output that says what was started
 TAIL = 10_000  # bytes at the end of an output that are searched for the last sentence
 
@@ -55,10 +57,15 @@ def start_process(
     Args:
         args: arguments of rlft.
         log: file that its output is appended to.
-        threads: of each of its processes.
+        threads: of the main process, and how many workers it has by default.
         pass_fds: open files that it inherits.
     """
-    environment = {"OMP_NUM_THREADS": str(threads), "RLFT_PARENT": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        SHARE: str(threads),  # so many workers, unless the study says otherwise
+        "RLFT_PARENT": str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+    }
     with log.open("ab") as output:
         output.write(f"{PROMPT}{shlex.join(['rlft', *args])}\n".encode())
         output.flush()
@@ -81,9 +88,8 @@ def note_end(log: Path, said: str) -> None:
 
 def threads_of_each(jobs: int) -> int:
     """A fair share of the cores: threads of several runs that wait for each other on one core slow all of them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, (int(allowed) if allowed.isdigit() else cores) // jobs)
+    return max(1, (int(allowed) if allowed.isdigit() else available_cores()) // jobs)
 
 
 def reason_of(status: int, log: Path) -> str:

@@ -19,7 +19,7 @@ class _Rlft:
         directory: in which the study was started.
         args: of rlft.
         log: file for its output.
-        threads: of each process.
+        threads: of the run, and how many workers it has by default.
     """
 
     def __init__(self, directory: str, args: Sequence[str], log: Path, threads: int) -> None:

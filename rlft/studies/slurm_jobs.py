@@ -24,7 +24,7 @@ class _Rlft:
     Args:
         args: of rlft.
         log: file for its output.
-        threads: of each process.
+        threads: of the run, and how many workers it has by default.
     """
 
     def __init__(self, args: Sequence[str], log: Path, threads: int) -> None:

@@ -99,6 +99,10 @@ def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     process = study()
     until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")))
     (child,) = children(process.pid)
+    cores = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
+    assert {f"RLFT_CORES={cores}", f"OMP_NUM_THREADS={cores}"} <= set(
+        Path(f"/proc/{child}/environ").read_text().split("\0")
+    )
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
