@@ -78,17 +78,20 @@ def _runs_in(folder: Path) -> list[Path]:
 def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
     """The completed runs of a study, by arm."""
     path = folder / STUDY
+    missing: dict[tuple[str, str], list[int]] = {}  # arm and status: seeds
     try:
         for entry in json.loads(path.read_text())["runs"]:
             if entry["preparation"]:
                 continue
             if entry["status"] != "completed":
-                selection.notes.append(f"Left out: {entry['arm']}, seed {entry['seed']}, which is {entry['status']}.")
+                missing.setdefault((entry["arm"], entry["status"]), []).append(operator.index(entry["seed"]))
                 continue
             label = f"{prefix}: {entry['arm']}" if prefix else str(entry["arm"])
             selection.add(label, read_run(folder / entry["run"], seed=operator.index(entry["seed"])))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not the record of a study: {type(error).__name__} {error}.") from error
+    for (arm, status), seeds in missing.items():
+        selection.notes.append(f"Left out: {arm}, {status}, of seed {', '.join(map(str, seeds))}.")
 
 
 def _doubts(label: str, runs: Sequence[Run]) -> list[str]:

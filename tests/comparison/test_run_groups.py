@@ -74,7 +74,7 @@ def test_the_arms_of_a_study(logs):
 def test_runs_of_a_study_that_are_not_completed_are_left_out_and_named(logs):
     selection = select([str(study(logs, status="failed"))])
     assert list(selection.groups) == ["a"]
-    assert selection.notes == ["Left out: b, seed 5, which is failed."]
+    assert selection.notes == ["Left out: b, failed, of seed 5."]
 
 
 def test_several_studies_do_not_mix(logs):
