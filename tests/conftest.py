@@ -2,11 +2,14 @@
 
 import logging
 import os
+import signal
 
 import pytest
 import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it, and all they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):

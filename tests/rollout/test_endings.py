@@ -60,7 +60,7 @@ def running(log_dir, environment):
     main = subprocess.Popen(
         command,
         cwd=REPO,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, "PYTHONWARNINGS": "ignore"},  # Lightning warns where there is SLURM
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
