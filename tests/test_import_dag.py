@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import REPO
 
-BASICS = {"cores", "errors", "files", "tensor_files", "types"}
+BASICS = {"errors", "files", "tensor_files", "types"}
 LAYERS = {  # part of rlft: which other parts of rlft it may import
     "cores": set(),
     "errors": set(),
@@ -23,8 +23,8 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "comparison": BASICS | {"statistics"},
     "update": BASICS | {"networks"},
     "envs": BASICS,
-    "rollout": BASICS | {"networks", "envs"},
-    "studies": BASICS | {"run_directory"},
+    "rollout": BASICS | {"cores", "networks", "envs"},
+    "studies": BASICS | {"cores", "run_directory"},
     "trajectories": BASICS,
     "data": BASICS | {"networks", "envs", "rollout", "trajectories"},
     "policies": BASICS | {"networks"},

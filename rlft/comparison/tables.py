@@ -100,9 +100,8 @@ def _pairs(comparison: Comparison) -> Table:
             shown(question, pair.difference, signed=True),
             "-" if math.isnan(pair.difference.low) else pair.method,
             "-" if math.isnan(pair.p) else f"{pair.p:.3f}",
-            "-"
-            if pair.method == "episodes"
-            else _interval(pair.improvement, "{:.2f}", "{:.2f}"),  # of single runs, 0 or 1
+            # Of single runs it could only be 0 or 1.
+            "-" if pair.method == "episodes" else _interval(pair.improvement, "{:.2f}", "{:.2f}"),
         )
         for pair in comparison.pairs
     )

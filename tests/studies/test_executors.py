@@ -1,7 +1,5 @@
 """Runs as jobs of submitit (here, those of this machine) and of Ray, each a real one."""
 
-import time
-
 import pytest
 
 from rlft.errors import UserError
@@ -9,6 +7,7 @@ from rlft.studies.processes import reason_of
 from rlft.studies.ray_jobs import ray_executor
 from rlft.studies.slurm_jobs import slurm_executor
 from tests.helpers import REPO
+from tests.rollout.descendants import wait_until
 
 PATIENCE = 240  # seconds on a busy machine
 LONG = [
@@ -21,11 +20,8 @@ LONG = [
 
 def ended(job):
     """The exit status."""
-    end = time.monotonic() + PATIENCE
-    while (status := job.poll()) is None:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return status
+    wait_until(lambda: job.poll() is not None, PATIENCE)
+    return job.poll()
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +56,7 @@ def test_success_and_failure(start, tmp_path):
 def test_a_request_to_end_is_heard(start, tmp_path):
     log = tmp_path / "output.log"
     job = start([*LONG, f"--log_dir={tmp_path}", "--run_name=long"])
-    end = time.monotonic() + PATIENCE
-    while not list(tmp_path.glob("long/version_0/checkpoints/last.ckpt")):
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.05)
+    wait_until((tmp_path / "long/version_0/checkpoints/last.ckpt").exists, PATIENCE)
     job.terminate()
     assert ended(job) != 0
     assert "goes on after the last complete iteration" in log.read_text()
