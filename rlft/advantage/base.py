@@ -99,7 +99,9 @@ def check_reward_scale(value: float) -> None:
 
 
 def correlation(x: Tensor, y: Tensor) -> float:
-    """Pearson's, of `[M]` each; NaN if one of them does not vary."""
+    """Pearson's, of `[M]` each; NaN if one of them does not vary, or there is but one."""
+    if len(x) < 2:
+        return float("nan")
     return float(torch.corrcoef(torch.stack([x, y]))[0, 1])
 
 

@@ -8,6 +8,7 @@ Q(s, a) = r + gamma V(s') needs no re-rollouts of its own (`identity`), which ha
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import cached_property
 from typing import Literal
@@ -20,7 +21,7 @@ from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError, require
 from rlft.policies import check_shapes, load_policy
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Jobs, Rerollouts, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Branches, Critic, Jobs, Rerollouts, Rollout
 
 
 class MonteCarloRerollout(ValueEstimator):
@@ -40,6 +41,9 @@ class MonteCarloRerollout(ValueEstimator):
             time limit of its own; with `identity` Q then sees one step more than V, a bias of at most gamma^limit.
         tolerance: also end re-rollouts once gamma^steps is below this. It bounds the bias of a return whose reward
             comes at most once; with rewards of up to R in every step the bound is R / (1 - gamma) times this.
+        tail_steps: end re-rollouts after so many env steps and let the run's critic value the rest: cheaper and less
+            noisy, biased as far as the critic is wrong, which the logged error does not know. The critic learns the
+            values that are measured here; begin with one of the re-rollout policy (`model.critic_policy`).
         common_noise: re-rollouts from states of one environment share their action noise, aligned in time.
         antithetic: pairs of re-rollouts use opposite action noise; needs an even number of samples.
         every_k: estimate only every k-th step. Neighbouring steps share re-rollouts: 2 saves nothing, 4 saves half.
@@ -49,7 +53,8 @@ class MonteCarloRerollout(ValueEstimator):
         center: `batch` subtracts the mean of all advantages. `state` subtracts the state's mean advantage over
             `center_actions` other actions of the policy being trained, each with `num_samples` re-rollouts.
         center_actions: see `center`.
-        critic: also learn a critic of these values and log how well it agrees; nothing else uses it.
+        critic: also learn a critic of these values and log how well it agrees; only `tail_steps`, which implies it,
+            uses it.
         vf_coef: weight of that critic's loss.
     """
 
@@ -64,6 +69,7 @@ class MonteCarloRerollout(ValueEstimator):
         estimator: Literal["identity", "direct"] = "identity",
         horizon: Literal["remaining", "fresh"] = "remaining",
         tolerance: float = 1e-3,
+        tail_steps: int | None = None,
         common_noise: bool = False,
         antithetic: bool = False,
         every_k: int = 1,
@@ -78,6 +84,7 @@ class MonteCarloRerollout(ValueEstimator):
         for name, value in (("num_samples", num_samples), ("every_k", every_k), ("center_actions", center_actions)):
             require(value >= 1, f"{where}.{name}", value, "at least 1")
         require(0 < tolerance < 1, f"{where}.tolerance", tolerance, "between 0 and 1")
+        require(tail_steps is None or tail_steps >= 1, f"{where}.tail_steps", tail_steps, "at least 1")
         if antithetic and (num_samples % 2 or (pilot_samples or 0) % 2):
             odd = num_samples if num_samples % 2 else pilot_samples
             raise UserError(f"{where}.antithetic needs an even number of samples, not {odd}.")
@@ -89,13 +96,14 @@ class MonteCarloRerollout(ValueEstimator):
         self.estimator = estimator
         self.horizon = horizon
         self.tolerance = tolerance
+        self.tail_steps = tail_steps
         self.common_noise = common_noise
         self.antithetic = antithetic
         self.every_k = every_k
         self.pilot_samples = pilot_samples
         self.center = center
         self.center_actions = center_actions
-        self.wants_critic = critic
+        self.wants_critic = critic or tail_steps is not None
         self.fewest_envs = center_actions + 1 if center == "state" else 1
 
     @cached_property
@@ -120,9 +128,8 @@ class MonteCarloRerollout(ValueEstimator):
         if self.center == "state":
             for action in self._other_actions(rollout, rerollouts.actor):
                 starts.add_actions(asked, action)
-        player = rerollouts.actor if self._oracle is None else self._oracle
         returns = mean_returns(
-            lambda jobs: rerollouts.play(player, jobs, self.gamma),
+            lambda jobs: self._play(rerollouts, jobs, critic, device),
             Jobs.cat(starts.jobs),
             self.num_samples,
             antithetic=self.antithetic,
@@ -182,6 +189,19 @@ class MonteCarloRerollout(ValueEstimator):
         if self.gamma == 1:
             return horizon
         return horizon.clamp(max=math.ceil(math.log(self.tolerance) / math.log(self.gamma)) if self.gamma else 1)
+
+    def _play(self, rerollouts: Rerollouts, jobs: Jobs, critic: Critic, device: torch.device) -> Branches:
+        """Plays re-rollouts; the return of one that `tail_steps` cuts short goes on with gamma^steps V."""
+        player = rerollouts.actor if self._oracle is None else self._oracle
+        if self.tail_steps is None:
+            return rerollouts.play(player, jobs, self.gamma)
+        shortened = dataclasses.replace(jobs, horizon=jobs.horizon.clamp(max=self.tail_steps))
+        branches = rerollouts.play(player, shortened, self.gamma)
+        cut = branches.valid & ~branches.terminated & (branches.steps < jobs.horizon)  # [J]
+        tail = self.gamma ** branches.steps[cut] * critic(branches.end_obs[cut].to(device)).cpu()
+        total = branches.discounted_return.clone()
+        total[cut] += tail
+        return dataclasses.replace(branches, discounted_return=total)
 
     def _other_actions(self, rollout: Rollout, actor: Actor) -> list[Tensor]:
         """Further samples `[T, N, A]` of the policy's actions in the same states.

@@ -3,6 +3,7 @@
 Trains `configs/pretrain_ppo.yaml` up to the recipe's iteration (or takes it from a run that has been there), sets the
 recipe's noise, measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with
 its provenance. The same processor gives the same bits; another one may round differently and need another iteration.
+The expert also learns its V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from rlft.evaluate import evaluate
 from rlft.policies import ZOO, load_policy, save_policy
 from rlft.statistics import summarize
 
-CONFIG = Path(__file__).parents[2] / "configs" / "pretrain_ppo.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs"
+RUN_NAME = ["--run_name", "zoo"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Recipe:
         deterministic: lowest and highest success with the mean action.
         stochastic: lowest and highest success with sampled actions.
         description: what the policy is for.
+        critic: learn its V under the sparse reward; else its critic is that of its training.
     """
 
     iteration: int
@@ -41,6 +44,7 @@ class Recipe:
     deterministic: tuple[float, float]
     stochastic: tuple[float, float]
     description: str
+    critic: bool = False
 
 
 RECIPES = {
@@ -50,7 +54,9 @@ RECIPES = {
     "pickcube/noisy": Recipe(
         118, None, (0.93, 1.0), (0.0, 0.70), "good mean action under much noise: less noise would pass for progress"
     ),
-    "pickcube/expert": Recipe(145, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle"),
+    "pickcube/expert": Recipe(
+        145, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle", critic=True
+    ),
 }
 
 
@@ -91,26 +97,46 @@ def make(name: str, run: Path, iteration: int) -> None:
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info | {"measured": measured})
 
 
+def learn_critic(name: str) -> int:
+    """Gives a policy of the zoo the critic of its own returns; returns the exit status."""
+    config = CONFIGS / "pretrain_critic.yaml"
+    status = cli.main(["fit", "--config", str(config), "--model.policy", name, *RUN_NAME])
+    if status == 0:
+        policy, learned = load_policy(name), load_policy(str(_latest_run() / "policies" / "best.safetensors"))
+        trained = {"config": f"configs/{config.name}"} | {k: learned.info[k] for k in ("iteration", "env_steps")}
+        info = policy.info | {"critic": learned.info["critic"], "critic_provenance": trained}
+        save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
+    return status
+
+
+def _latest_run() -> Path:
+    return Path(max(glob.glob("lightning_logs/zoo/version_*"), key=lambda p: int(p.rsplit("_", 1)[1])))
+
+
 def main() -> int:
     """Parses the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
     parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
+    parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
-    run, iteration = options.run, options.iteration or RECIPES[options.name].iteration
+    recipe = RECIPES[options.name]
+    if options.only_critic:
+        return learn_critic(options.name)
+    run, iteration = options.run, options.iteration or recipe.iteration
     if run is None:
-        iterations = str(iteration)
-        status = cli.main(["fit", "--config", str(CONFIG), "--trainer.max_epochs", iterations, "--run_name", "zoo"])
+        training = ["fit", "--config", str(CONFIGS / "pretrain_ppo.yaml"), "--trainer.max_epochs", str(iteration)]
+        status = cli.main([*training, *RUN_NAME])
         if status:
             return status
-        run = Path(max(glob.glob("lightning_logs/zoo/version_*"), key=lambda p: int(p.rsplit("_", 1)[1])))
+        run = _latest_run()
     try:
         make(options.name, run, iteration)
     except UserError as error:
         print(f"rlft: {error}", file=sys.stderr)
         return 1
-    return 0
+    return learn_critic(options.name) if recipe.critic else 0
 
 
 if __name__ == "__main__":

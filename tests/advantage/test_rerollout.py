@@ -15,6 +15,7 @@ from rlft.advantage.sampling import MAX_SAMPLES, mean_returns
 from rlft.errors import UserError
 from rlft.networks import NoCritic
 from rlft.rollout import LocalRollouts
+from rlft.types import Critic
 from tests.helpers import ConstantActor, ObsCritic
 from tests.rollout.chain import GAMMA, LOST, VALUE, Chain, Spy, mu, one_step, states_at
 from tests.rollout.test_play import jobs_at
@@ -189,6 +190,58 @@ def test_tolerance_bounds_what_is_cut_off():
 def test_tolerance_is_of_no_use_without_discounting(gamma, horizons):
     _, jobs = estimate([3], [RIGHT], gamma=gamma, tolerance=1e-3, env=Chain(horizon=70), num_samples=1)
     assert jobs.horizon.tolist() == horizons
+
+
+# ---- tails -------------------------------------------------------------------------------------------------------
+
+
+class ChainCritic(Critic):
+    """V of mu, exactly."""
+
+    def forward(self, obs):
+        values = torch.tensor([float("nan"), *VALUE.values()])  # nobody may ask for a value of the goal
+        return values[obs[..., 0].long()]
+
+
+def test_the_critic_values_what_is_left_after_a_cut():
+    # With V(n) = n: from 2 one step leads to 1 or 2, so Q(2, right) = .8 x 1, exactly, and V(2) is .8 or 1.6 by chance
+    result, jobs = estimate([2], [RIGHT], estimator="direct", tail_steps=1, num_samples=1, learned=ObsCritic())
+    assert 0.8 - result.advantage.item() in (pytest.approx(0.8), pytest.approx(1.6))
+    assert jobs.horizon.unique().tolist() == [1]
+    # from 9 no two steps reach the goal: .64 V, V one of 7, 8, 9, and .64 V(6) after moving thrice
+    far, _ = estimate([9], [RIGHT], estimator="direct", tail_steps=2, num_samples=1, learned=ObsCritic())
+    quality = far.advantage.item() + far.value_target.item()
+    assert quality in (pytest.approx(0.64 * 7), pytest.approx(0.64 * 8))
+
+
+@pytest.mark.parametrize("estimator", ["identity", "direct"])
+def test_an_exact_tail_changes_no_mean_and_costs_less(estimator):
+    options = {"estimator": estimator, "num_samples": 4, "learned": ChainCritic()}
+    states, actions = [2, 3] * 1000, [RIGHT] * 2000
+    whole, cut = (estimate(states, actions, tail_steps=steps, **options)[0].advantage[0] for steps in (None, 2))
+    # A(2, right) = 1/9, A(3, right) = .8 V(2) - V(3) = .0740742; errors as above
+    for advantage in (whole, cut):
+        assert advantage[::2].mean().item() == pytest.approx(1 / 9, abs=4 * 0.004)
+        assert advantage[1::2].mean().item() == pytest.approx(0.0740742, abs=4 * 0.004)
+    assert (cut.view(-1, 2).var(0) < 0.85 * whole.view(-1, 2).var(0)).all()
+
+
+def test_what_ended_by_itself_has_no_tail():
+    options = {"num_samples": 8, "learned": ObsCritic(), "tail_steps": 1}
+    # one step before the time limit: 0 from 2, whatever the critic says, and nothing afterwards
+    result, _ = estimate([2], [STAY], env=Chain(horizon=5), elapsed=4, **options)
+    assert result.value_target.item() == result.advantage.item() == 0
+    # from 1 the goal pays 1 at once, without a tail; staying is worth .8 V(1) = .8
+    result, _ = estimate([1] * 50, [STAY] * 50, num_samples=1, learned=ChainCritic(), tail_steps=1)
+    assert result.value_target[0].unique().tolist() == [pytest.approx(0.8 * VALUE[1]), 1.0]
+    spoiled, _ = estimate([LOST, 2], [STAY, STAY], **options)
+    assert spoiled.mask.tolist() == [[False, True]]
+
+
+def test_a_tail_needs_a_critic_and_a_step():
+    assert MonteCarloRerollout(tail_steps=3).wants_critic
+    with pytest.raises(UserError, match=r"model\.advantage\.tail_steps is 0; it must be at least 1"):
+        MonteCarloRerollout(tail_steps=0)
 
 
 # ---- options -----------------------------------------------------------------------------------------------------
