@@ -138,8 +138,9 @@ PITFALLS = (
     Pitfall(
         6,
         "foreign-critic",
-        lambda facts: _differ(facts.critic_of, facts.start_policy),
-        "the critic that the run starts with is of another policy than the start policy: if of a better one, an oracle",
+        lambda facts: _differ(facts.critic_of, facts.rollout_policy or facts.start_policy),
+        "the critic that the run starts with is of another policy than the one whose value is wanted: if of a better "
+        "one, an oracle",
         "doubtful as a mistake: an expert's critic gave 92.5%, a new one 87.2%, docs/critics.md",
         "Say so in comparisons; configs/pretrain_critic.yaml makes one of the start policy.",
     ),

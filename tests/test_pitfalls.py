@@ -12,6 +12,7 @@ from tests.training import run, smoke
 PPO = {"update": "PPO", "update_epochs": 20}
 OFFLINE_AWR = {"offline": True, "update": "AWR"}
 RETURNS = {"reward_mode": "sparse", "gamma": 0.99}
+OTHERS_VALUES = {"start_policy": "a", "rollout_policy": "b"}  # re-rollouts measure the values of b
 EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (1, {"start_success": 0.95}, {"start_success": 0.438, "start_success_sampled": 0.508}),
     (1, {"start_success": 0.85, "start_success_sampled": 0.6}, {"start_success": 0.85, "start_success_sampled": 0.7}),
@@ -25,6 +26,7 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (5, {"run_name": "mc5_awr", "num_samples": 16}, {"run_name": "mc16_awr", "num_samples": 16}),
     (5, {"run_name": "weak-awr-k5-fast", "num_samples": 16}, {"run_name": "weak-k5fast", "num_samples": 16}),
     (6, {"critic_of": "b", "start_policy": "a"}, {"critic_of": "a", "start_policy": "a"}),
+    (6, {"critic_of": "a", **OTHERS_VALUES}, {"critic_of": "b", **OTHERS_VALUES}),
     (7, {**OFFLINE_AWR, "rollout_policy": "b", "data_policy": "a"}, {**OFFLINE_AWR, "rollout_policy": "a"}),
     (8, {"q_minus_v": True, "reward_mode": "sparse"}, {"q_minus_v": False, "reward_mode": "sparse"}),
     (9, {"regressed": True}, {"estimator": "GAE"}),

@@ -8,6 +8,7 @@ the reference's own error taken off; steps are simulator steps, in units of thos
 
 - plain: groups of K of another `--reference` independent re-rollouts.
 - antithetic, common noise: the estimator's options.
+- tail: re-rollouts of few steps, the rest valued by the expert's critic; with common noise, and with a pilot too.
 - adaptive: part of K as a pilot, the rest where returns vary most, drawn from the pool of plain re-rollouts.
 - critic: a network fitted to K re-rollouts of every state of the *other* environments of the rollout (no further
   simulation for these states), alone and mixed with own re-rollouts in proportion to precision.
@@ -62,10 +63,13 @@ class Study:
         )
 
     def estimate(self, samples: int, seed: int, **options) -> tuple[Tensor, float]:
-        """Advantages of all steps `[T n]` and simulator steps, by the estimator as it is."""
+        """Advantages of all steps `[T n]` and simulator steps, by the estimator as it is, with the expert's critic."""
+        expert = load_policy("pickcube/expert")
         recording = Recording(self.rollouts, NoCritic(), self.visited, seed, 0, lambda begun, total: None)
         estimator = MonteCarloRerollout("pickcube/expert", samples, GAMMA, **options)
-        return estimator.estimate(self.rollout, NoCritic(), recording).advantage.flatten(), recording.sim_steps
+        with torch.no_grad():
+            estimate = estimator.estimate(self.rollout, expert.critic, recording)
+        return estimate.advantage.flatten(), recording.sim_steps
 
     def advantage(self, value: Tensor) -> Tensor:
         """Of all steps `[T n]`, from the values of states; unknown values are those of states without a future."""
@@ -108,7 +112,7 @@ def main() -> None:
         error = torch.stack([((e - truth) ** 2).mean() for e in estimates]).mean() - noise
         bias = float((torch.stack(estimates).mean(0) - truth).mean())
         print(
-            f"{name:<28} error {error.clamp(min=0).sqrt():.4f}  steps {steps / cost:.2f}  mean difference {bias:+.4f}",
+            f"{name:<32} error {error.clamp(min=0).sqrt():.4f}  steps {steps / cost:.2f}  mean difference {bias:+.4f}",
             flush=True,
         )
 
@@ -127,10 +131,21 @@ def main() -> None:
             float(samples.steps.sum()) / 4,
         )
 
-    for pilot in (4, 8):
-        runs = [study.estimate(size, 110 + i, common_noise=True, pilot_samples=pilot) for i in range(8)]
+    def show_option(name: str, samples: int = size, repeats: int = 4, **options) -> None:
+        runs = [study.estimate(samples, 110 + i, common_noise=True, **options) for i in range(repeats)]
         estimates, spent = zip(*runs, strict=True)
-        show(f"common noise, pilot {pilot}", list(estimates), sum(spent) / len(spent))
+        show(name, list(estimates), sum(spent) / len(spent))
+
+    for pilot in (size // 4, size // 2):
+        show_option(f"common noise, pilot {pilot}", pilot_samples=pilot)
+    for steps in (1, 2, 3, 5):
+        show_option(f"tail after {steps}", tail_steps=steps)
+    for steps, factor in ((1, 1), (3, 1), (3, 2)):
+        samples, pilot = factor * size, factor * size // 4
+        show_option(f"tail after {steps}, K = {samples}, pilot {pilot}", samples, tail_steps=steps, pilot_samples=pilot)
+    for few in (5, 8):
+        show_option(f"tail after 3, K = {few}", few, repeats=8, tail_steps=3)
+        show_option(f"common noise, K = {few}, pilot 4", few, repeats=8, pilot_samples=4)
 
     labels = _average(others.play(size, 104), others.rows, antithetic=False)
     obs = everything[2].states.obs
