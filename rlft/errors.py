@@ -8,6 +8,11 @@ class UserError(Exception):
     """
 
 
+def one_line(error: Exception) -> str:
+    """What an exception says, without line breaks; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def require(right: bool, key: str, value: object, allowed: str) -> None:
     """Refuses a value of `key` that is not `right`, and says what is `allowed`.
 

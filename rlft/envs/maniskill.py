@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rlft.envs.headless import allow_no_renderer
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
 
 
@@ -311,7 +311,7 @@ def _missing_assets(task: str) -> str:
 
 
 def _explain(config: ManiSkill, error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     if isinstance(error, FileNotFoundError):
         return _missing_assets(config.task)
     if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:

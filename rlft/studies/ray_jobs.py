@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 from rlft.studies.processes import Executor, Job, note_end, start_process
 
 
@@ -58,7 +58,7 @@ class _RayJob:
         try:
             return int(self._ray.get(self._status))
         except self._ray.exceptions.RayError as error:
-            note_end(self._log, f"Ray lost it: {' '.join(str(error).split())}")
+            note_end(self._log, f"Ray lost it: {one_line(error)}")
             return 1
 
     def terminate(self) -> None:
@@ -92,8 +92,7 @@ def ray_executor(options: Mapping[str, Any]) -> Executor:
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
         actor = ray.remote(_Rlft).options(**{"num_cpus": 1, **options, "max_concurrency": 2})
     except Exception as error:  # Ray's are of many kinds
-        said = " ".join(str(error).split())
-        raise UserError(f"Ray cannot be used with executor_options {dict(options)}: {said}") from error
+        raise UserError(f"Ray cannot be used with executor_options {dict(options)}: {one_line(error)}") from error
 
     def start(args: Sequence[str], log: Path, threads: int) -> Job:
         return _RayJob(ray, actor.remote(os.getcwd(), list(args), log.absolute(), threads), log)

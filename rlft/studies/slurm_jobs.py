@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 from rlft.studies.processes import Executor, Job, note_end, start_process
 
 FOLDER = "submitit"  # in the study's: what submitit writes
@@ -100,8 +100,8 @@ def slurm_executor(study: Path, options: Mapping[str, Any], cluster: str = "slur
         executor = submitit.AutoExecutor(study / FOLDER, cluster=cluster)
         executor.update_parameters(**{"name": study.name, **options})
     except Exception as error:  # submitit has no errors of its own for these
-        said = " ".join(str(error).split())
-        raise UserError(f"submitit cannot use SLURM with executor_options {dict(options)}: {said}") from error
+        said = f"submitit cannot use SLURM with executor_options {dict(options)}: {one_line(error)}"
+        raise UserError(said) from error
 
     def start(args: Sequence[str], log: Path, threads: int) -> Job:
         note = log.with_name(JOB_ID)
@@ -112,7 +112,7 @@ def slurm_executor(study: Path, options: Mapping[str, Any], cluster: str = "slur
         try:
             job = executor.submit(_Rlft(args, log.absolute(), threads))
         except submitit.core.utils.FailedJobError as error:
-            raise UserError(f"SLURM does not take the job: {' '.join(str(error).split())}") from error
+            raise UserError(f"SLURM does not take the job: {one_line(error)}") from error
         note.write_text(job.job_id)
         return _SlurmJob(job, log)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 
 STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "prepare", "arms")
 ARM_KEYS = ("config", "options", "grid")
@@ -59,7 +59,7 @@ def read_study(path: Path) -> StudyFile:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The study {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise UserError(f"{path} is no YAML: {one_line(error)}.") from error
     study = _mapping(content, str(path), STUDY_KEYS)
     name = _name(study.get("name", path.stem), f"{path}: name")
     seeds = _seeds(study.get("seeds"), str(path))

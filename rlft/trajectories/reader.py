@@ -12,7 +12,7 @@ import h5py
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 from rlft.types import EnvSpec, Rollout
 
 REPLAY = "python -m mani_skill.trajectory.replay_trajectory --traj-path {path} --save-traj"
@@ -87,7 +87,7 @@ def read_trajectories(
     except UserError:
         raise
     except Exception as error:  # h5py raises whatever the damaged part of a file happens to trigger
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UserError(f"Trajectories {path} cannot be read, the file is damaged or no HDF5: {reason}.") from error
     played = Rollout.cat(episodes)  # [M]
     return Rollout(**{field.name: getattr(played, field.name)[:, None] for field in fields(Rollout)})
