@@ -1,28 +1,25 @@
 """How precise advantages by re-rollouts are, and what lowers their error at equal simulator cost.
 
-    python -m tests.benchmarks.bench_rerollout_error [--envs 8] [--reference 256] [--samples 16]
+    python -m tests.benchmarks.bench_rerollout_error [--envs 4] [--reference 256] [--only tail] [--critic]
 
 States of `--envs` environments that `pickcube/weak` visits in one rollout of 50 steps; the expert plays on. Errors are
 root-mean-square errors of the advantages against a reference of `--reference` independent re-rollouts per state, with
-the reference's own error taken off; steps are simulator steps, in units of those of K = `--samples` plain re-rollouts.
-
-- plain: groups of K of another `--reference` independent re-rollouts.
-- antithetic, common noise: the estimator's options.
-- tail: re-rollouts of few steps, the rest valued by the expert's critic; with common noise, and with a pilot too.
-- adaptive: part of K as a pilot, the rest where returns vary most, drawn from the pool of plain re-rollouts.
-- critic: a network fitted to K re-rollouts of every state of the *other* environments of the rollout (no further
-  simulation for these states), alone and mixed with own re-rollouts in proportion to precision.
+the reference's own error taken off; steps are simulator steps, in units of those of 16 plain re-rollouts. A tail is
+the expert's own critic. `--only` leaves the other rows out. `--critic` adds a network fitted to 16 re-rollouts of every
+state of the *other* environments of the rollout (no further simulation for these states), alone and mixed with own
+re-rollouts in proportion to precision.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from rlft.advantage import MonteCarloRerollout
-from rlft.advantage.sampling import MeanReturns, _allocate, _average, _Samples
+from rlft.advantage.sampling import MeanReturns, _average, _Samples
 from rlft.envs import ManiSkill
 from rlft.networks import NoCritic, ValueCritic
 from rlft.policies import load_policy
@@ -30,6 +27,23 @@ from rlft.rollout import IterationRerollouts, ProcessRollouts
 from rlft.types import Actor, Branches, Jobs, Rollout, Visited
 
 ENVS, STEPS, GAMMA = 100, 50, 0.8
+
+COMMON = {"common_noise": True}
+OPTIONS = [  # name, re-rollouts per state on average, options of the estimator
+    ("plain", 16, {}),
+    ("plain, K = 8", 8, {}),
+    ("plain, K = 4", 4, {}),
+    ("antithetic noise", 16, {"antithetic": True}),
+    ("pilot of 4", 16, {"pilot_samples": 4}),
+    ("pilot of 8", 16, {"pilot_samples": 8}),
+    ("common noise", 16, COMMON),
+    ("common noise, pilot of 4", 16, {**COMMON, "pilot_samples": 4}),
+    ("common noise, pilot of 4, K = 5", 5, {**COMMON, "pilot_samples": 4}),
+    *((f"common noise, tail after {steps}", 16, {**COMMON, "tail_steps": steps}) for steps in (1, 2, 3, 5)),
+    ("common noise, pilot of 4, tail after 3", 16, {**COMMON, "pilot_samples": 4, "tail_steps": 3}),
+    ("common noise, pilot of 8, tail after 3, K = 32", 32, {**COMMON, "pilot_samples": 8, "tail_steps": 3}),
+    ("common noise, pilot of 4, tail after 3, K = 5", 5, {**COMMON, "pilot_samples": 4, "tail_steps": 3}),
+]
 
 
 class Recording(IterationRerollouts):
@@ -51,11 +65,10 @@ class Study:
         self.rollouts, self.rollout, self.visited = rollouts, rollout, visited
         self.rows = len(visited.states)
 
-    def play(self, samples: int, seed: int, **options) -> _Samples:
+    def play(self, samples: int, seed: int) -> _Samples:
         """Returns of K re-rollouts of every state that matters, `start` being the state's row."""
         recording = Recording(self.rollouts, NoCritic(), self.visited, seed, 0, lambda begun, total: None)
-        estimator = MonteCarloRerollout("pickcube/expert", samples, GAMMA, **options)
-        estimator.estimate(self.rollout, NoCritic(), recording)
+        MonteCarloRerollout("pickcube/expert", samples, GAMMA).estimate(self.rollout, NoCritic(), recording)
         branches = recording.branches
         number = torch.arange(len(branches)) % samples
         return _Samples(
@@ -77,112 +90,60 @@ class Study:
         after = torch.where(self.rollout.terminated, 0.0, GAMMA * value[self.visited.after])
         return (self.rollout.reward + after - value[self.visited.before]).flatten()
 
-    def groups(self, samples: _Samples, size: int, *, antithetic: bool = False) -> list[Tensor]:
-        """Advantages from consecutive groups of `size` re-rollouts per state."""
+    def groups(self, samples: _Samples, size: int) -> list[Tensor]:
+        """Means `[M]` of the returns from all states in consecutive groups of `size` re-rollouts per state."""
         per_state = len(samples) // int(samples.start.unique().numel())
         number = torch.arange(len(samples)) % per_state // size
-        means = (_average(samples[number == g], self.rows, antithetic=antithetic) for g in range(per_state // size))
-        return [self.advantage(mean.mean) for mean in means]
+        return [_average(samples[number == g], self.rows, antithetic=False).mean for g in range(per_state // size)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--envs", type=int, default=8)
+    parser.add_argument("--envs", type=int, default=4)
     parser.add_argument("--reference", type=int, default=256)
-    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--only", default="", help="what the names of the rows contain")
+    parser.add_argument("--critic", action="store_true", help="also fit one to the other environments")
     args = parser.parse_args()
-    size = args.samples
     rollouts = ProcessRollouts(ManiSkill(device="cpu"), ENVS, 2)
     weak = load_policy("pickcube/weak").actor
     everything = rollouts.collect(weak, rollouts.initial_states(1), STEPS, 1, 0, keep_visited=True)
     study = Study(rollouts, *columns(everything[0], everything[2], slice(0, args.envs)))
-    others = Study(rollouts, *columns(everything[0], everything[2], slice(args.envs, None)))
 
-    reference, pool = study.play(args.reference, 101), study.play(args.reference, 102)
-    reference_mean = _average(reference, study.rows, antithetic=False)
-    truth = study.advantage(reference_mean.mean)
-    plain = study.groups(pool, size)
+    reference = study.play(args.reference, 101)
+    value = _average(reference, study.rows, antithetic=False).mean
+    truth = study.advantage(value)
     # The mean of two independent halves has a quarter of the squared error of their difference.
-    halves = study.groups(reference, args.reference // 2)
+    halves = [study.advantage(half) for half in study.groups(reference, args.reference // 2)]
     noise = float(((halves[0] - halves[1]) ** 2).mean()) / 4
-    cost = float(pool.steps.sum()) / (args.reference // size)
-    print(f"{args.envs * STEPS} steps, K = {size}, {cost:,.0f} simulator steps; advantages have std {truth.std():.4f}")
+    cost = float(reference.steps.sum()) * 16 / args.reference
+    print(f"{args.envs * STEPS} steps, K = 16, {cost:,.0f} simulator steps; advantages have std {truth.std():.4f}")
 
-    def show(name: str, estimates: list[Tensor], steps: float) -> None:
+    def show(name: str, estimates: Sequence[Tensor], steps: float) -> None:
         error = torch.stack([((e - truth) ** 2).mean() for e in estimates]).mean() - noise
-        bias = float((torch.stack(estimates).mean(0) - truth).mean())
+        bias = float((torch.stack(list(estimates)).mean(0) - truth).mean())
         print(
-            f"{name:<32} error {error.clamp(min=0).sqrt():.4f}  steps {steps / cost:.2f}  mean difference {bias:+.4f}",
+            f"{name:<46} error {error.clamp(min=0).sqrt():.4f}  steps {steps / cost:.2f}  mean difference {bias:+.4f}",
             flush=True,
         )
 
-    show("plain", plain, cost)
-    for few in (size // 4, size // 2):
-        show(f"plain, K = {few}", study.groups(pool, few), cost * few / size)
-    for pilot in (size // 4, size // 2):
-        estimates, spent = zip(*(adaptive(study, pool, size, pilot, seed) for seed in range(16)), strict=True)
-        show(f"adaptive, pilot {pilot}", list(estimates), sum(spent) / len(spent))
-    few = 4 * size
-    for name, options in (("antithetic", {"antithetic": True}), ("common noise", {"common_noise": True})):
-        samples = study.play(few, 103, **options)
-        show(
-            name,
-            study.groups(samples, size, **{k: v for k, v in options.items() if k == "antithetic"}),
-            float(samples.steps.sum()) / 4,
-        )
+    for name, samples, options in OPTIONS:
+        if args.only in name:
+            runs = [study.estimate(samples, 110 + i, **options) for i in range(max(4, 32 // samples))]
+            estimates, spent = zip(*runs, strict=True)
+            show(name, estimates, sum(spent) / len(spent))
 
-    def show_option(name: str, samples: int = size, repeats: int = 4, **options) -> None:
-        runs = [study.estimate(samples, 110 + i, common_noise=True, **options) for i in range(repeats)]
-        estimates, spent = zip(*runs, strict=True)
-        show(name, list(estimates), sum(spent) / len(spent))
-
-    for pilot in (size // 4, size // 2):
-        show_option(f"common noise, pilot {pilot}", pilot_samples=pilot)
-    for steps in (1, 2, 3, 5):
-        show_option(f"tail after {steps}", tail_steps=steps)
-    for steps, factor in ((1, 1), (3, 1), (3, 2)):
-        samples, pilot = factor * size, factor * size // 4
-        show_option(f"tail after {steps}, K = {samples}, pilot {pilot}", samples, tail_steps=steps, pilot_samples=pilot)
-    for few in (5, 8):
-        show_option(f"tail after 3, K = {few}", few, repeats=8, tail_steps=3)
-        show_option(f"common noise, K = {few}, pilot 4", few, repeats=8, pilot_samples=4)
-
-    labels = _average(others.play(size, 104), others.rows, antithetic=False)
-    obs = everything[2].states.obs
-    predicted, spread = fit_critic(obs, labels)
-    show("critic alone", [study.advantage(clear(predicted, reference_mean))], 0.0)
-    for few in (size // 4, size):
-        mixed = []
-        for g in range(args.reference // few):
-            number = torch.arange(len(pool)) % args.reference // few
-            mean = _average(pool[number == g], study.rows, antithetic=False)
-            noise_of_mean = predicted * (1 - predicted) / mean.count.clamp(min=1)
-            weight = spread / (spread + noise_of_mean.clamp(min=1e-4))
-            mixed.append(
-                study.advantage(clear(weight * mean.mean.nan_to_num() + (1 - weight) * predicted, reference_mean))
-            )
-        show(f"critic and K = {few}", mixed, cost * few / size)
+    if args.critic:
+        others = Study(rollouts, *columns(everything[0], everything[2], slice(args.envs, None)))
+        labels, own = _average(others.play(16, 104), others.rows, antithetic=False), study.play(64, 102)
+        predicted, spread = fit_critic(everything[2].states.obs, labels)
+        predicted[value.isnan()] = float("nan")  # states without a future stay unknown
+        show("fitted critic", [study.advantage(predicted)], 0.0)
+        for few in (4, 16):
+            noise_of_mean = (predicted * (1 - predicted) / few).clamp(min=1e-4)
+            weight = spread / (spread + noise_of_mean)
+            mixed = [weight * mean.nan_to_num() + (1 - weight) * predicted for mean in study.groups(own, few)]
+            show(f"fitted critic and K = {few}", [study.advantage(m) for m in mixed], cost * few / 16)
     rollouts.close()
-
-
-def clear(value: Tensor, known: MeanReturns) -> Tensor:
-    """States without a future stay unknown."""
-    return torch.where(known.count > 0, value, float("nan"))
-
-
-def adaptive(study: Study, pool: _Samples, size: int, pilot: int, seed: int) -> tuple[Tensor, float]:
-    """Advantages and cost of a two-stage allocation whose samples come from `pool`, in an order of their own."""
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = pool[torch.randperm(len(pool), generator=generator)]
-    shuffled = shuffled[shuffled.start.argsort(stable=True)]
-    states, counts = shuffled.start.unique(return_counts=True)
-    rank = torch.arange(len(shuffled)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-    known = _average(shuffled[rank < pilot], study.rows, antithetic=False)[states]
-    further = _allocate(known, float(known.steps.sum()) * (size - pilot), 1)
-    take = torch.zeros(study.rows, dtype=torch.int64)
-    take[states] = pilot + further
-    chosen = shuffled[rank < take[shuffled.start]]
-    return study.advantage(_average(chosen, study.rows, antithetic=False).mean), float(chosen.steps.sum())
 
 
 def fit_critic(obs: Tensor, labels: MeanReturns, epochs: int = 300) -> tuple[Tensor, float]:
