@@ -3,7 +3,7 @@
 Trains `configs/pretrain_ppo.yaml` up to the recipe's iteration (or takes it from a run that has been there), sets the
 recipe's noise, measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with
 its provenance. The same processor gives the same bits; another one may round differently and need another iteration.
-The expert also learns its V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just that.
+Two of them also learn their V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just that.
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ class Recipe:
 
 RECIPES = {
     "pickcube/weak": Recipe(
-        95, -1.5, (0.38, 0.50), (0.0, 1.0), "imperfect mean action, little noise: where every comparison starts"
+        95,
+        -1.5,
+        (0.38, 0.50),
+        (0.0, 1.0),
+        "imperfect mean action, little noise: where every comparison starts",
+        critic=True,
     ),
     "pickcube/noisy": Recipe(
         118, None, (0.93, 1.0), (0.0, 0.70), "good mean action under much noise: less noise would pass for progress"
