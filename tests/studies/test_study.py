@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 
 from rlft.cli import main
 from tests.helpers import REPO, same
+from tests.rollout.descendants import runs, wait_until
 from tests.training import run, scalars
 
 ONE = f"""
@@ -24,24 +24,8 @@ arms: {{a: }}
 PATIENCE = 240  # seconds on a busy machine
 
 
-def until(condition):
-    """Waits for something to be true and returns it."""
-    end = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
-
-
 def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid):
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
@@ -68,13 +52,13 @@ def study(tmp_path):
 def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, everything):
     folder = tmp_path / "logs/one/a-seed1"
     process = study()
-    until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")))
+    wait_until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")), PATIENCE)
     (child,) = children(process.pid)
     process.kill()
     process.wait()
     if everything:
         os.kill(child, signal.SIGKILL)
-    until(lambda: not alive(child))  # a run that lost its study ends at a safe point
+    wait_until(lambda: not runs(child), PATIENCE)  # a run that lost its study ends at a safe point
     assert "Completed." not in (folder / "version_0/report.md").read_text()
     manifest = json.loads((folder.parent / "study.json").read_text())
     assert [one["status"] for one in manifest["runs"]] == ["running"]
@@ -97,7 +81,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
 def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     folder = tmp_path / "logs/one/a-seed1"
     process = study()
-    until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")))
+    wait_until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")), PATIENCE)
     (child,) = children(process.pid)
     cores = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
     assert {f"RLFT_CORES={cores}", f"OMP_NUM_THREADS={cores}"} <= set(
@@ -106,7 +90,7 @@ def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert not alive(child)
+    assert not runs(child)
     assert "a-seed1 interrupted" in output
     assert "rlft: Ended by a signal; the same command goes on with 1 of 1 runs." in output
     assert "Ended early" in (folder / "version_0/report.md").read_text()
