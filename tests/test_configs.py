@@ -28,15 +28,16 @@ def test_something_is_tested():
 
 
 def without_expert(config, folder):
-    """An estimator's expert, or a demonstrator, knows only the task that the smoke overlay replaces."""
+    """A critic, an estimator's expert or a demonstrator knows only the task that the smoke overlay replaces."""
     settings = yaml.safe_load((REPO / f"configs/{config}.yaml").read_text())["model"]["init_args"]
     if settings.get("demonstrator"):
         return ["--model.demonstrator=null"]
-    if not settings.get("advantage", {}).get("init_args", {}).get("policy"):
-        return []
+    without = {"critic_policy": None} if settings.get("critic_policy") else {}
+    if settings.get("advantage", {}).get("init_args", {}).get("policy"):
+        without["advantage"] = {"init_args": {"policy": None}}
     overlay = folder / "overlay.yaml"
-    overlay.write_text("model: {init_args: {advantage: {init_args: {policy: null}}}}")
-    return [f"--config={overlay}"]
+    overlay.write_text(yaml.safe_dump({"model": {"init_args": without}}))
+    return [f"--config={overlay}"] if without else []
 
 
 @pytest.mark.parametrize("config", CONFIGS)
