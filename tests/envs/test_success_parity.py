@@ -10,7 +10,7 @@ from rlft.statistics import wilson
 from tests.envs.stock_maniskill import make_stock
 
 pytestmark = [pytest.mark.maniskill, pytest.mark.slow]
-EPISODES = 200
+EPISODES = 100
 
 
 @torch.no_grad()
