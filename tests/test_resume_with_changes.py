@@ -278,7 +278,7 @@ def refusal(log_dir, capsys, *options):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--model.actor.hidden_dim=32", "model.actor.hidden_dim is 32, but"),
+        ("--model.actor.hidden_dim=16", "model.actor.hidden_dim is 16, but"),
         ("--model.actor.init_log_std=-2", "was made with -0.5"),
         ("--model.critic.num_layers=2", "model.critic.num_layers is 2"),
         ("--model.inject=encoder --model.inject_from={last}", "model.inject"),
@@ -297,12 +297,12 @@ def test_what_a_continued_run_cannot_change_is_refused(option, words, first, tmp
 
 def test_other_sizes_than_an_unrecorded_checkpoints_are_refused(first, tmp_path, capsys):
     path = edited(first, tmp_path / "old.ckpt", configuration=None)
-    options = [f"--ckpt_path={path}", "--trainer.max_epochs=4", "--model.actor.hidden_dim=32"]
+    options = [f"--ckpt_path={path}", "--trainer.max_epochs=4", "--model.actor.hidden_dim=16"]
     text = refusal(tmp_path / "logs", capsys, *options)
-    assert "its actor.encoder.0.weight is [256, 6], here [32, 6] and 6 more" in text
+    assert "its actor.encoder.0.weight is [32, 6], here [16, 6] and 6 more" in text
     _, *arguments = smoke(tmp_path / "logs", *options)
     assert main(["validate", *arguments]) == 1
-    assert "its actor.encoder.0.weight is [256, 6]" in capsys.readouterr().err
+    assert "its actor.encoder.0.weight is [32, 6]" in capsys.readouterr().err
 
 
 def test_tensors_of_other_names_are_refused(first, tmp_path, capsys):

@@ -69,8 +69,9 @@ def fit(model, datamodule, iterations, callbacks=(), logger=False, root=None):
 
 
 def smoke(log_dir, *options, config="gae_ppo"):
-    """The arguments of `rlft fit` with the smoke overlay."""
-    configs = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, "smoke")]
+    """The arguments of `rlft fit` with the smoke overlay, and small networks unless a cloner is trained."""
+    files = [REPO / f"configs/{config}.yaml", REPO / "configs/smoke.yaml", REPO / "tests/small_networks.yaml"]
+    configs = [f"--config={file}" for file in (files[:2] if config == "bc" else files)]
     return ["fit", *configs, f"--log_dir={log_dir}", *map(str, options)]
 
 

@@ -216,7 +216,7 @@ def test_a_run_says_what_was_injected(tmp_path, capsys):
     second = run(
         tmp_path / "second", "--model.inject=encoder", f"--model.inject_from={checkpoint}", "--trainer.max_epochs=1"
     )
-    note = f"Injected from {checkpoint}: encoder (4 tensors, 67,584 numbers)."
+    note = f"Injected from {checkpoint}: encoder (4 tensors, 1,280 numbers)."
     assert capsys.readouterr().out.splitlines()[0].startswith(note)
     assert f"## Start\n\n- {note}" in (second / "report.md").read_text()
     assert "-inject_encoder_last_" in second.parent.name

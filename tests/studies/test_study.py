@@ -16,7 +16,7 @@ from tests.rollout.descendants import runs, wait_until
 from tests.training import run, scalars
 
 ONE = f"""
-config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml]
+config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml, {REPO}/tests/small_networks.yaml]
 options: {{trainer.max_epochs: 40}}
 seeds: [1]
 arms: {{a: }}
