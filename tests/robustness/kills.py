@@ -26,7 +26,12 @@ from tests.helpers import REPO
 ITERATIONS = 6
 TIMED = re.compile("^time/|SPS|per_second|useful")  # metrics of the machine, not of learning
 RUNS = {  # what is killed: every part of rlft that a run can be in
-    "re-rollouts": ["mc_awr_onpolicy", "--data.num_workers=2", "--model.advantage.num_samples=2"],
+    "re-rollouts": [
+        "mc_awr_onpolicy",
+        "--model.critic_policy=null",
+        "--data.num_workers=2",
+        "--model.advantage.num_samples=2",
+    ],
     "ppo": ["gae_ppo", "--data.num_workers=2"],
     "offline": ["iql_awr_offline", "--eval.every_n_iterations=1"],
     "cloning": ["bc", "--model.demonstrator=null", "--eval.every_n_iterations=1"],

@@ -43,7 +43,7 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_whole_files(size, tmp_path):
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("the system lets nobody mount a file system of a given size")
-    sizes = ["--model.actor.hidden_dim=256", "--model.critic.hidden_dim=256"]  # a checkpoint fills about half of the largest disk
+    sizes = ["--model.actor.hidden_dim=256", "--model.critic.hidden_dim=256"]  # two checkpoints fill the largest disk
     arguments = smoke(disk, *sizes, "--run_name=run", "--trainer.max_epochs=9")
     command = f"OMP_NUM_THREADS=1 {sys.executable} -m rlft {' '.join(arguments)}"
     ended = in_namespace(TMPFS.format(size=size, folder=disk, command=command, copy=copy))
