@@ -23,7 +23,6 @@ from rlft.policies import ZOO, load_policy, save_policy
 from rlft.statistics import summarize
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RUN_NAME = ["--run_name", "zoo"]
 
 
 @dataclass(frozen=True)
@@ -102,19 +101,21 @@ def make(name: str, run: Path, iteration: int) -> None:
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info | {"measured": measured})
 
 
-def learn_critic(name: str) -> int:
-    """Gives a policy of the zoo the critic of its own returns; returns the exit status."""
-    config = CONFIGS / "pretrain_critic.yaml"
-    status = cli.main(["fit", "--config", str(config), "--model.policy", name, *RUN_NAME])
-    if status == 0:
-        policy, learned = load_policy(name), load_policy(str(_latest_run() / "policies" / "best.safetensors"))
-        trained = {"config": f"configs/{config.name}"} | {k: learned.info[k] for k in ("iteration", "env_steps")}
-        info = policy.info | {"critic": learned.info["critic"], "critic_provenance": trained}
-        save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
-    return status
+def learn_critic(name: str) -> None:
+    """Gives a policy of the zoo the critic of its own returns."""
+    config = "pretrain_critic.yaml"
+    run = _train(config, "--model.policy", name)
+    policy, learned = load_policy(name), load_policy(str(run / "policies" / "best.safetensors"))
+    trained = {"config": f"configs/{config}"} | {k: learned.info[k] for k in ("iteration", "env_steps")}
+    info = policy.info | {"critic": learned.info["critic"], "critic_provenance": trained}
+    save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
 
 
-def _latest_run() -> Path:
+def _train(config: str, *options: str) -> Path:
+    """Runs a config and returns the run's directory; a run that fails ends the program with its status."""
+    status = cli.main(["fit", "--config", str(CONFIGS / config), "--run_name", "zoo", *options])
+    if status:
+        sys.exit(status)
     return Path(max(glob.glob("lightning_logs/zoo/version_*"), key=lambda p: int(p.rsplit("_", 1)[1])))
 
 
@@ -127,21 +128,17 @@ def main() -> int:
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
     recipe = RECIPES[options.name]
-    if options.only_critic:
-        return learn_critic(options.name)
-    run, iteration = options.run, options.iteration or recipe.iteration
-    if run is None:
-        training = ["fit", "--config", str(CONFIGS / "pretrain_ppo.yaml"), "--trainer.max_epochs", str(iteration)]
-        status = cli.main([*training, *RUN_NAME])
-        if status:
-            return status
-        run = _latest_run()
-    try:
-        make(options.name, run, iteration)
-    except UserError as error:
-        print(f"rlft: {error}", file=sys.stderr)
-        return 1
-    return learn_critic(options.name) if recipe.critic else 0
+    if not options.only_critic:
+        iteration = options.iteration or recipe.iteration
+        run = options.run or _train("pretrain_ppo.yaml", "--trainer.max_epochs", str(iteration))
+        try:
+            make(options.name, run, iteration)
+        except UserError as error:
+            print(f"rlft: {error}", file=sys.stderr)
+            return 1
+    if recipe.critic or options.only_critic:
+        learn_critic(options.name)
+    return 0
 
 
 if __name__ == "__main__":

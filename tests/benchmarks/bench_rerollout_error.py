@@ -64,10 +64,14 @@ class Study:
     def __init__(self, rollouts: ProcessRollouts, rollout: Rollout, visited: Visited) -> None:
         self.rollouts, self.rollout, self.visited = rollouts, rollout, visited
         self.rows = len(visited.states)
+        self.critic = load_policy("pickcube/expert").critic
+
+    def rerollouts(self, seed: int) -> Recording:
+        return Recording(self.rollouts, NoCritic(), self.visited, seed, 0, lambda begun, total: None)
 
     def play(self, samples: int, seed: int) -> _Samples:
         """Returns of K re-rollouts of every state that matters, `start` being the state's row."""
-        recording = Recording(self.rollouts, NoCritic(), self.visited, seed, 0, lambda begun, total: None)
+        recording = self.rerollouts(seed)
         MonteCarloRerollout("pickcube/expert", samples, GAMMA).estimate(self.rollout, NoCritic(), recording)
         branches = recording.branches
         number = torch.arange(len(branches)) % samples
@@ -77,12 +81,11 @@ class Study:
 
     def estimate(self, samples: int, seed: int, **options) -> tuple[Tensor, float]:
         """Advantages of all steps `[T n]` and simulator steps, by the estimator as it is, with the expert's critic."""
-        expert = load_policy("pickcube/expert")
-        recording = Recording(self.rollouts, NoCritic(), self.visited, seed, 0, lambda begun, total: None)
+        rerollouts = self.rerollouts(seed)
         estimator = MonteCarloRerollout("pickcube/expert", samples, GAMMA, **options)
         with torch.no_grad():
-            estimate = estimator.estimate(self.rollout, expert.critic, recording)
-        return estimate.advantage.flatten(), recording.sim_steps
+            estimate = estimator.estimate(self.rollout, self.critic, rerollouts)
+        return estimate.advantage.flatten(), rerollouts.sim_steps
 
     def advantage(self, value: Tensor) -> Tensor:
         """Of all steps `[T n]`, from the values of states; unknown values are those of states without a future."""

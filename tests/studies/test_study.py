@@ -52,7 +52,7 @@ def study(tmp_path):
 def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, everything):
     folder = tmp_path / "logs/one/a-seed1"
     process = study()
-    wait_until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")), PATIENCE)
+    wait_until((folder / "version_0/checkpoints/last.ckpt").exists, PATIENCE)
     (child,) = children(process.pid)
     process.kill()
     process.wait()
@@ -81,7 +81,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
 def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     folder = tmp_path / "logs/one/a-seed1"
     process = study()
-    wait_until(lambda: list(folder.glob("version_0/checkpoints/last.ckpt")), PATIENCE)
+    wait_until((folder / "version_0/checkpoints/last.ckpt").exists, PATIENCE)
     (child,) = children(process.pid)
     cores = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
     assert {f"RLFT_CORES={cores}", f"OMP_NUM_THREADS={cores}"} <= set(
