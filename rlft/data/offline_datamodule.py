@@ -32,6 +32,7 @@ class OfflineLearner(Learner, Protocol):
     advantage: object
     fixed_data: bool
     estimates_with_critic: bool
+    labelling_critic: str | None
     held_out: TensorRows | None
     env_steps: int
     sim_steps: int
@@ -213,10 +214,12 @@ class OfflineDataModule(RolloutDataModule):
 
     def _demands(self) -> dict[str, Any]:
         """What a dataset must have in common with this configuration."""
+        critic = self._learner().labelling_critic
         return {
             "policy": self._learner().policy or "scratch",
             **_settings("env", self.env),
             **_settings("advantage", self._learner().advantage),
+            **({"advantage.critic_policy": critic} if critic else {}),
             "task": self.rollouts.spec.task,
             **({} if self.reads_trajectories else {"num_envs": self.num_envs, "num_steps": self.num_steps}),
             "obs_dim": self.obs_dim,

@@ -159,6 +159,7 @@ class BCModule(IterationModule):
 
     needs_visited = False
     estimates_with_critic = False
+    labelling_critic = None
 
     @property
     def collector(self) -> Actor:

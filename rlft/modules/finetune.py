@@ -189,6 +189,11 @@ class FinetuneModule(IterationModule):
         """Whether advantages change as the critic learns."""
         return self.advantage.wants_critic and not self.advantage.critic_is_diagnostic
 
+    @property
+    def labelling_critic(self) -> str | None:
+        """Whose critic has a part in advantages that are measured once; `None` if none has."""
+        return (self.critic_policy or "new") if getattr(self.advantage, "tail_steps", None) else None
+
     @torch.no_grad()
     def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
         """Advantages of a rollout, with the critic as it is now; called by the data module."""

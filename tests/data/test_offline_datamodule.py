@@ -383,6 +383,17 @@ def test_data_of_something_else_are_refused(name, options, advantage, tmp_path):
     assert is_sentence(str(refused.value))
 
 
+def test_labels_that_another_critic_finished_are_refused(tmp_path):
+    tails = MonteCarloRerollout(num_samples=2, tail_steps=1, horizon="fresh")
+    _, path = train(tmp_path, model=module(advantage=tails))
+    train(tmp_path, dataset=str(path), model=module(advantage=tails))
+    other = module(advantage=tails)
+    other.critic_policy = "somewhere.safetensors"
+    with pytest.raises(UserError, match=r"made with advantage\.critic_policy new, but .* somewhere") as refused:
+        train(tmp_path, dataset=str(path), model=other)
+    assert is_sentence(str(refused.value))
+
+
 def test_what_is_estimated_anew_may_differ_from_the_files(tmp_path):
     _, path = train(tmp_path)
     train(tmp_path, dataset=str(path), model=module(advantage=MonteCarlo(gamma=0.9)))
