@@ -16,6 +16,7 @@ class AdvantageEstimator(ABC):
 
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
+    labels_with_critic: bool = False  # what it measures once, in the simulator, has a part that a critic valued
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
     fewest_envs: int = 1  # environments that an estimate needs side by side
     regressed: bool = False  # its advantages are the output of a network that was fitted to advantages

@@ -103,7 +103,8 @@ class MonteCarloRerollout(ValueEstimator):
         self.pilot_samples = pilot_samples
         self.center = center
         self.center_actions = center_actions
-        self.wants_critic = critic or tail_steps is not None
+        self.labels_with_critic = tail_steps is not None
+        self.wants_critic = critic or self.labels_with_critic
         self.fewest_envs = center_actions + 1 if center == "state" else 1
 
     @cached_property

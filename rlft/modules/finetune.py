@@ -192,7 +192,7 @@ class FinetuneModule(IterationModule):
     @property
     def labelling_critic(self) -> str | None:
         """Whose critic has a part in advantages that are measured once; `None` if none has."""
-        return (self.critic_policy or "new") if getattr(self.advantage, "tail_steps", None) else None
+        return (self.critic_policy or "new") if self.advantage.labels_with_critic else None
 
     @torch.no_grad()
     def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
