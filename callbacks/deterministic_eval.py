@@ -1,14 +1,17 @@
 """Deterministic evaluation: the mean action, one episode per fixed initial state."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning
 
+from rlft import episode_log
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
 from rlft.metrics import log_metrics
 from rlft.statistics import summarize
+from rlft.types import EpisodeResults
 
 
 class DeterministicEval(lightning.Callback):
@@ -17,7 +20,8 @@ class DeterministicEval(lightning.Callback):
     Each episode starts in its own fixed initial state and is played to the time limit, so rates are unbiased and the
     same for every run, machine and number of workers. Logs `eval/success_rate` (success at any step, with its 95%
     Wilson interval), `eval/success_at_end`, and up to the first termination `eval/return` and
-    `eval/episode_length`.
+    `eval/episode_length`. Which episodes succeeded stands in `episodes.jsonl` of the run directory, so that runs can be
+    compared by their episodes from equal initial states.
 
     A run that ends before `trainer.max_epochs`, for instance by early stopping, is evaluated once more at its end; its
     best checkpoint is the best of the evaluations before that. A run that trains no policy is evaluated once.
@@ -78,4 +82,13 @@ class DeterministicEval(lightning.Callback):
                     module.evaluated().actor, self.num_episodes, seed=self.seed, deterministic=deterministic
                 )
                 metrics |= {f"{prefix}/{name}": value for name, value in summarize(results).items()}
+                self._keep(trainer, module, f"{prefix}/success_rate", results)
         return metrics | {"time/eval": time.perf_counter() - started}
+
+    def _keep(self, trainer: Any, module: Any, metric: str, results: EpisodeResults) -> None:
+        """Notes which episodes succeeded."""
+        if trainer.log_dir is None or trainer.fast_dev_run or not trainer.training:
+            return
+        states = f"{trainer.datamodule.rollouts.spec.task}, seed {self.seed}"
+        success = tuple(results.success_once.tolist())
+        episode_log.add(Path(trainer.log_dir), episode_log.Episodes(metric, module.x_axis, states, success))

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rlft.command_line import parse
+from rlft.comparison.aggregate import paired_episodes
+from rlft.comparison.tables import p_text
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
@@ -28,6 +30,7 @@ def evaluate(
     num_envs: int = 128,
     num_workers: int | None = None,
     seed: int = EVALUATION_SEED,
+    against: str | None = None,
     legacy: bool = False,
 ) -> dict[str, EpisodeResults]:
     """Measures the success of a policy, with the mean action and with sampled actions.
@@ -43,45 +46,60 @@ def evaluate(
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: which bank of initial states.
+        against: another policy to play from the same initial states; the difference is tested in pairs, which tells
+            apart what the two intervals may not.
         legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
             sampled actions, average over the episodes that finish), for comparison with their figures only.
 
     Returns:
-        The episodes, under `deterministic` and `stochastic`.
+        The episodes of `policy`, under `deterministic` and `stochastic`.
 
     Raises:
-        UserError: if the policy or the task cannot be had, or they do not fit together.
+        UserError: if a policy or the task cannot be had, or they do not fit together.
     """
     for name, value, least in (("episodes", episodes, 1), ("num_envs", num_envs, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} is {value}; it must be at least {least}.")
-    loaded = load_policy(policy)
-    env = ManiSkill.of_policy(loaded.info, task, control_mode)
+    policies = [load_policy(name) for name in (policy, against) if name is not None]
+    envs = [ManiSkill.of_policy(one.info, task, control_mode) for one in policies]
+    if envs[0].task != envs[-1].task:
+        raise UserError(f"{policy} is for {envs[0].task}, {against} for {envs[-1].task}; --task sets one for both.")
     workers = default_workers() if num_workers is None else num_workers
+    results = []
+    for one, env in zip(policies, envs, strict=True):
+        results.append(_play(one, env, episodes, num_envs, workers, seed))
+        _print(one, env, results[-1])
+        if legacy:
+            _print_legacy(one, env, workers, seed)
+    if against is not None:
+        _print_difference(f"{policy} less {against}", *results)
+    return results[0]
+
+
+def _play(
+    policy: Policy, env: ManiSkill, episodes: int, num_envs: int, workers: int, seed: int
+) -> dict[str, EpisodeResults]:
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
-        check_shapes(loaded, rollouts.spec.obs_dim, rollouts.spec.action_dim)
+        check_shapes(policy, rollouts.spec.obs_dim, rollouts.spec.action_dim)
         results = {}
         for kind in ("deterministic", "stochastic"):
-            with Console().status(f"{episodes} episodes with {kind} actions"):
+            with Console().status(f"{policy.name}: {episodes} episodes with {kind} actions"):
                 results[kind] = rollouts.evaluate(
-                    loaded.actor, episodes, seed=seed, deterministic=kind == "deterministic"
+                    policy.actor, episodes, seed=seed, deterministic=kind == "deterministic"
                 )
     finally:
         rollouts.close()
-    _print(loaded, env, results)
-    if legacy:
-        _print_legacy(loaded, env, workers, seed)
     return results
 
 
 def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
-    table = Table(
-        title=f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes",
-        caption="success at any step; steps: until success, where there is one",
+    title = f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes"
+    table = _table(
+        title,
+        "success at any step; steps: until success, where there is one",
+        ("actions", "success", "95% interval", "at end", "return", "steps"),
     )
-    for column in ("actions", "success", "95% interval", "at end", "return", "steps"):
-        table.add_column(column, justify="left" if column == "actions" else "right")
     for kind, episodes in results.items():
         s = summarize(episodes)
         steps = episodes.length[episodes.success_once].double()
@@ -94,6 +112,34 @@ def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -
             f"{steps.mean():.1f}" if len(steps) else "-",
         )
     Console().print(table)
+
+
+def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict[str, EpisodeResults]) -> None:
+    table = _table(
+        title,
+        "points of success; won, lost: initial states from which only the first, only the second succeeded; Newcombe's "
+        "interval for pairs, McNemar's exact test",
+        ("actions", "difference", "95% interval", "won", "lost", "p"),
+    )
+    for kind in first:
+        one, other = first[kind].success_once, second[kind].success_once
+        difference, p = paired_episodes(one.tolist(), other.tolist())
+        table.add_row(
+            kind,
+            f"{100 * difference.value:+.1f}",
+            f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
+            str(int((one & ~other).sum())),
+            str(int((other & ~one).sum())),
+            p_text(p),
+        )
+    Console().print(table)
+
+
+def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, caption=caption)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "actions" else "right")
+    return table
 
 
 def _print_legacy(policy: Policy, env: ManiSkill, workers: int, seed: int) -> None:

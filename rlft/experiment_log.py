@@ -7,7 +7,6 @@ the runs' own reports whenever a run ends or gets a note; making it again change
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError
-from rlft.files import replacing
+from rlft.files import append_line, replacing
 from rlft.run_directory import report_text, versions
 
 INDEX, PAGE = "index.jsonl", "log.md"
@@ -85,13 +84,8 @@ def _name(version: Path) -> str:
 
 
 def _append(folder: Path, run: str, entry: Mapping[str, Any]) -> None:
-    line = json.dumps({"run": run, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **entry}) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / INDEX, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.write(descriptor, line.encode())  # one call: lines of runs that start at once do not mix
-    finally:
-        os.close(descriptor)
+    line = json.dumps({"run": run, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **entry})
+    append_line(folder / INDEX, line)
 
 
 def _entries(folder: Path) -> Iterator[dict[str, Any]]:

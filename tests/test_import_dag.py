@@ -11,6 +11,7 @@ from tests.helpers import REPO
 BASICS = {"errors", "files", "tensor_files", "types"}
 LAYERS = {  # part of rlft: which other parts of rlft it may import
     "cores": set(),
+    "episode_log": {"errors", "files"},
     "errors": set(),
     "experiment_log": {"errors", "files", "run_directory"},
     "files": {"errors"},
@@ -20,7 +21,7 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "networks": BASICS,
     "advantage": BASICS | {"networks", "policies"},
     "analysis": BASICS | {"networks", "advantage", "policies"},
-    "comparison": BASICS | {"statistics"},
+    "comparison": BASICS | {"episode_log", "statistics"},
     "update": BASICS | {"networks"},
     "envs": BASICS,
     "rollout": BASICS | {"cores", "networks", "envs"},
@@ -34,6 +35,7 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
 }
 WITHOUT_LIGHTNING = {
     "cores",
+    "episode_log",
     "errors",
     "experiment_log",
     "files",

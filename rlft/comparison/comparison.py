@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlft.comparison.aggregate import Estimate, difference, improvement, iqm, mean, newcombe, over_seeds, sign_flip_p
+from rlft.comparison.aggregate import (
+    Estimate,
+    difference,
+    improvement,
+    iqm,
+    mean,
+    newcombe,
+    over_seeds,
+    paired_episodes,
+    sign_flip_p,
+)
 from rlft.comparison.alignment import MOST_POINTS, Curve, align, curve, thinned
 from rlft.comparison.curve_summary import Summary, summarize
 from rlft.comparison.progress import COSTS, Axis
@@ -89,8 +99,8 @@ class Pair:
         first: label.
         second: label.
         difference: of the means, first less second.
-        improvement: probability that a run of the first is above one of the second.
-        p: of the paired test; NaN where seeds cannot be paired.
+        improvement: probability that a run of the first is above one of the second; NaN for single runs.
+        p: of the paired test; NaN where neither seeds nor episodes can be paired.
         method: where the interval of the difference comes from.
     """
 
@@ -125,7 +135,7 @@ def compare_groups(selection: Selection, question: Question) -> Comparison:
     everything = list(itertools.chain(*curves.values()))
     shared = max(one.x[0] for one in everything), min(one.x[-1] for one in everything)
     arms = tuple(_arm(label, own, shared, question) for label, own in curves.items())
-    pairs = tuple(_pair(first, second) for first, second in itertools.combinations(arms, 2))
+    pairs = tuple(_pair(first, second, question.metric) for first, second in itertools.combinations(arms, 2))
     return Comparison(question, arms, pairs, tuple(selection.notes))
 
 
@@ -177,12 +187,21 @@ def _costs(run: Run) -> dict[str, float]:
     return costs
 
 
-def _pair(first: Arm, second: Arm) -> Pair:
+def _pair(first: Arm, second: Arm, metric: str) -> Pair:
     one, other = first.scores("last"), second.scores("last")
-    paired = first.seeds == second.seeds and len(set(first.seeds)) == len(first.seeds) > 1 and -1 not in first.seeds
     if len(one) == len(other) == 1:
-        found, method = newcombe(first.means["last"], second.means["last"]), "episodes"
-    else:
-        found, method = difference(one, other, paired), "paired seeds" if paired else "seeds"
+        return _pair_of_runs(first, second, metric)
+    paired = first.seeds == second.seeds and len(set(first.seeds)) == len(first.seeds) > 1 and -1 not in first.seeds
+    found, method = difference(one, other, paired), "paired seeds" if paired else "seeds"
     p = sign_flip_p(one - other) if paired else math.nan
     return Pair(first.label, second.label, found, improvement(one, other), p, method)
+
+
+def _pair_of_runs(first: Arm, second: Arm, metric: str) -> Pair:
+    """By their episodes, those from equal initial states together; single runs have no probability of improvement."""
+    one, other = (arm.curves[0].run.last_episodes(metric) for arm in (first, second))
+    if one is not None and other is not None and one.starts == other.starts:
+        (found, p), method = paired_episodes(one.success, other.success), "paired episodes"
+    else:
+        found, p, method = newcombe(first.means["last"], second.means["last"]), math.nan, "episodes"
+    return Pair(first.label, second.label, found, Estimate(math.nan), p, method)

@@ -26,12 +26,18 @@ def notes(comparison: Comparison) -> list[str]:
         lines.append(
             "Differences are those of the last evaluations. P(first > second): probability that a run of the first is "
             "above one of the second, ties counting half. p: exact test by flipping the signs of the differences of "
-            "equal seeds, not corrected for the number of pairs; with n seeds it cannot be below 2 / 2^n."
+            "equal seeds; with n seeds it cannot be below 2 / 2^n. No p is corrected for the number of pairs."
         )
-    if any(pair.method == "episodes" for pair in comparison.pairs):
+    methods = {pair.method for pair in comparison.pairs}
+    if "paired episodes" in methods:
         lines.append(
-            "Between single runs the interval is Newcombe's, of episodes taken for independent; where both were "
-            "evaluated on the same initial states it is wider than need be."
+            "Paired episodes: Newcombe's interval for paired rates and McNemar's exact test, of the episodes that two "
+            "single runs began in equal initial states. They tell these two policies apart, not two methods."
+        )
+    if "episodes" in methods:
+        lines.append(
+            "Episodes: Newcombe's interval between single runs whose logs do not tell which episodes succeeded, or "
+            "that began them in other initial states; the episodes are taken for independent."
         )
     lines.append(
         "Between evaluations a run counts with its latest one, nothing is interpolated; the curve of an arm ends "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlft import episode_log
 from rlft.comparison.event_files import Scalars, event_files, merge, read_scalars
+from rlft.episode_log import Episodes
 from rlft.errors import UserError
 
 Array = NDArray[np.float64]
@@ -43,6 +46,7 @@ class Run:
         seed: of training; -1 if the name does not tell.
         scalars: values by tag and event step (env steps; iterations where all iterations have the same data).
         unread: bytes at the ends of its event files that could not be read.
+        episodes: those of the last evaluation of each metric, if it kept them.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Run:
     seed: int
     scalars: Scalars
     unread: int = 0
+    episodes: Mapping[str, Episodes] = field(default_factory=dict)
 
     def series(self, tag: str) -> tuple[Steps, Array]:
         """Steps and values of a tag, without values that are not numbers.
@@ -73,6 +78,12 @@ class Run:
         """The sum of the values at or before each step."""
         known, values = self.series(tag)
         return np.concatenate(([0.0], np.cumsum(values)))[np.searchsorted(known, steps, side="right")]
+
+    def last_episodes(self, tag: str) -> Episodes | None:
+        """Those of the last value of a tag, if the run kept them."""
+        episodes = self.episodes.get(tag)
+        steps, _ = self.series(tag)
+        return episodes if episodes is not None and episodes.step == steps[-1] else None
 
     def end(self) -> Steps:
         """The last step at which anything was logged, `[1]`."""
@@ -104,7 +115,8 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
     name = resolved.parent.name if re.fullmatch(r"version_\d+", resolved.name) else resolved.name
     match = next(filter(None, (pattern.fullmatch(name) for pattern in SEEDED)), None)
     group, found = (match["group"], int(match["seed"])) if match else (name, -1)
-    return Run(name, group, found if seed is None else seed, scalars, sum(unread))
+    episodes = episode_log.last(list(dict.fromkeys(file.parent for file in files)))
+    return Run(name, group, found if seed is None else seed, scalars, sum(unread), episodes)
 
 
 def canonical(tag: str) -> str:

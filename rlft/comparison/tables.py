@@ -61,6 +61,11 @@ def shown(question: Question, number: float | Estimate, signed: bool = False) ->
     return _interval(estimate, "{:+.1f}" if signed else "{:.1f}%", "{:.1f}", scale=100)
 
 
+def p_text(p: float) -> str:
+    """A p-value; NaN is none."""
+    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _arms(comparison: Comparison) -> Table:
     question = comparison.question
     columns = (
@@ -99,9 +104,8 @@ def _pairs(comparison: Comparison) -> Table:
             f"{pair.first} - {pair.second}",
             shown(question, pair.difference, signed=True),
             "-" if math.isnan(pair.difference.low) else pair.method,
-            "-" if math.isnan(pair.p) else f"{pair.p:.3f}",
-            # Of single runs it could only be 0 or 1.
-            "-" if pair.method == "episodes" else _interval(pair.improvement, "{:.2f}", "{:.2f}"),
+            p_text(pair.p),
+            _interval(pair.improvement, "{:.2f}", "{:.2f}"),
         )
         for pair in comparison.pairs
     )

@@ -1,6 +1,8 @@
 import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from callbacks import DeterministicEval
+from rlft import episode_log
 from rlft.rollout import LocalRollouts
 from rlft.statistics import summarize
 from tests.training import MemoryLogger, data, fit, module
@@ -29,3 +31,17 @@ def test_logs_what_the_policy_achieves():
         expected = summarize(rollouts.evaluate(model.actor, 10, seed=5, deterministic=deterministic))
         for name, value in expected.items():
             assert logger.series(f"{prefix}/{name}")[-1] == (BATCH, pytest.approx(value))
+
+
+def test_keeps_which_episodes_succeeded(tmp_path):
+    model, datamodule, logger = module(), data(), TensorBoardLogger(tmp_path, "name")
+    fit(model, datamodule, 2, [DeterministicEval(num_episodes=10, stochastic=True, seed=5)], logger)
+    lines = (tmp_path / "name/version_0" / episode_log.FILE).read_text().splitlines()
+    assert len(lines) == 6  # the start and two iterations, with mean and with sampled actions
+    kept = episode_log.last([tmp_path / "name/version_0"])
+    rollouts = LocalRollouts(datamodule.env, 8)
+    for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
+        expected = rollouts.evaluate(model.actor, 10, seed=5, deterministic=deterministic)
+        episodes = kept[f"{prefix}/success_rate"]
+        assert episodes.success == tuple(expected.success_once.tolist())
+        assert (episodes.step, episodes.states) == (2 * BATCH, "PointReach, seed 5")

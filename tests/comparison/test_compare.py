@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,8 +10,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from rlft import episode_log
 from rlft.cli import main
 from rlft.comparison.svg import ticks
+from rlft.episode_log import Episodes
+from rlft.statistics import wilson
 from tests.comparison.common import iterations, run_folder, write
 from tests.helpers import REPO, is_sentence
 
@@ -123,6 +127,35 @@ def test_single_runs_differ_with_the_uncertainty_of_their_episodes(logs, capsys)
     row = difference(capsys, f"low={logs}/gamma0.8-seed1", f"high={logs}/gamma0.99-seed1")
     assert row["difference of the last (points)"] == "+25.0 [13.2, 35.8]"
     assert (row["interval over"], row["p"], row["P(first > second)"]) == ("episodes", "-", "-")
+
+
+def run_that_tells_episodes(logs, name, successes, step=300, states="PickCube-v1, seed 5", episodes=128):
+    """The first so many episodes of its last evaluation succeed."""
+    run = run_folder(logs, name, [0.25, 0.25, 0.25, successes / 128])
+    success = tuple(i < successes for i in range(episodes))
+    episode_log.add(run / "version_0", Episodes("eval/success_rate", step, states, success))
+    return run
+
+
+def test_single_runs_from_equal_initial_states_are_compared_in_pairs(tmp_path, capsys):
+    """96 and 64 of 128, the same 64 in both: phi = (64 * 32 - 64) / sqrt(96 * 32 * 64 * 64)."""
+    runs = [run_that_tells_episodes(tmp_path, name, n) for name, n in (("more", 96), ("less", 64))]
+    text = output(capsys, *runs)
+    (row,) = cells(text, "Differences").values()
+    (below, above), (low, high) = wilson(96, 128), wilson(64, 128)
+    phi = (64 * 32 - 64) / math.sqrt(96 * 32 * 64 * 64)
+    down = math.sqrt((0.75 - below) ** 2 - 2 * phi * (0.75 - below) * (high - 0.5) + (high - 0.5) ** 2)
+    up = math.sqrt((above - 0.75) ** 2 - 2 * phi * (above - 0.75) * (0.5 - low) + (0.5 - low) ** 2)
+    assert row["difference of the last (points)"] == f"+25.0 [{25 - 100 * down:.1f}, {25 + 100 * up:.1f}]"
+    assert (row["interval over"], row["p"], row["P(first > second)"]) == ("paired episodes", "< 0.001", "-")
+    assert "McNemar" in text
+
+
+@pytest.mark.parametrize("other", [{"states": "PickCube-v1, seed 6"}, {"step": 200}, {"episodes": 127}])
+def test_other_initial_states_or_an_earlier_evaluation_are_not_paired(tmp_path, capsys, other):
+    runs = [run_that_tells_episodes(tmp_path, "more", 96), run_that_tells_episodes(tmp_path, "less", 64, **other)]
+    row = difference(capsys, *runs)
+    assert (row["interval over"], row["p"]) == ("episodes", "-")
 
 
 def test_a_single_run_against_several_differs_without_an_interval(logs, capsys):
