@@ -43,7 +43,7 @@ class Run:
     Attributes:
         name: the run's folder.
         group: the name without the seed.
-        seed: of training; -1 if the name does not tell.
+        seed: of training; -1 if nothing tells.
         scalars: values by tag and event step (env steps; iterations where all iterations have the same data).
         unread: bytes at the ends of its event files that could not be read.
         episodes: those of the last evaluation of each metric, if it kept them.
@@ -99,7 +99,7 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
 
     Args:
         folder: `lightning_logs/<run name>`, `.../version_<k>`, or the folder of another tool's run.
-        seed: if it is known; by default what the folder's name says.
+        seed: if it is known; by default what the folder's name says, else the configuration in it.
 
     Raises:
         UserError: if there are no readable event files, or none with a scalar.
@@ -115,8 +115,19 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
     name = resolved.parent.name if re.fullmatch(r"version_\d+", resolved.name) else resolved.name
     match = next(filter(None, (pattern.fullmatch(name) for pattern in SEEDED)), None)
     group, found = (match["group"], int(match["seed"])) if match else (name, -1)
-    episodes = episode_log.last(list(dict.fromkeys(file.parent for file in files)))
-    return Run(name, group, found if seed is None else seed, scalars, sum(unread), episodes)
+    folders = list(dict.fromkeys(file.parent for file in files))
+    if seed is None:
+        seed = _configured_seed(folders[-1]) if found < 0 else found
+    return Run(name, group, seed, scalars, sum(unread), episode_log.last(folders))
+
+
+def _configured_seed(folder: Path) -> int:
+    """What the configuration of a run of rlft says, whose name may be anything; -1 if there is none."""
+    config = folder / "config.yaml"
+    found = (
+        re.search(r"^seed_everything: (\d+)$", config.read_text(errors="replace"), re.M) if config.is_file() else None
+    )
+    return int(found[1]) if found else -1
 
 
 def canonical(tag: str) -> str:

@@ -27,6 +27,17 @@ def test_a_run_and_one_version_of_it(tmp_path):
         assert rates(run) == {0: 0.25, 100: 0.5, 200: 0.75}
 
 
+def test_a_name_without_a_seed_leaves_it_to_the_configuration(tmp_path):
+    folder = run_folder(tmp_path, "my-run", [0.25, 0.5])
+    assert read_run(folder).seed == -1
+    (folder / "version_0/config.yaml").write_text("# lightning.pytorch==2.6.6\nseed_everything: 7\ntrainer: null\n")
+    assert read_run(folder).seed == 7
+    assert read_run(folder, seed=2).seed == 2
+    named = run_folder(tmp_path, "my-seed3", [0.25, 0.5])
+    (named / "version_0/config.yaml").write_text("seed_everything: 7\n")
+    assert read_run(named).seed == 3
+
+
 def test_resumed_versions_are_one_curve(tmp_path):
     folder = run_folder(tmp_path, "run", [0.1, 0.2, 0.3, 0.4])
     write(folder / "version_1", iterations([0.5, 0.6], begin=3, seconds=72.0))
