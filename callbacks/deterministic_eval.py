@@ -87,7 +87,7 @@ class DeterministicEval(lightning.Callback):
 
     def _keep(self, trainer: Any, module: Any, metric: str, results: EpisodeResults) -> None:
         """Notes which episodes succeeded."""
-        if trainer.log_dir is None or trainer.fast_dev_run or not trainer.training:
+        if not trainer.loggers or trainer.log_dir is None or trainer.fast_dev_run:
             return
         states = f"{trainer.datamodule.rollouts.spec.task}, seed {self.seed}"
         success = tuple(results.success_once.tolist())
