@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 import time
 from collections.abc import Sequence
@@ -83,19 +84,25 @@ class StudyProgress:
             self._progress.update(self._task, completed=len(self._ended), description=f"{count}{left}")
 
     def _remaining(self) -> float | None:
-        """Seconds that what is left will take, as far as one can say after the runs that are complete."""
-        if not self._took:
-            return None
-        of_arm: dict[str, list[float]] = {}
+        """Seconds until the last of the runs will end, as far as one can say after those that are complete.
+
+        A run is expected to take what others of its arm took, or else what other preparations, or other runs, took.
+        """
+        by_arm: dict[str, list[float]] = {}
+        by_kind: dict[bool, list[float]] = {}
         for name, seconds in self._took.items():
-            of_arm.setdefault(self._runs[name].arm, []).append(seconds)
-        usual, now = mean(self._took.values()), time.monotonic()
-        left = 0.0
-        for name, run in self._runs.items():
-            if name not in self._ended:
-                expected = mean(of_arm[run.arm]) if run.arm in of_arm else usual
-                left += max(0.0, expected - (now - self._began.get(name, now)))
-        return left / self._jobs
+            by_arm.setdefault(self._runs[name].arm, []).append(seconds)
+            by_kind.setdefault(self._runs[name].preparation, []).append(seconds)
+        now = time.monotonic()
+        free = [0.0] * self._jobs  # when each of the places becomes free
+        left = [name for name in self._runs if name not in self._ended]
+        for name in sorted(left, key=lambda name: name not in self._began):
+            run = self._runs[name]
+            known = by_arm.get(run.arm) or by_kind.get(run.preparation)
+            if known is None:
+                return None
+            heapq.heapreplace(free, free[0] + max(0.0, mean(known) - (now - self._began.get(name, now))))
+        return max(free)
 
 
 def _clock(seconds: float) -> str:

@@ -17,7 +17,7 @@ def clock(monkeypatch):
 
 
 def test_counts_and_remaining_time(tmp_path, capsys, clock):
-    """Arm a took 60 s before, b takes 20 s; left are two of a and one of b, two at a time: (2 x 60 + 20) / 2."""
+    """Arm a took 60 s before, b takes 20 s; what is left goes to whichever of two places is free first."""
     runs = planned(tmp_path, "config: BASE\nseeds: [1, 2, 3]\narms: {a: , b: }")
     with StudyProgress(list(runs.values()), 2, {"a-seed1": 60.0}) as reporter:
         reporter.ended(runs["a-seed1"], Outcome("completed"), 0.0)
@@ -29,10 +29,29 @@ def test_counts_and_remaining_time(tmp_path, capsys, clock):
         clock[0] += 30
         reporter.begun(runs["b-seed3"], again=False)
     assert capsys.readouterr().out.splitlines() == [
-        "[1/6] 1 of 6 runs are complete already  (0:00:00, about 0:02:30 left)",
-        "[1/6] b-seed1 begins  (0:00:00, about 0:02:30 left)",
+        "[1/6] 1 of 6 runs are complete already  (0:00:00, about 0:03:00 left)",
+        "[1/6] b-seed1 begins  (0:00:00, about 0:03:00 left)",
         "[2/6] b-seed1 completed after 0:00:20  (0:00:20, about 0:01:20 left)",
-        "[3/6] b-seed2 failed: Ended by SIGKILL.  (0:00:20, about 0:01:10 left)",
-        "[3/6] a-seed2 goes on  (0:00:20, about 0:01:10 left)",
-        "[3/6] b-seed3 begins  (0:00:50, about 0:00:55 left)",
+        "[3/6] b-seed2 failed: Ended by SIGKILL.  (0:00:20, about 0:01:20 left)",
+        "[3/6] a-seed2 goes on  (0:00:20, about 0:01:20 left)",
+        "[3/6] b-seed3 begins  (0:00:50, about 0:01:20 left)",
+    ]
+
+
+def test_what_preparations_took_says_nothing_of_runs(tmp_path, capsys, clock):
+    arm = '{options: {model.critic_policy: "{critic}/x"}}'
+    study = f"config: BASE\nseeds: [1]\nprepare: {{critic: {{config: BASE}}}}\narms: {{a: {arm}}}"
+    runs = planned(tmp_path, study)
+    with StudyProgress(list(runs.values()), 1, {}) as reporter:
+        reporter.begun(runs["critic"], again=False)
+        clock[0] += 20
+        reporter.ended(runs["critic"], Outcome("completed"), 20.0)
+        reporter.begun(runs["a-seed1"], again=False)
+        clock[0] += 300
+        reporter.ended(runs["a-seed1"], Outcome("completed"), 300.0)
+    assert capsys.readouterr().out.splitlines() == [
+        "[0/2] critic begins  (0:00:00)",
+        "[1/2] critic completed after 0:00:20  (0:00:20)",
+        "[1/2] a-seed1 begins  (0:00:20)",
+        "[2/2] a-seed1 completed after 0:05:00  (0:05:20, about 0:00:00 left)",
     ]
