@@ -4,6 +4,7 @@ Trains `configs/pretrain_ppo.yaml` up to the recipe's iteration (or takes it fro
 recipe's noise, measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with
 its provenance. The same processor gives the same bits; another one may round differently and need another iteration.
 Two of them also learn their V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just that.
+`pickcube/weak-gamma0.95` is the weak policy with its V at another discount.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ RECIPES = {
 }
 
 
+CRITICS = {  # policies of the zoo with their critic at another gamma, under names of their own
+    "pickcube/weak-gamma0.95": ("pickcube/weak", 0.95),
+}
+
+
 def make(name: str, run: Path, iteration: int) -> None:
     """Writes `rlft/zoo/<name>.safetensors` and `.json` from one iteration of a run.
 
@@ -101,11 +107,11 @@ def make(name: str, run: Path, iteration: int) -> None:
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info | {"measured": measured})
 
 
-def learn_critic(name: str) -> None:
-    """Gives a policy of the zoo the critic of its own returns."""
+def learn_critic(name: str, policy_name: str, *options: str) -> None:
+    """Writes a policy of the zoo, as `name`, with the critic of its own returns."""
     config = "pretrain_critic.yaml"
-    run = _train(config, "--model.policy", name)
-    policy, learned = load_policy(name), load_policy(str(run / "policies" / "best.safetensors"))
+    run = _train(config, "--model.policy", policy_name, *options)
+    policy, learned = load_policy(policy_name), load_policy(str(run / "policies" / "best.safetensors"))
     trained = {"config": f"configs/{config}"} | {k: learned.info[k] for k in ("iteration", "env_steps")}
     info = policy.info | {"critic": learned.info["critic"], "critic_provenance": trained}
     save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
@@ -122,11 +128,15 @@ def _train(config: str, *options: str) -> Path:
 def main() -> int:
     """Parses the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
-    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("name", choices=sorted(RECIPES | CRITICS))
     parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
     parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
+    if options.name in CRITICS:
+        policy_name, gamma = CRITICS[options.name]
+        learn_critic(options.name, policy_name, "--model.advantage.gamma", str(gamma))
+        return 0
     recipe = RECIPES[options.name]
     if not options.only_critic:
         iteration = options.iteration or recipe.iteration
@@ -137,7 +147,7 @@ def main() -> int:
             print(f"rlft: {error}", file=sys.stderr)
             return 1
     if recipe.critic or options.only_critic:
-        learn_critic(options.name)
+        learn_critic(options.name, options.name)
     return 0
 
 
