@@ -1,12 +1,11 @@
 """Deterministic evaluation: the mean action, one episode per fixed initial state."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import lightning
 
-from rlft import episode_log
+from rlft import episode_log, run_directory
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
 from rlft.metrics import log_metrics
@@ -87,8 +86,7 @@ class DeterministicEval(lightning.Callback):
 
     def _keep(self, trainer: Any, module: Any, metric: str, results: EpisodeResults) -> None:
         """Notes which episodes succeeded."""
-        if not trainer.loggers or trainer.log_dir is None or trainer.fast_dev_run:
-            return
-        states = f"{trainer.datamodule.rollouts.spec.task}, seed {self.seed}"
-        success = tuple(results.success_once.tolist())
-        episode_log.add(Path(trainer.log_dir), episode_log.Episodes(metric, module.x_axis, states, success))
+        if folder := run_directory.of_trainer(trainer):
+            states = f"{trainer.datamodule.env.starts()}, seed {self.seed}"
+            success = tuple(results.success_once.tolist())
+            episode_log.add(folder, episode_log.Episodes(metric, module.x_axis, states, success))

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 
-from rlft import experiment_log
+from rlft import experiment_log, run_directory
 from rlft.files import replacing
 
 COLUMNS = {
@@ -67,8 +67,8 @@ class RunReport(lightning.Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Logs that the run has begun, and notes the evaluation of the start policy."""
-        if self._writes(trainer):
-            experiment_log.add_start(Path(trainer.log_dir).absolute(), self.command, self._commit, self._dirty)
+        if folder := run_directory.of_trainer(trainer):
+            experiment_log.add_start(folder.absolute(), self.command, self._commit, self._dirty)
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
@@ -105,20 +105,14 @@ class RunReport(lightning.Callback):
         self._rows.append(metrics)
         self._write(trainer, note="Running.")
 
-    @staticmethod
-    def _writes(trainer: Any) -> bool:
-        return trainer.log_dir is not None and not trainer.fast_dev_run
-
     def _log(self, trainer: Any) -> None:
-        if self._writes(trainer):
-            experiment_log.write_page(Path(trainer.log_dir).absolute().parent.parent)
+        if folder := run_directory.of_trainer(trainer):
+            experiment_log.write_page(folder.absolute().parent.parent)
 
     def _write(self, trainer: Any, note: str) -> None:
-        if not self._writes(trainer):
-            return
-        folder = Path(trainer.log_dir)
-        with replacing(folder / "report.md") as temporary:
-            temporary.write_text(self._text(folder, note))
+        if folder := run_directory.of_trainer(trainer):
+            with replacing(folder / "report.md") as temporary:
+                temporary.write_text(self._text(folder, note))
 
     def _text(self, folder: Path, note: str) -> str:
         rows = self._rows

@@ -20,7 +20,7 @@ class Episodes:
     Attributes:
         metric: tag of the success rate.
         step: at which it was logged.
-        states: which bank of initial states the episodes begin in.
+        states: which initial states the episodes begin in, in order.
         success: of each episode.
     """
 
@@ -31,7 +31,7 @@ class Episodes:
 
     @property
     def starts(self) -> tuple[str, int]:
-        """The initial states: equal if two evaluations began in the same ones, in the same order."""
+        """The initial states and their number: equal if two evaluations can be compared episode by episode."""
         return self.states, len(self.success)
 
 
@@ -42,14 +42,18 @@ def add(folder: Path, episodes: Episodes) -> None:
     append_line(folder / FILE, json.dumps(entry))
 
 
-def last(folders: Sequence[Path]) -> dict[str, Episodes]:
-    """The last evaluation of each metric, by metric; `folders` are the directories of a run in their order."""
-    return {episodes.metric: episodes for folder in folders for episodes in _read(folder / FILE)}
+def read(folders: Sequence[Path]) -> dict[tuple[str, int], Episodes]:
+    """All evaluations of a run by metric and step; `folders` are its directories, of which the later one counts."""
+    return {(episodes.metric, episodes.step): episodes for folder in folders for episodes in _read(folder / FILE)}
 
 
 def _read(path: Path) -> Iterable[Episodes]:
-    """Without lines that a full disk or an editor has spoiled."""
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+    """Without lines that a full disk or an editor has spoiled; comparisons do without them."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
         try:
             entry = json.loads(line)
             success = tuple(bool("01".index(one)) for one in entry["success"])

@@ -9,14 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rlft.command_line import parse
-from rlft.comparison.aggregate import paired_episodes
-from rlft.comparison.tables import p_text
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
 from rlft.policies import Policy, check_shapes, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
-from rlft.statistics import legacy_success_rate, summarize, wilson
+from rlft.statistics import legacy_success_rate, p_text, paired, summarize, wilson
 from rlft.types import EpisodeResults, Rollouts
 
 LEGACY_ENVS, LEGACY_STEPS = 128, 50  # of the evaluation in the founding documents
@@ -122,16 +120,11 @@ def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict
         ("actions", "difference", "95% interval", "won", "lost", "p"),
     )
     for kind in first:
-        one, other = first[kind].success_once, second[kind].success_once
-        difference, p = paired_episodes(one.tolist(), other.tolist())
-        table.add_row(
-            kind,
-            f"{100 * difference.value:+.1f}",
-            f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
-            str(int((one & ~other).sum())),
-            str(int((other & ~one).sum())),
-            p_text(p),
-        )
+        found = paired(first[kind].success_once.tolist(), second[kind].success_once.tolist())
+        points = [
+            f"{100 * share:+.1f}" for share in (found.difference.value, found.difference.low, found.difference.high)
+        ]
+        table.add_row(kind, points[0], " to ".join(points[1:]), str(found.won), str(found.lost), p_text(found.p))
     Console().print(table)
 
 

@@ -6,11 +6,17 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
 WHERE_AND_HOW = ("--log_dir=", "--ckpt_path=", "--reset_optimizer=")  # not what is run; the study's record knows
+
+
+def of_trainer(trainer: Any) -> Path | None:
+    """Where a trainer's run is kept; without a logger, or in a `fast_dev_run`, nowhere."""
+    return Path(trainer.log_dir) if trainer.loggers and trainer.log_dir and not trainer.fast_dev_run else None
 
 
 def versions(folder: Path) -> list[Path]:

@@ -272,6 +272,10 @@ class EnvFactory(ABC):
             UserError: if this machine or this package cannot run the task as configured.
         """
 
+    def starts(self) -> str:
+        """All that initial states depend on but their seed: equal texts mean equal states for equal seeds."""
+        return repr(self)
+
 
 class Rollouts(Protocol):
     """Environments of this run, wherever they live: in this process, in workers, on other machines."""

@@ -1,30 +1,36 @@
+from dataclasses import replace
+
 import pytest
 
-from rlft.episode_log import FILE, Episodes, add, last
+from rlft.episode_log import FILE, Episodes, add, read
 
 START = Episodes("eval/success_rate", 0, "PickCube-v1, seed 5", (False, True, False))
 END = Episodes("eval/success_rate", 100, "PickCube-v1, seed 5", (True, True, False))
 SAMPLED = Episodes("eval_stochastic/success_rate", 0, "PickCube-v1, seed 5", (True, False, False))
 
 
-def test_the_last_evaluation_of_each_metric_counts(tmp_path):
+def keyed(*evaluations):
+    return {(episodes.metric, episodes.step): episodes for episodes in evaluations}
+
+
+def test_evaluations_by_metric_and_step(tmp_path):
     for episodes in (START, SAMPLED, END):
         add(tmp_path, episodes)
-    assert last([tmp_path]) == {"eval/success_rate": END, "eval_stochastic/success_rate": SAMPLED}
+    assert read([tmp_path]) == keyed(START, SAMPLED, END)
 
 
-def test_a_run_that_goes_on_is_one_run(tmp_path):
+def test_a_run_that_goes_on_is_one_run_and_what_it_did_again_counts(tmp_path):
     folders = [tmp_path / "version_0", tmp_path / "version_1", tmp_path / "version_2"]
     add(folders[0], START)
+    add(folders[0], replace(END, success=(False, False, False)))
     add(folders[1], END)
-    assert last(folders) == {"eval/success_rate": END}
-    assert last(folders[2:]) == {}
+    assert read(folders) == keyed(START, END)
+    assert read(folders[2:]) == {}
 
 
 def test_equal_starts_are_the_same_states_in_the_same_number():
     assert START.starts == END.starts
-    others = Episodes("eval/success_rate", 0, "PickCube-v1, seed 6", START.success)
-    fewer = Episodes("eval/success_rate", 0, START.states, START.success[:2])
+    others, fewer = replace(START, states="PickCube-v1, seed 6"), replace(START, success=START.success[:2])
     assert len({START.starts, others.starts, fewer.starts}) == 3
 
 
@@ -40,9 +46,10 @@ def test_equal_starts_are_the_same_states_in_the_same_number():
         "",
     ],
 )
-def test_spoiled_lines_are_left_out(tmp_path, line):
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_spoiled_lines_are_left_out(tmp_path, line, end):
     add(tmp_path, START)
     with (tmp_path / FILE).open("a") as file:
-        file.write(line + "\n")
+        file.write(line + end)
     add(tmp_path, SAMPLED)
-    assert set(last([tmp_path]).values()) == {START, SAMPLED}
+    assert read([tmp_path]) == keyed(START, SAMPLED)

@@ -3,11 +3,11 @@ import re
 import pytest
 
 from rlft.cli import main
-from rlft.comparison.aggregate import mcnemar_p
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.policies import load_policy, save_policy
 from rlft.rollout import LocalRollouts
+from rlft.statistics import mcnemar_p
 from tests.helpers import is_sentence
 
 EPISODES = 12

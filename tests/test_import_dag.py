@@ -27,11 +27,11 @@ LAYERS = {  # part of rlft: which other parts of rlft it may import
     "rollout": BASICS | {"cores", "networks", "envs"},
     "studies": BASICS | {"cores", "run_directory"},
     "trajectories": BASICS,
-    "data": BASICS | {"networks", "envs", "rollout", "trajectories"},
+    "data": BASICS | {"networks", "envs", "rollout", "run_directory", "trajectories"},
     "policies": BASICS | {"networks"},
     "metrics": BASICS,
     "statistics": BASICS,
-    "modules": BASICS | {"networks", "advantage", "update", "policies", "metrics"},
+    "modules": BASICS | {"networks", "advantage", "update", "policies", "metrics", "run_directory"},
 }
 WITHOUT_LIGHTNING = {
     "cores",

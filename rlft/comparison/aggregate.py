@@ -8,30 +8,18 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlft.statistics import wilson
+from rlft.statistics import Estimate
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]  # of the last dimension
 
 RESAMPLES = 10_000
 EXACT_SEEDS = 14  # up to here all sign flips are tried, 16,384 of them
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval; the bounds are NaN where nothing supports one."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
 
 
 def mean(values: Array) -> Array:
@@ -63,56 +51,6 @@ def difference(first: Array, second: Array, paired: bool) -> Estimate:
         return Estimate(value)
     drawn = first[_resamples(len(first))].mean(1) - second[_resamples(len(second), stream=1)].mean(1)
     return Estimate(value, *_percentiles(drawn))
-
-
-def newcombe(first: Estimate, second: Estimate, correlation: float = 0.0) -> Estimate:
-    """Difference of two rates with Newcombe's interval, made of their Wilson intervals.
-
-    Newcombe 1998, method 10 of "Interval estimation for the difference between independent proportions", and with the
-    `correlation` of paired outcomes method 10 of "Improved confidence intervals for the difference between binomial
-    proportions based on paired data".
-    """
-    value = first.value - second.value
-    down = _distance(first.value - first.low, second.high - second.value, correlation)
-    up = _distance(first.high - first.value, second.value - second.low, correlation)
-    return Estimate(value, value - down, value + up)
-
-
-def _distance(one: float, other: float, correlation: float) -> float:
-    """The root of `one**2 - 2 * correlation * one * other + other**2`, which rounding cannot make negative."""
-    return math.hypot(one - correlation * other, math.sqrt(1 - correlation**2) * other)
-
-
-def paired_episodes(first: Sequence[bool], second: Sequence[bool]) -> tuple[Estimate, float]:
-    """Difference of two success rates over the same initial states, with its interval and McNemar's p-value.
-
-    Args:
-        first: success of each episode, at least one.
-        second: success of as many episodes that began in the same states.
-    """
-    outcomes = Counter(zip(first, second, strict=True))
-    both, only_first, only_second, neither = (outcomes[a, b] for a in (True, False) for b in (True, False))
-    one, other = (Estimate(sum(own) / len(own), *wilson(sum(own), len(own))) for own in (first, second))
-    return newcombe(one, other, phi(both, only_first, only_second, neither)), mcnemar_p(only_first, only_second)
-
-
-def phi(both: int, first: int, second: int, neither: int) -> float:
-    """Correlation of paired outcomes by how often both succeeded, only the first, only the second, neither.
-
-    With the continuity correction of Newcombe's paper, which takes a positive one for smaller than it is.
-    """
-    sizes = (both + first) * (second + neither) * (both + second) * (first + neither)
-    if not sizes:
-        return 0.0
-    excess = both * neither - first * second
-    corrected = max(0.0, excess - (both + first + second + neither) / 2) if excess > 0 else excess
-    return corrected / math.sqrt(sizes)
-
-
-def mcnemar_p(first: int, second: int) -> float:
-    """Two-sided p-value of McNemar's exact test of `first` pairs won by the first alone, `second` by the second."""
-    fewer, pairs = min(first, second), first + second
-    return min(1.0, sum(math.comb(pairs, k) for k in range(fewer + 1)) / 2 ** (pairs - 1)) if pairs else 1.0
 
 
 def sign_flip_p(differences: Array) -> float:

@@ -10,23 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlft.comparison.aggregate import (
-    Estimate,
-    difference,
-    improvement,
-    iqm,
-    mean,
-    newcombe,
-    over_seeds,
-    paired_episodes,
-    sign_flip_p,
-)
+from rlft.comparison.aggregate import difference, improvement, iqm, mean, over_seeds, sign_flip_p
 from rlft.comparison.alignment import MOST_POINTS, Curve, align, curve, thinned
 from rlft.comparison.curve_summary import Summary, summarize
 from rlft.comparison.progress import COSTS, Axis
 from rlft.comparison.run_groups import Selection
 from rlft.comparison.runs import Array, Run
 from rlft.errors import UserError
+from rlft.statistics import Estimate, newcombe, paired
 
 SCORES = ("first", "last", "last_fifth", "best", "area")  # numbers of a run that are averaged over seeds
 
@@ -191,9 +182,9 @@ def _pair(first: Arm, second: Arm, metric: str) -> Pair:
     one, other = first.scores("last"), second.scores("last")
     if len(one) == len(other) == 1:
         return _pair_of_runs(first, second, metric)
-    paired = first.seeds == second.seeds and len(set(first.seeds)) == len(first.seeds) > 1 and -1 not in first.seeds
-    found, method = difference(one, other, paired), "paired seeds" if paired else "seeds"
-    p = sign_flip_p(one - other) if paired else math.nan
+    by_seed = first.seeds == second.seeds and len(set(first.seeds)) == len(first.seeds) > 1 and -1 not in first.seeds
+    found, method = difference(one, other, by_seed), "paired seeds" if by_seed else "seeds"
+    p = sign_flip_p(one - other) if by_seed else math.nan
     return Pair(first.label, second.label, found, improvement(one, other), p, method)
 
 
@@ -201,7 +192,8 @@ def _pair_of_runs(first: Arm, second: Arm, metric: str) -> Pair:
     """By their episodes, those from equal initial states together; single runs have no probability of improvement."""
     one, other = (arm.curves[0].run.last_episodes(metric) for arm in (first, second))
     if one is not None and other is not None and one.starts == other.starts:
-        (found, p), method = paired_episodes(one.success, other.success), "paired episodes"
+        result = paired(one.success, other.success)
+        found, p, method = result.difference, result.p, "paired episodes"
     else:
         found, p, method = newcombe(first.means["last"], second.means["last"]), math.nan, "episodes"
     return Pair(first.label, second.label, found, Estimate(math.nan), p, method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rlft.comparison.aggregate import RESAMPLES
-from rlft.comparison.comparison import Arm, Comparison, Question
+from rlft.comparison.comparison import Arm, Comparison, Pair, Question
 from rlft.comparison.curve_summary import LASTING
 from rlft.comparison.progress import AXIS_NAMES
 from rlft.comparison.tables import is_rate, shown, x_text
@@ -22,13 +22,27 @@ def notes(comparison: Comparison) -> list[str]:
         *_intervals(comparison.arms),
         _definitions(comparison.question),
     ]
-    if comparison.pairs:
+    lines += _differences(comparison.pairs)
+    lines.append(
+        "Between evaluations a run counts with its latest one, nothing is interpolated; the curve of an arm ends "
+        "where its shortest run ends."
+    )
+    return lines
+
+
+def _differences(pairs: tuple[Pair, ...]) -> list[str]:
+    """What the table of differences shows."""
+    methods = {pair.method for pair in pairs if not math.isnan(pair.difference.low)}
+    lines = ["Differences are those of the last evaluations."] if pairs else []
+    if any(not math.isnan(pair.improvement.value) for pair in pairs):
         lines.append(
-            "Differences are those of the last evaluations. P(first > second): probability that a run of the first is "
-            "above one of the second, ties counting half. p: exact test by flipping the signs of the differences of "
-            "equal seeds; with n seeds it cannot be below 2 / 2^n. No p is corrected for the number of pairs."
+            "P(first > second): probability that a run of the first is above one of the second, ties counting half."
         )
-    methods = {pair.method for pair in comparison.pairs}
+    if "paired seeds" in methods:
+        lines.append(
+            "Paired seeds: p is of the exact test by flipping the signs of the differences of equal seeds; with n "
+            "seeds it cannot be below 2 / 2^n."
+        )
     if "paired episodes" in methods:
         lines.append(
             "Paired episodes: Newcombe's interval for paired rates and McNemar's exact test, of the episodes that two "
@@ -36,13 +50,11 @@ def notes(comparison: Comparison) -> list[str]:
         )
     if "episodes" in methods:
         lines.append(
-            "Episodes: Newcombe's interval between single runs whose logs do not tell which episodes succeeded, or "
-            "that began them in other initial states; the episodes are taken for independent."
+            "Episodes: Newcombe's interval between single runs, their episodes taken for independent. The logs do not "
+            "tell which of the last ones were successes in this metric, or they began in other initial states."
         )
-    lines.append(
-        "Between evaluations a run counts with its latest one, nothing is interpolated; the curve of an arm ends "
-        "where its shortest run ends."
-    )
+    if any(not math.isnan(pair.p) for pair in pairs):
+        lines.append("No p is corrected for the number of pairs.")
     return lines
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +48,7 @@ class Run:
         seed: of training; -1 if nothing tells.
         scalars: values by tag and event step (env steps; iterations where all iterations have the same data).
         unread: bytes at the ends of its event files that could not be read.
-        episodes: those of the last evaluation of each metric, if it kept them.
+        episodes: those of its evaluations by metric and step, if it kept them.
     """
 
     name: str
@@ -54,7 +56,7 @@ class Run:
     seed: int
     scalars: Scalars
     unread: int = 0
-    episodes: Mapping[str, Episodes] = field(default_factory=dict)
+    episodes: Mapping[tuple[str, int], Episodes] = field(default_factory=dict)
 
     def series(self, tag: str) -> tuple[Steps, Array]:
         """Steps and values of a tag, without values that are not numbers.
@@ -80,10 +82,12 @@ class Run:
         return np.concatenate(([0.0], np.cumsum(values)))[np.searchsorted(known, steps, side="right")]
 
     def last_episodes(self, tag: str) -> Episodes | None:
-        """Those of the last value of a tag, if the run kept them."""
-        episodes = self.episodes.get(tag)
-        steps, _ = self.series(tag)
-        return episodes if episodes is not None and episodes.step == steps[-1] else None
+        """Those that the last value of a tag is the mean of, if the run kept them."""
+        steps, values = self.series(tag)
+        episodes = self.episodes.get((tag, int(steps[-1])))
+        if episodes is None or not math.isclose(np.mean(episodes.success), values[-1], abs_tol=1e-6):
+            return None  # an event file may lag behind, or lack its end
+        return episodes
 
     def end(self) -> Steps:
         """The last step at which anything was logged, `[1]`."""
@@ -117,17 +121,18 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
     group, found = (match["group"], int(match["seed"])) if match else (name, -1)
     folders = list(dict.fromkeys(file.parent for file in files))
     if seed is None:
-        seed = _configured_seed(folders[-1]) if found < 0 else found
-    return Run(name, group, seed, scalars, sum(unread), episode_log.last(folders))
+        seed = _configured_seed(folders) if found < 0 else found
+    return Run(name, group, seed, scalars, sum(unread), episode_log.read(folders))
 
 
-def _configured_seed(folder: Path) -> int:
-    """What the configuration of a run of rlft says, whose name may be anything; -1 if there is none."""
-    config = folder / "config.yaml"
-    found = (
-        re.search(r"^seed_everything: (\d+)$", config.read_text(errors="replace"), re.M) if config.is_file() else None
-    )
-    return int(found[1]) if found else -1
+def _configured_seed(folders: Sequence[Path]) -> int:
+    """What the newest configuration of a run of rlft says, whose name may be anything; -1 if there is none."""
+    for folder in reversed(folders):
+        with suppress(OSError):
+            config = (folder / "config.yaml").read_text(errors="replace")
+            if found := re.search(r"^seed_everything: (\d+)$", config, re.M):
+                return int(found[1])
+    return -1
 
 
 def canonical(tag: str) -> str:

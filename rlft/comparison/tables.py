@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlft.comparison.aggregate import Estimate
 from rlft.comparison.alignment import thinned
 from rlft.comparison.comparison import SCORES, Arm, Comparison, Question
 from rlft.comparison.curve_summary import Summary
 from rlft.comparison.progress import AXIS_NAMES, COSTS
+from rlft.statistics import Estimate, p_text
 
 MOST_ROWS = 25  # of the table of evaluations, for each arm
 
@@ -59,11 +59,6 @@ def shown(question: Question, number: float | Estimate, signed: bool = False) ->
     if not is_rate(question):
         return _interval(estimate, "{:+.4g}" if signed else "{:.4g}", "{:.4g}")
     return _interval(estimate, "{:+.1f}" if signed else "{:.1f}%", "{:.1f}", scale=100)
-
-
-def p_text(p: float) -> str:
-    """A p-value; NaN is none."""
-    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _arms(comparison: Comparison) -> Table:

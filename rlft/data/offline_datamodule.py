@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from rlft import run_directory
 from rlft.data.dataset import LabelledRollout, read_dataset, write_dataset
 from rlft.data.episodes import held_out_steps
 from rlft.data.rollout_datamodule import NOWHERE, Learner, RolloutDataModule, episode_metrics
@@ -236,9 +237,8 @@ class OfflineDataModule(RolloutDataModule):
                 raise UserError(f"{what} was made with {name} {data.info[name]}, but this config has {value}.")
 
     def _write(self, data: LabelledRollout) -> None:
-        trainer: Any = self.trainer
-        if trainer.logger is not None and trainer.log_dir is not None and not trainer.fast_dev_run:
-            write_dataset(Path(trainer.log_dir) / DATASET, data)
+        if folder := run_directory.of_trainer(self.trainer):
+            write_dataset(folder / DATASET, data)
 
     def state_dict(self) -> dict[str, Any]:
         """The data themselves: a checkpoint goes on without its run directory, and with exactly these numbers."""

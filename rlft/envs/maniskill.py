@@ -52,14 +52,21 @@ class ManiSkill(EnvFactory):
 
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`."""
-        cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
-        batch = ManiSkillBatch(self, num_envs, cuda=cuda)
-        if not cuda and len({_geometry(system) for system in batch.env.scene.px.systems}) > 1:
+        batch = ManiSkillBatch(self, num_envs, cuda=self._cuda)
+        if not self._cuda and len({_geometry(system) for system in batch.env.scene.px.systems}) > 1:
             raise UserError(
                 f"Task {self.task} builds different objects in every scene, so its states cannot be moved between "
                 "scenes, as rollouts do; choose a task whose scenes are alike."
             )
         return batch
+
+    def starts(self) -> str:
+        """See `EnvFactory.starts`: a device draws random numbers of its own."""
+        return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}"
+
+    @property
+    def _cuda(self) -> bool:
+        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
 
 
 class ManiSkillBatch:

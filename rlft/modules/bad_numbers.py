@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from rlft import run_directory
 from rlft.errors import UserError
 from rlft.files import replacing
 from rlft.modules.parameters import and_more
@@ -131,9 +132,10 @@ def _stopped(module: IterationModule, what: str, details: Mapping[str, Any]) -> 
 
 def _write(trainer: Any, details: Mapping[str, Any]) -> Path | None:
     """Writes the details into the run directory, if there is one."""
-    if trainer.logger is None or trainer.log_dir is None or trainer.fast_dev_run:
+    folder = run_directory.of_trainer(trainer)
+    if folder is None:
         return None
-    path = Path(trainer.log_dir) / REPORT
+    path = folder / REPORT
     with suppress(OSError):  # a full disk must not hide why the run ended
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(details, indent=1) + "\n")

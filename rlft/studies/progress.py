@@ -94,14 +94,16 @@ class StudyProgress:
             by_arm.setdefault(self._runs[name].arm, []).append(seconds)
             by_kind.setdefault(self._runs[name].preparation, []).append(seconds)
         now = time.monotonic()
-        free = [0.0] * self._jobs  # when each of the places becomes free
-        left = [name for name in self._runs if name not in self._ended]
+        free, ends = [0.0] * self._jobs, dict[str, float]()  # when each place becomes free, and each run ends
+        left = [name for name in self._runs if name not in self._ended]  # each after those it needs
         for name in sorted(left, key=lambda name: name not in self._began):
             run = self._runs[name]
             known = by_arm.get(run.arm) or by_kind.get(run.preparation)
             if known is None:
                 return None
-            heapq.heapreplace(free, free[0] + max(0.0, mean(known) - (now - self._began.get(name, now))))
+            begins = max([free[0], *(ends.get(need, 0.0) for need in run.needs)])
+            ends[name] = begins + max(0.0, mean(known) - (now - self._began.get(name, now)))
+            heapq.heapreplace(free, ends[name])
         return max(free)
 
 

@@ -112,7 +112,8 @@ def learn_critic(name: str, policy_name: str, *options: str) -> None:
     config = "pretrain_critic.yaml"
     run = _train(config, "--model.policy", policy_name, *options)
     policy, learned = load_policy(policy_name), load_policy(str(run / "policies" / "best.safetensors"))
-    trained = {"config": f"configs/{config}"} | {k: learned.info[k] for k in ("iteration", "env_steps")}
+    trained = {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}"}
+    trained |= {k: learned.info[k] for k in ("iteration", "env_steps")}
     info = policy.info | {"critic": learned.info["critic"], "critic_provenance": trained}
     save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
 
@@ -134,6 +135,10 @@ def main() -> int:
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
     if options.name in CRITICS:
+        if options.run or options.iteration:
+            parser.error(
+                f"{options.name} is another policy with a critic of its own; it takes no --run or --iteration."
+            )
         policy_name, gamma = CRITICS[options.name]
         learn_critic(options.name, policy_name, "--model.advantage.gamma", str(gamma))
         return 0

@@ -1,7 +1,7 @@
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import DeterministicEval
+from callbacks import DeterministicEval, RunReport
 from rlft import episode_log
 from rlft.rollout import LocalRollouts
 from rlft.statistics import summarize
@@ -38,10 +38,16 @@ def test_keeps_which_episodes_succeeded(tmp_path):
     fit(model, datamodule, 2, [DeterministicEval(num_episodes=10, stochastic=True, seed=5)], logger)
     lines = (tmp_path / "name/version_0" / episode_log.FILE).read_text().splitlines()
     assert len(lines) == 6  # the start and two iterations, with mean and with sampled actions
-    kept = episode_log.last([tmp_path / "name/version_0"])
+    kept = episode_log.read([tmp_path / "name/version_0"])
     rollouts = LocalRollouts(datamodule.env, 8)
     for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
         expected = rollouts.evaluate(model.actor, 10, seed=5, deterministic=deterministic)
-        episodes = kept[f"{prefix}/success_rate"]
+        episodes = kept[f"{prefix}/success_rate", 2 * BATCH]
         assert episodes.success == tuple(expected.success_once.tolist())
-        assert (episodes.step, episodes.states) == (2 * BATCH, "PointReach, seed 5")
+        assert episodes.states == f"{datamodule.env.starts()}, seed 5"
+
+
+def test_keeps_nothing_without_a_logger(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # what `trainer.log_dir` is then
+    fit(module(), data(), 1, [DeterministicEval(num_episodes=10), RunReport()])
+    assert not list(tmp_path.iterdir())

@@ -5,21 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap, permutation_test, trim_mean
+from scipy.stats import bootstrap, permutation_test, trim_mean
 
-from rlft.comparison.aggregate import (
-    Estimate,
-    difference,
-    improvement,
-    iqm,
-    mcnemar_p,
-    mean,
-    newcombe,
-    over_seeds,
-    paired_episodes,
-    phi,
-    sign_flip_p,
-)
+from rlft.comparison.aggregate import difference, improvement, iqm, mean, over_seeds, sign_flip_p
+from rlft.statistics import Estimate
 
 
 def array(*values):
@@ -82,57 +71,6 @@ def test_a_difference_from_a_single_run_has_no_interval():
     found = difference(array(0.5), array(0.1, 0.3), paired=False)
     assert found.value == pytest.approx(0.3)
     assert math.isnan(found.low)
-
-
-def test_newcombe_by_the_published_example():
-    """Newcombe 1998, table II (a): 56/70 against 48/80, method 10: 0.2000 [0.0524, 0.3339]."""
-    first, second = Estimate(56 / 70, 0.6918, 0.8769), Estimate(48 / 80, 0.4904, 0.7004)
-    found = newcombe(first, second)
-    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=2e-4)
-
-
-def outcomes(both, first, second, neither):
-    """Successes of two policies in as many equal initial states of each kind."""
-    kinds = [(True, True)] * both + [(True, False)] * first + [(False, True)] * second + [(False, False)] * neither
-    return zip(*kinds, strict=True)
-
-
-def test_newcombe_of_pairs_by_the_published_example():
-    """Newcombe 1998, paired data, cells 36, 12, 2, 0, method 10: 0.2000 [0.0569, 0.3404]."""
-    found, p = paired_episodes(*outcomes(36, 12, 2, 0))
-    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
-    assert p == pytest.approx(2 * (1 + 14 + 91) / 2**14)
-
-
-def test_pairs_that_agree_are_told_apart_better_than_unpaired_ones():
-    alike, _ = paired_episodes(*outcomes(60, 10, 2, 28))
-    unlike, _ = paired_episodes(*outcomes(34, 36, 28, 2))
-    first, second = Estimate(0.70, 0.6042, 0.7811), Estimate(0.62, 0.5221, 0.7090)  # 70 and 62 of 100 in both
-    unpaired = newcombe(first, second)
-    assert alike.value == unlike.value == pytest.approx(unpaired.value)
-    assert alike.high - alike.low < unpaired.high - unpaired.low < unlike.high - unlike.low
-
-
-@pytest.mark.parametrize(
-    ("cells", "expected"),
-    [
-        ((8, 2, 2, 8), (64 - 4 - 10) / 100),  # the correction takes away half of the episodes
-        ((5, 4, 5, 6), 0.0),  # 30 - 20 is no more than half of the episodes
-        ((2, 8, 8, 2), (4 - 64) / 100),  # nothing is taken from a negative one
-        ((10, 0, 0, 0), 0.0),  # one of them always succeeds: no correlation is defined
-    ],
-)
-def test_correlation_of_pairs_by_hand(cells, expected):
-    assert phi(*cells) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("pairs", [(12, 2), (3, 3), (0, 5), (1, 2), (560, 17)])
-def test_mcnemar_agrees_with_scipy(pairs):
-    assert mcnemar_p(*pairs) == mcnemar_p(*reversed(pairs)) == pytest.approx(binomtest(pairs[0], sum(pairs)).pvalue)
-
-
-def test_mcnemar_of_equal_outcomes():
-    assert mcnemar_p(0, 0) == 1.0
 
 
 def test_sign_flips_by_hand():

@@ -129,18 +129,20 @@ def test_single_runs_differ_with_the_uncertainty_of_their_episodes(logs, capsys)
     assert (row["interval over"], row["p"], row["P(first > second)"]) == ("episodes", "-", "-")
 
 
-def run_that_tells_episodes(logs, name, successes, step=300, states="PickCube-v1, seed 5", episodes=128):
-    """The first so many episodes of its last evaluation succeed."""
+def run_that_tells_episodes(logs, name, successes, states="PickCube-v1, seed 5", episodes=128, ahead=False):
+    """The first so many episodes of its last evaluation succeed; `ahead` adds one that no event file has."""
     run = run_folder(logs, name, [0.25, 0.25, 0.25, successes / 128])
     success = tuple(i < successes for i in range(episodes))
-    episode_log.add(run / "version_0", Episodes("eval/success_rate", step, states, success))
+    for step in (300, 400) if ahead else (300,):
+        episode_log.add(run / "version_0", Episodes("eval/success_rate", step, states, success))
     return run
 
 
 def test_single_runs_from_equal_initial_states_are_compared_in_pairs(tmp_path, capsys):
     """96 and 64 of 128, the same 64 in both: phi = (64 * 32 - 64) / sqrt(96 * 32 * 64 * 64)."""
-    runs = [run_that_tells_episodes(tmp_path, name, n) for name, n in (("more", 96), ("less", 64))]
-    text = output(capsys, *runs)
+    text = output(
+        capsys, run_that_tells_episodes(tmp_path, "more", 96), run_that_tells_episodes(tmp_path, "less", 64, ahead=True)
+    )
     (row,) = cells(text, "Differences").values()
     (below, above), (low, high) = wilson(96, 128), wilson(64, 128)
     phi = (64 * 32 - 64) / math.sqrt(96 * 32 * 64 * 64)
@@ -149,13 +151,37 @@ def test_single_runs_from_equal_initial_states_are_compared_in_pairs(tmp_path, c
     assert row["difference of the last (points)"] == f"+25.0 [{25 - 100 * down:.1f}, {25 + 100 * up:.1f}]"
     assert (row["interval over"], row["p"], row["P(first > second)"]) == ("paired episodes", "< 0.001", "-")
     assert "McNemar" in text
+    assert "flipping the signs" not in text
 
 
-@pytest.mark.parametrize("other", [{"states": "PickCube-v1, seed 6"}, {"step": 200}, {"episodes": 127}])
-def test_other_initial_states_or_an_earlier_evaluation_are_not_paired(tmp_path, capsys, other):
+@pytest.mark.parametrize("other", [{"states": "PickCube-v1, seed 6"}, {"episodes": 127}])
+def test_other_initial_states_are_not_paired(tmp_path, capsys, other):
     runs = [run_that_tells_episodes(tmp_path, "more", 96), run_that_tells_episodes(tmp_path, "less", 64, **other)]
     row = difference(capsys, *runs)
     assert (row["interval over"], row["p"]) == ("episodes", "-")
+
+
+def test_episodes_of_another_evaluation_than_the_last_are_not_paired(tmp_path, capsys):
+    """The second run was continued; the event file of its later version lacks what it has evaluated again."""
+    more, less = (run_that_tells_episodes(tmp_path, name, n) for name, n in (("more", 96), ("less", 64)))
+    again = Episodes("eval/success_rate", 300, "PickCube-v1, seed 5", (True,) * 128)
+    episode_log.add(less / "version_1", again)
+    write(less / "version_1", {"charts/x": {300: 1.0}})
+    assert difference(capsys, more, less)["interval over"] == "episodes"
+
+
+def test_notes_tell_only_of_what_the_table_shows(logs, capsys):
+    several = output(capsys, logs)
+    assert "flipping the signs" in several
+    assert "McNemar" not in several
+    single = output(capsys, f"low={logs}/gamma0.8-seed1", f"high={logs}/gamma0.99-seed1")
+    assert "flipping the signs" not in single
+    assert "P(first > second): " not in single
+    assert "taken for independent" in single
+    length = output(
+        capsys, f"low={logs}/gamma0.8-seed1", f"high={logs}/gamma0.99-seed1", "--metric", "charts/actor_updates"
+    )
+    assert "taken for independent" not in length
 
 
 def test_a_single_run_against_several_differs_without_an_interval(logs, capsys):

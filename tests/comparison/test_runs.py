@@ -31,6 +31,7 @@ def test_a_name_without_a_seed_leaves_it_to_the_configuration(tmp_path):
     folder = run_folder(tmp_path, "my-run", [0.25, 0.5])
     assert read_run(folder).seed == -1
     (folder / "version_0/config.yaml").write_text("# lightning.pytorch==2.6.6\nseed_everything: 7\ntrainer: null\n")
+    write(folder / "version_1", iterations([0.5], begin=2))  # ended before it wrote its configuration
     assert read_run(folder).seed == 7
     assert read_run(folder, seed=2).seed == 2
     named = run_folder(tmp_path, "my-seed3", [0.25, 0.5])

@@ -55,3 +55,17 @@ def test_what_preparations_took_says_nothing_of_runs(tmp_path, capsys, clock):
         "[1/2] a-seed1 begins  (0:00:20)",
         "[2/2] a-seed1 completed after 0:05:00  (0:05:20, about 0:00:00 left)",
     ]
+
+
+def test_a_run_waits_for_what_it_needs(tmp_path, capsys, clock):
+    """A critic and its run take 600 s each; there are two places, but the second run needs the second critic."""
+    arm = '{options: {model.critic_policy: "{critic}/x"}}'
+    critic = "{config: BASE, for_each: model.advantage.gamma}"
+    study = "config: BASE\ngrid: {model.advantage.gamma: [0.8, 0.9]}\nseeds: [1]\n"
+    runs = planned(tmp_path, f"{study}prepare: {{critic: {critic}}}\narms: {{a: {arm}}}")
+    before = {name: 600.0 for name in runs if "0.8" in name}
+    with StudyProgress(list(runs.values()), 2, before) as reporter:
+        for name in before:
+            reporter.ended(runs[name], Outcome("completed"), 0.0)
+        reporter.begun(next(run for name, run in runs.items() if name not in before), again=False)
+    assert "about 0:20:00 left" in capsys.readouterr().out.splitlines()[-1]
