@@ -63,7 +63,6 @@ class FreezeSchedule(lightning.Callback):
         self.unit = unit
         self._step = 0  # at which the running iteration began
         self._frozen: set[nn.Parameter] = set()  # by this callback, and now
-        self._adam: Any = {}  # the state of every tensor that has learned since it was free
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Sets the submodules apart, and refuses ones that do not exist before anything is simulated."""
@@ -73,11 +72,11 @@ class FreezeSchedule(lightning.Callback):
         for line in self.schedule:
             pl_module.parameters_of(line.module, "FreezeSchedule")
             pl_module.own_groups.add(line.module)
-        pl_module.rate_factors.append(self._factor)
+        pl_module.rate_factors.append(lambda group: self._factor(group, pl_module.adam_steps(group)))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Applies the schedule to the iteration that begins."""
-        self._step, self._adam = progress(pl_module, self.unit), trainer.optimizers[0].state
+        self._step = progress(pl_module, self.unit)
         frozen = {
             parameter
             for line in self.schedule
@@ -88,7 +87,7 @@ class FreezeSchedule(lightning.Callback):
         for parameter in frozen ^ self._frozen:
             parameter.requires_grad_(parameter not in frozen)
             parameter.grad = None
-            self._adam.pop(parameter, None)
+            trainer.optimizers[0].state.pop(parameter, None)
         self._frozen = frozen
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -96,14 +95,10 @@ class FreezeSchedule(lightning.Callback):
         frozen = {line.module for line in self.schedule if line.freezes(self._step)}
         pl_module.add_metrics({f"charts/frozen/{line.module}": float(line.module in frozen) for line in self.schedule})
 
-    def _factor(self, group: Any) -> float:
+    def _factor(self, group: Any, adam_steps: int) -> float:
         lines = [line for line in self.schedule if line.module in group.names]
         if any(line.freezes(self._step) for line in lines):
             return 0.0
         ended = [line for line in lines if line.end is not None and line.end <= self._step]
         warmup = max(ended, key=lambda line: line.end or 0).warmup if ended else 0
-        if not warmup:
-            return 1.0
-        # New moments count their steps from 0, and a checkpoint has the count: that is how far the warm-up is.
-        steps = [float(self._adam[p]["step"]) for p in group.parameters.values() if p in self._adam]
-        return min(1.0, max(steps, default=0.0) / warmup)
+        return min(1.0, adam_steps / warmup) if warmup else 1.0  # new moments count their steps from 0

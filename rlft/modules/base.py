@@ -24,7 +24,9 @@ class IterationModule(lightning.LightningModule, ABC):
     """A module whose epochs are iterations: an actor, maybe a critic, one Adam, metrics once per iteration.
 
     A learning rate is the product of the network's own rate, the factors of `learning_rate_factors` that name the
-    tensor, and what `rate_factors` say at the moment; so schedules of several callbacks compose in any order.
+    tensor, the warm-up, and what `rate_factors` say at the moment; so schedules of several callbacks compose in any
+    order. The warm-up is there because Adam's first steps are as long as the learning rate in every weight, whatever
+    the gradient (Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond").
 
     NaN and infinity are noticed in a new rollout and its advantages, before anything is learned from them; in the loss
     and the gradients of a minibatch, before its gradient step; in the weights, before they are evaluated and saved. It
@@ -34,6 +36,8 @@ class IterationModule(lightning.LightningModule, ABC):
     Args:
         learning_rate: of Adam.
         learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
+        learning_rate_warmup: gradient steps over which learning rates rise linearly: that of the i-th step of Adam with
+            the moments it has, from 0, is multiplied by i / learning_rate_warmup.
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm is clipped to this.
         on_bad_numbers: `stop` ends the run; `skip` learns without the rows, and makes no gradient step with the loss or
@@ -47,6 +51,7 @@ class IterationModule(lightning.LightningModule, ABC):
         self,
         learning_rate: float,
         learning_rate_factors: dict[str, float] | None,
+        learning_rate_warmup: int,
         anneal_lr: bool,
         max_grad_norm: float,
         on_bad_numbers: OnBadNumbers,
@@ -54,6 +59,7 @@ class IterationModule(lightning.LightningModule, ABC):
         super().__init__()
         self.learning_rate = learning_rate
         self.learning_rate_factors = learning_rate_factors or {}
+        self.learning_rate_warmup = learning_rate_warmup
         self.anneal_lr = anneal_lr
         self.max_grad_norm = max_grad_norm
         self.on_bad_numbers = on_bad_numbers
@@ -88,6 +94,8 @@ class IterationModule(lightning.LightningModule, ABC):
         rates |= {f"learning_rate_factors {name}": factor for name, factor in factors.items()}
         for name, rate in rates.items():
             require(0 <= rate < float("inf"), f"model.{name}", rate, "at least 0 and finite")
+        warmup = settings["learning_rate_warmup"]
+        require(warmup >= 0, "model.learning_rate_warmup", warmup, "at least 0")
         require(settings["max_grad_norm"] > 0, "model.max_grad_norm", settings["max_grad_norm"], "above 0")
 
     @property
@@ -181,11 +189,18 @@ class IterationModule(lightning.LightningModule, ABC):
         """What `learning_rate_factors` multiply the learning rate of a group by."""
         return math.prod(self.learning_rate_factors.get(name, 1.0) for name in group.names)
 
+    def adam_steps(self, group: ParameterGroup) -> int:
+        """Gradient steps that Adam has made with the moments that a group has now; they are in checkpoints."""
+        state = self.trainer.optimizers[0].state
+        return max((int(state[p]["step"]) for p in group.parameters.values() if p in state), default=0)
+
     def _set_learning_rates(self) -> None:
         rates = self.network_rates()
         annealed = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
         for group, settings in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
             rate = annealed * rates[group.network] * self.own_factor(group)
+            if self.learning_rate_warmup:
+                rate *= min(1.0, self.adam_steps(group) / self.learning_rate_warmup)
             for factor in self.rate_factors:
                 rate *= factor(group)
             settings["lr"] = rate

@@ -69,6 +69,7 @@ class BCModule(IterationModule):
         learning_rate: of Adam.
         learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`; the
             heads of other offsets are `heads`.
+        learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0.
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm is clipped to this.
         on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
@@ -96,12 +97,15 @@ class BCModule(IterationModule):
         log_std_min: float | None = -3.0,
         learning_rate: float = 3e-4,
         learning_rate_factors: dict[str, float] | None = None,
+        learning_rate_warmup: int = 0,
         anneal_lr: bool = False,
         max_grad_norm: float = 1.0,
         on_bad_numbers: OnBadNumbers = "stop",
     ) -> None:
         self.check(locals())
-        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm, on_bad_numbers)
+        super().__init__(
+            learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
+        )
         weights = checked_weights(offsets, offset_weights)
         if demonstrator is not None and data_policy is None:
             check_shapes(load_policy(demonstrator), obs_dim, action_dim)

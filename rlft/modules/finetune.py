@@ -45,6 +45,8 @@ class FinetuneModule(IterationModule):
         learning_rate: of Adam.
         critic_learning_rate: of the critic, if it differs.
         learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
+        learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0. Adam's first steps are
+            as long as the learning rate in every weight, whatever the gradient; a KL stop may leave it at one of them.
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
             diagnostic apart.
@@ -71,13 +73,16 @@ class FinetuneModule(IterationModule):
         learning_rate: float = 3e-4,
         critic_learning_rate: float | None = None,
         learning_rate_factors: dict[str, float] | None = None,
+        learning_rate_warmup: int = 0,
         anneal_lr: bool = False,
         max_grad_norm: float = 0.5,
         warmup_iterations: int = 0,
         on_bad_numbers: OnBadNumbers = "stop",
     ) -> None:
         self.check(locals())
-        super().__init__(learning_rate, learning_rate_factors, anneal_lr, max_grad_norm, on_bad_numbers)
+        super().__init__(
+            learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
+        )
         advantage.check(obs_dim, action_dim)
         self.reward_mode = reward_mode
         self.policy = start_name(policy, inject_from, inject)

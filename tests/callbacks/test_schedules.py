@@ -9,9 +9,10 @@ from rlft.data import OfflineDataModule
 from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
+from rlft.update import PPO
 from tests.callbacks.common import Rates, Scripted, last_checkpoint, whole_and_resumed, with_callbacks
 from tests.helpers import is_sentence, same
-from tests.training import UPDATES, data, fit, module, scalars
+from tests.training import UPDATES, MemoryLogger, data, fit, module, scalars
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,38 @@ def test_factors_of_several_callbacks_and_of_the_module_multiply():
         "actor + actor.encoder": [pytest.approx([0.3 * rate] * UPDATES) for rate in whole],
         first: [[0.0] * UPDATES] * 2 + [pytest.approx([1.5 * whole[2] * f for f in (0, 0.5, 1, 1, 1, 1)])],
     }
+
+
+def test_a_warm_up_counts_the_steps_of_each_network():
+    """The critic is alone in the first iteration, so the actor's Adam is new in the second."""
+    fit(module(learning_rate=1e-3, learning_rate_warmup=8, warmup_iterations=1), data(), 3, [rates := Rates()])
+    rising = [1e-3 * min(1.0, i / 8) for i in range(3 * UPDATES)]
+    assert rates.used == {
+        "actor": pytest.approx([0.0] * UPDATES + rising[: 2 * UPDATES]),
+        "critic": pytest.approx(rising),
+    }
+
+
+def test_a_kl_stop_leaves_room_for_more_than_the_first_step_of_adam():
+    """A step of 0.03 in every weight is far more than the stop allows; the second minibatch shows it."""
+
+    def actor_updates(**options):
+        logger = MemoryLogger()
+        model = module(learning_rate=0.03, update=PPO(target_kl=0.05), **options)
+        fit(model, data(update_epochs=10), 1, logger=logger)
+        ((_, updates),) = logger.series("charts/actor_updates")
+        return updates
+
+    assert actor_updates() == 1
+    assert actor_updates(learning_rate_warmup=100) > 3
+
+
+def test_a_warm_up_that_is_resumed_goes_on(tmp_path):
+    whole, resumed = whole_and_resumed(tmp_path, "--model.learning_rate_warmup=20", stop=2, iterations=4)
+    assert same(last_checkpoint(resumed)[0], last_checkpoint(whole)[0])
+    rates = [rate for _, rate in scalars(whole)["charts/learning_rate/actor"]]
+    assert rates[0] < rates[1] < rates[2] == rates[3]  # 8 gradient steps per iteration
+    assert [rate for _, rate in scalars(resumed)["charts/learning_rate/actor"]] == rates[-2:]
 
 
 FROZEN = [{"module": "actor.encoder", "end": 1, "warmup": 20}, {"module": "critic", "start": 1, "end": 3}]
