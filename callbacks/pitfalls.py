@@ -88,6 +88,7 @@ def facts_of(trainer: Any, module: Any) -> Facts:
         update_epochs=data.update_epochs,
         target_kl=getattr(update, "target_kl", None),
         actor_rate=_actor_rate(module),
+        learning_rate_warmup=module.learning_rate_warmup,
         warmup_iterations=getattr(module, "warmup_iterations", 0),
         batch_size=data.batch_size,
         offline=module.fixed_data,

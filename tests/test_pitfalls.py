@@ -19,7 +19,9 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (2, {"monitors": ("eval_stochastic/success_rate",)}, {"monitors": ("eval/success_rate",)}),
     (2, {"monitors": ("train/success_rate",)}, {"monitors": ("losses/validation_value_loss",)}),
     (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 100.0}),
-    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "update_epochs": 4}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "update_epochs": 4}),  # from scratch
+    (3, {"start_policy": "a", "update": "AWR", "target_kl": 0.5}, {"start_policy": "a", "update": "AWR"}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "learning_rate_warmup": 100}),
     (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "actor_rate": 3e-5}),
     (4, {**PPO, "warmup_iterations": 3, "target_kl": 0.1}, {**PPO, "warmup_iterations": 3, "target_kl": 100.0}),
     (4, {**PPO, "warmup_iterations": 3, "target_kl": 0.1}, {**PPO, "warmup_iterations": 10, "target_kl": 0.1}),

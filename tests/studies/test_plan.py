@@ -90,11 +90,11 @@ def test_every_study_of_ours_can_be_planned(monkeypatch):
 
 
 def test_the_study_of_critics(monkeypatch):
-    """2 discounts x (a new critic and three others) x 5 seeds, five arms on KL stops x 5 seeds, the 2 x 3 critics."""
+    """2 discounts x (a new critic and three others) x 5 seeds, six arms on KL stops x 5 seeds, the 2 x 3 critics."""
     monkeypatch.chdir(REPO)
     runs = plan(read_study(REPO / "configs/studies/critics.yaml"))
     assert len([run for run in runs if run.preparation]) == 6
-    assert len([run for run in runs if not run.preparation]) == 2 * 4 * 5 + 5 * 5
+    assert len([run for run in runs if not run.preparation]) == 2 * 4 * 5 + 6 * 5
     by_name = {run.name: run for run in runs}
     assert by_name["expert-gamma0.99-seed3"].needs == ("critic_expert-gamma0.99",)
     assert {"--model.policy=pickcube/expert", "--model.advantage.gamma=0.99"} <= set(
