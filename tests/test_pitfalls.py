@@ -12,6 +12,7 @@ from tests.training import run, smoke
 PPO = {"update": "PPO", "update_epochs": 20}
 OFFLINE_AWR = {"offline": True, "update": "AWR"}
 RETURNS = {"reward_mode": "sparse", "gamma": 0.99}
+OWN_REROLLOUTS = {"estimator": "MonteCarloRerollout", "start_policy": "a", "rollout_policy": "a"}
 OTHERS_VALUES = {"start_policy": "a", "rollout_policy": "b"}  # re-rollouts measure the values of b
 EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (1, {"start_success": 0.95}, {"start_success": 0.438, "start_success_sampled": 0.508}),
@@ -33,6 +34,7 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (8, {"q_minus_v": True, "reward_mode": "sparse"}, {"q_minus_v": False, "reward_mode": "sparse"}),
     (9, {"regressed": True}, {"estimator": "GAE"}),
     (10, {"estimator": "MonteCarloRerollout", **RETURNS}, {"estimator": "GAE", "update": "PPO", **RETURNS}),
+    (10, {**RETURNS, **OWN_REROLLOUTS, "gamma": 0.8}, {**RETURNS, **OWN_REROLLOUTS, "gamma": 0.95}),
     (11, {"update": "PPO", "reward_scale": 20}, {"update": "PPO", "critic_layers": 3, "critic_width": 256}),
     (11, {"update": "PPO", "critic_width": 512}, {"update": "PPO", "critic_width": 512, "offline": True}),
     (12, {**OFFLINE_AWR, "batch_size": 5_000, "update_epochs": 4}, {**OFFLINE_AWR, "batch_size": 25_600}),
