@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning
@@ -72,7 +73,7 @@ class FreezeSchedule(lightning.Callback):
         for line in self.schedule:
             pl_module.parameters_of(line.module, "FreezeSchedule")
             pl_module.own_groups.add(line.module)
-        pl_module.rate_factors.append(lambda group: self._factor(group, pl_module.adam_steps(group)))
+        pl_module.rate_factors.append(partial(self._factor, pl_module))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Applies the schedule to the iteration that begins."""
@@ -95,10 +96,10 @@ class FreezeSchedule(lightning.Callback):
         frozen = {line.module for line in self.schedule if line.freezes(self._step)}
         pl_module.add_metrics({f"charts/frozen/{line.module}": float(line.module in frozen) for line in self.schedule})
 
-    def _factor(self, group: Any, adam_steps: int) -> float:
+    def _factor(self, module: Any, group: Any) -> float:
         lines = [line for line in self.schedule if line.module in group.names]
         if any(line.freezes(self._step) for line in lines):
             return 0.0
         ended = [line for line in lines if line.end is not None and line.end <= self._step]
         warmup = max(ended, key=lambda line: line.end or 0).warmup if ended else 0
-        return min(1.0, adam_steps / warmup) if warmup else 1.0  # new moments count their steps from 0
+        return float(module.warm_up(group, warmup))  # new moments count their steps from 0

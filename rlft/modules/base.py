@@ -189,18 +189,23 @@ class IterationModule(lightning.LightningModule, ABC):
         """What `learning_rate_factors` multiply the learning rate of a group by."""
         return math.prod(self.learning_rate_factors.get(name, 1.0) for name in group.names)
 
-    def adam_steps(self, group: ParameterGroup) -> int:
-        """Gradient steps that Adam has made with the moments that a group has now; they are in checkpoints."""
+    def warm_up(self, group: ParameterGroup, steps: int) -> float:
+        """The share of a group's learning rate after as many gradient steps as Adam has made with its present moments.
+
+        It rises linearly from 0 to 1 over `steps`, at once if there are none. Checkpoints hold the count.
+        """
+        if not steps:
+            return 1.0
         state = self.trainer.optimizers[0].state
-        return max((int(state[p]["step"]) for p in group.parameters.values() if p in state), default=0)
+        made = max((float(state[p]["step"]) for p in group.parameters.values() if p in state), default=0.0)
+        return min(1.0, made / steps)
 
     def _set_learning_rates(self) -> None:
         rates = self.network_rates()
         annealed = 1 - self.current_epoch / (self.trainer.max_epochs or 1) if self.anneal_lr else 1.0
         for group, settings in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
             rate = annealed * rates[group.network] * self.own_factor(group)
-            if self.learning_rate_warmup:
-                rate *= min(1.0, self.adam_steps(group) / self.learning_rate_warmup)
+            rate *= self.warm_up(group, self.learning_rate_warmup)
             for factor in self.rate_factors:
                 rate *= factor(group)
             settings["lr"] = rate
