@@ -94,15 +94,15 @@ class SlowActor(Actor):
         return torch.zeros(*obs.shape[:-1], 2)
 
 
-def take_all(queue: JobQueue, count, gate, connection, fatal):
+def take_all(queue: JobQueue, count, barrier, connection, fatal):
     """Takes jobs off the queue until there are none, or dies on the way after telling what it took."""
     taken = []
-    connection.send("ready")
-    gate.wait()
-    while jobs := queue.take(count):
+    barrier.wait()
+    while len(taken) <= 100:
+        taken += queue.take(count)
+    barrier.wait()  # on few cores one process could empty the queue before another has begun
+    while not fatal and (jobs := queue.take(count)):
         taken += jobs
-        if fatal and len(taken) > 100:
-            break
     connection.send(taken)
     if fatal:
         os.kill(os.getpid(), signal.SIGKILL)

