@@ -152,7 +152,7 @@ PITFALLS = (
         lambda facts: _differ(facts.critic_of, facts.rollout_policy or facts.start_policy),
         "the critic that the run starts with is of another policy than the one whose value is wanted: if of a better "
         "one, an oracle",
-        "doubtful as a mistake: an expert's critic gave 92.5%, a new one 87.2%, docs/critics.md",
+        "doubtful as a mistake: an expert's critic gave 92.5%, a new one 85.5%, docs/critics.md",
         "Say so in comparisons; configs/pretrain_critic.yaml makes one of the start policy.",
     ),
     Pitfall(
