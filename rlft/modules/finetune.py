@@ -47,7 +47,7 @@ class FinetuneModule(IterationModule):
         learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
         learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0. Adam's first steps are
             as long as the learning rate in every weight, whatever the gradient; a KL stop may leave it at one of them,
-            and without a stop one pretrained policy in ten did not survive them. 100 prevents both (docs/gae_ppo.md).
+            and without a stop one run in ten did not find back from them. 100 prevented both (docs/gae_ppo.md).
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
             diagnostic apart.

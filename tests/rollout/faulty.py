@@ -98,7 +98,7 @@ def take_all(queue: JobQueue, count, barrier, connection, fatal):
     """Takes jobs off the queue until there are none, or dies on the way after telling what it took."""
     taken = []
     barrier.wait()
-    while len(taken) <= 100:
+    for _ in range(100 // count + 1):
         taken += queue.take(count)
     barrier.wait()  # on few cores one process could empty the queue before another has begun
     while not fatal and (jobs := queue.take(count)):
