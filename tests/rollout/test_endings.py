@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.helpers import REPO
-from tests.rollout.descendants import descendants, runs, shared_memory, wait_until
+from tests.rollout.descendants import PATIENCE, descendants, runs, shared_memory, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers end after the request they are at")
 SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "study"}
@@ -93,7 +93,7 @@ def test_a_run_goes_on_without_a_worker_and_ends_at_a_safe_point(tmp_path, numbe
         wait_until(lambda: last.stat().st_mtime > written)
         others += descendants(main.pid)
         os.killpg(main.pid, number)
-        _, said = main.communicate(timeout=60)
+        _, said = main.communicate(timeout=PATIENCE)
     assert re.match(r"Rollout worker [12] of 2 was ended by SIGKILL .*; a new process does its work again\.$", replaced)
     assert (main.returncode, sentence in said) == (status, True)
     assert "Traceback" not in said
@@ -117,5 +117,5 @@ def test_a_run_whose_workers_die_again_and_again_ends_with_the_reason_and_its_ch
     assert main.returncode == 1
     assert re.match(r"rlft: Rollout worker [12] of 2 was ended by SIGKILL .*, 3 times in one request\.$", said[-1])
     assert 3 <= len(others) <= 7
-    assert not any(runs(pid) for pid in others)
+    wait_until(lambda: not any(runs(pid) for pid in others))
     assert torch.load(last, weights_only=True)["epoch"] >= 0

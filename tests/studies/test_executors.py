@@ -9,7 +9,6 @@ from rlft.studies.slurm_jobs import slurm_executor
 from tests.helpers import REPO
 from tests.rollout.descendants import wait_until
 
-PATIENCE = 240  # seconds on a busy machine
 LONG = [
     "fit",
     f"--config={REPO}/configs/gae_ppo.yaml",
@@ -20,7 +19,7 @@ LONG = [
 
 def ended(job):
     """The exit status."""
-    wait_until(lambda: job.poll() is not None, PATIENCE)
+    wait_until(lambda: job.poll() is not None)
     return job.poll()
 
 
@@ -56,7 +55,7 @@ def test_success_and_failure(start, tmp_path):
 def test_a_request_to_end_is_heard(start, tmp_path):
     log = tmp_path / "output.log"
     job = start([*LONG, f"--log_dir={tmp_path}", "--run_name=long"])
-    wait_until((tmp_path / "long/version_0/checkpoints/last.ckpt").exists, PATIENCE)
+    wait_until((tmp_path / "long/version_0/checkpoints/last.ckpt").exists)
     job.terminate()
     assert ended(job) != 0
     assert "goes on after the last complete iteration" in log.read_text()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from rlft.cli import main
 from tests.helpers import REPO, same
-from tests.rollout.descendants import runs, wait_until
+from tests.rollout.descendants import PATIENCE, children, runs, wait_until
 from tests.training import run, scalars
 
 ONE = f"""
@@ -21,11 +21,6 @@ options: {{trainer.max_epochs: 40}}
 seeds: [1]
 arms: {{a: }}
 """
-PATIENCE = 240  # seconds on a busy machine
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture
@@ -52,13 +47,13 @@ def study(tmp_path):
 def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, everything):
     folder = tmp_path / "logs/one/a-seed1"
     process = study()
-    wait_until((folder / "version_0/checkpoints/last.ckpt").exists, PATIENCE)
+    wait_until((folder / "version_0/checkpoints/last.ckpt").exists)
     (child,) = children(process.pid)
     process.kill()
     process.wait()
     if everything:
         os.kill(child, signal.SIGKILL)
-    wait_until(lambda: not runs(child), PATIENCE)  # a run that lost its study ends at a safe point
+    wait_until(lambda: not runs(child))  # a run that lost its study ends at a safe point
     assert "Completed." not in (folder / "version_0/report.md").read_text()
     manifest = json.loads((folder.parent / "study.json").read_text())
     assert [one["status"] for one in manifest["runs"]] == ["running"]
@@ -81,7 +76,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
 def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     folder = tmp_path / "logs/one/a-seed1"
     process = study()
-    wait_until((folder / "version_0/checkpoints/last.ckpt").exists, PATIENCE)
+    wait_until((folder / "version_0/checkpoints/last.ckpt").exists)
     (child,) = children(process.pid)
     cores = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
     assert {f"RLFT_CORES={cores}", f"OMP_NUM_THREADS={cores}"} <= set(
