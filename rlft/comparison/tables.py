@@ -13,7 +13,7 @@ from rlft.comparison.curve_summary import Summary
 from rlft.comparison.progress import AXIS_NAMES, COSTS
 from rlft.statistics import Estimate, p_text
 
-MOST_ROWS = 25  # of the table of evaluations, for each arm
+MOST_ROWS = 25  # of the table of evaluations, besides the ends of arms
 
 
 @dataclass(frozen=True)
@@ -132,23 +132,19 @@ def _runs(comparison: Comparison) -> Table:
 
 
 def _evaluations(comparison: Comparison) -> Table:
-    question = comparison.question
-    kept = {
-        arm.label: set(thinned(np.array([point.x for point in arm.points]), MOST_ROWS).tolist())
-        for arm in comparison.arms
-    }
-    # Several evaluations can share an x, such as all those of an offline run by env steps: the last one counts.
-    cells = {
-        (arm.label, point.x): shown(question, point.mean)
-        for arm in comparison.arms
-        for point in arm.points
-        if point.x in kept[arm.label]
-    }
-    labels = list(kept)
-    rows = tuple(
-        (x_text(question, x), *(cells.get((label, x), "") for label in labels)) for x in sorted({x for _, x in cells})
-    )
-    return Table(f"{question.metric} by {AXIS_NAMES[question.axis]}, mean", (AXIS_NAMES[question.axis], *labels), rows)
+    """Rows where some arm was evaluated; each arm has its latest point there, so that arms can be read across."""
+    question, arms = comparison.question, comparison.arms
+    x = thinned(np.unique([point.x for arm in arms for point in arm.points]), MOST_ROWS)
+    places = sorted({*x.tolist(), *(arm.points[-1].x for arm in arms if arm.points)})
+    rows = tuple((x_text(question, at), *(_at(question, arm, at) for arm in arms)) for at in places)
+    columns = (AXIS_NAMES[question.axis], *(arm.label for arm in arms))
+    return Table(f"{question.metric} by {AXIS_NAMES[question.axis]}, mean", columns, rows)
+
+
+def _at(question: Question, arm: Arm, x: float) -> str:
+    """The latest point at or before x; of several at one x, such as an offline run's by env steps, the last."""
+    before = [point for point in arm.points if point.x <= x]
+    return shown(question, before[-1].mean) if before and x <= arm.points[-1].x else ""
 
 
 def _interval(estimate: Estimate, value_format: str, bound_format: str, scale: int = 1) -> str:

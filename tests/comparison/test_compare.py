@@ -202,6 +202,17 @@ def test_other_axes(logs, capsys):
     steps = cells(output(capsys, logs, "--x=sim_steps"), "eval/success_rate by simulator steps, mean")
     assert [row["gamma0.8"] != "" for row in steps.values()] == [True, True, True, True, False, False]
     assert list(steps) == ["0", "100", "200", "300", "600", "900"]
+    assert steps["0"]["gamma0.99"] == steps["200"]["gamma0.99"] != steps["300"]["gamma0.99"]  # the latest one counts
+
+
+def test_a_long_table_of_evaluations_keeps_every_arms_end(tmp_path, capsys):
+    for name, evaluations in {"long": 200, "short": 101}.items():
+        run_folder(tmp_path, f"{name}-seed1", np.linspace(0, 1, evaluations).tolist())
+    table = cells(output(capsys, tmp_path), "eval/success_rate by env steps, mean")
+    assert len(table) <= 27
+    assert table["19,900"]["long"].startswith("100.0%")
+    assert table["10,000"]["short"].startswith("100.0%")
+    assert list(table.values())[-1]["short"] == ""
 
 
 def test_a_run_of_another_tool_beside_ours(logs, capsys):
