@@ -207,8 +207,7 @@ def _without_noise(actor: Actor) -> Actor:
 
 def _print(path: Path, accounts: Sequence[Collected]) -> None:
     table = Table(
-        title=str(path),
-        caption="success at any step; sim steps: simulated, with those of episodes that were begun and not needed",
+        caption="success at any step; sim steps: simulated, with those of episodes that were begun and not needed"
     )
     table.add_column("policy", overflow="fold")
     for column in ("episodes", "transitions", "success", "95% interval", "sim steps"):
@@ -223,6 +222,7 @@ def _print(path: Path, accounts: Sequence[Collected]) -> None:
             f"{low:.1%} - {high:.1%}",
             f"{one.sim_steps:,}",
         )
+    print(path)  # a title of the table's own would be cut to its width
     Console().print(table)
 
 

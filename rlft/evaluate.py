@@ -92,9 +92,7 @@ def _play(
 
 
 def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
-    title = f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes"
     table = _table(
-        title,
         "success at any step; steps: until success, where there is one",
         ("actions", "success", "95% interval", "at end", "return", "steps"),
     )
@@ -109,12 +107,11 @@ def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -
             f"{s['return']:.3f}",
             f"{steps.mean():.1f}" if len(steps) else "-",
         )
-    Console().print(table)
+    _show(f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes", table)
 
 
 def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict[str, EpisodeResults]) -> None:
     table = _table(
-        title,
         "points of success; won, lost: initial states from which only the first, only the second succeeded; Newcombe's "
         "interval for pairs, McNemar's exact test",
         ("actions", "difference", "95% interval", "won", "lost", "p"),
@@ -125,11 +122,16 @@ def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict
             f"{100 * share:+.1f}" for share in (found.difference.value, found.difference.low, found.difference.high)
         ]
         table.add_row(kind, points[0], " to ".join(points[1:]), str(found.won), str(found.lost), p_text(found.p))
+    _show(title, table)
+
+
+def _show(title: str, table: Table) -> None:
+    print(title)  # a title of the table's own would be cut to its width, in the middle of a path
     Console().print(table)
 
 
-def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, caption=caption)
+def _table(caption: str, columns: Sequence[str]) -> Table:
+    table = Table(caption=caption)
     for column in columns:
         table.add_column(column, justify="left" if column == "actions" else "right")
     return table
