@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from rlft.command_line import parse
-from rlft.comparison.comparison import Comparison, Question, compare_groups
+from rlft.comparison.comparison import Comparison, Question, compare_groups, is_rate
 from rlft.comparison.page import page
 from rlft.comparison.progress import Axis
 from rlft.comparison.report import as_csv, markdown
@@ -26,8 +27,8 @@ def compare(
     out: str | None = None,
     x: Axis = "env_steps",
     metric: str = "eval/success_rate",
-    threshold: float = 0.5,
-    collapse: float = 0.2,
+    threshold: float | None = None,
+    collapse: float | None = None,
     episodes: int | None = None,
 ) -> Comparison:
     """Compares groups of training runs and prints the tables.
@@ -38,8 +39,9 @@ def compare(
         x: what curves are aligned by. `relative` is env steps since the first evaluation, for runs that begin at
             different counts; `training_hours` leaves out pauses.
         metric: what is compared, by rlft's name or the name in the logs.
-        threshold: the metric's value whose first crossing is reported.
-        collapse: how far below its own best a run has to fall to count as collapsed, if it stays there.
+        threshold: the metric's value whose first crossing is reported; by default 0.5 for success, for others none.
+        collapse: how far below its own best a run has to fall to count as collapsed, if it stays there; by default 0.2
+            for success, for others nothing counts.
         episodes: of an evaluation, for the intervals of single runs whose logs have none.
 
     Returns:
@@ -50,15 +52,24 @@ def compare(
     """
     if episodes is not None and episodes < 1:
         raise UserError(f"--episodes is {episodes}; it must be at least 1.")
-    if collapse < 0:
+    if collapse is not None and collapse < 0:
         raise UserError(f"--collapse is {collapse:g}; it must not be negative.")
-    question = Question(canonical(metric), x, threshold, collapse, episodes or 0)
+    metric = canonical(metric)
+    limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
+    question = Question(metric, x, *limits, episodes=episodes or 0)
     comparison = compare_groups(select(runs), question)
     if out is None:
         print(markdown(comparison), end="")
     else:
         _write(comparison, Path(out))
     return comparison
+
+
+def _limit(given: float | None, of_success: float, metric: str) -> float:
+    """What was given, else what is right for success; NaN for a metric on another scale."""
+    if given is not None:
+        return given
+    return of_success if is_rate(metric) else math.nan
 
 
 def _write(comparison: Comparison, out: Path) -> None:

@@ -22,6 +22,11 @@ from rlft.statistics import Estimate, newcombe, paired
 SCORES = ("first", "last", "last_fifth", "best", "area")  # numbers of a run that are averaged over seeds
 
 
+def is_rate(metric: str) -> bool:
+    """Whether the values of a metric are shares."""
+    return "success" in metric
+
+
 @dataclass(frozen=True)
 class Question:
     """What is compared, and against what.
@@ -29,8 +34,8 @@ class Question:
     Attributes:
         metric: tag of the evaluations.
         axis: what curves are drawn against.
-        threshold: value of the metric whose first crossing is reported.
-        collapse: fall below the running best that is reported if it lasts.
+        threshold: value of the metric whose first crossing is reported; NaN for none.
+        collapse: fall below the running best that is reported if it lasts; NaN for none.
         episodes: of an evaluation, where the logs do not tell; 0 if unknown.
     """
 
@@ -39,6 +44,11 @@ class Question:
     threshold: float
     collapse: float
     episodes: int = 0
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether values are shares, to be shown in percent."""
+        return is_rate(self.metric)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 from rlft.comparison.comparison import Comparison
 from rlft.comparison.progress import AXIS_NAMES
-from rlft.comparison.tables import is_rate, legend_label
+from rlft.comparison.tables import legend_label
 
 LINES = ("-", "--", ":")  # there are ten colours
 
@@ -21,7 +21,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     question, arms = comparison.question, comparison.arms
     rows = (len(arms) + 1) // 2 if _short(comparison) else len(arms)
     figure, axes = plt.subplots(figsize=(9, 4.8 + 0.24 * rows), layout="constrained")
-    scale = 100 if is_rate(question) else 1
+    scale = 100 if question.is_rate else 1
     for i, arm in enumerate(arms):
         x = [point.x for point in arm.points]
         means = [point.mean for point in arm.points]
@@ -32,10 +32,10 @@ def draw(comparison: Comparison, path: Path) -> None:
         )
         low, high = [scale * mean.low for mean in means], [scale * mean.high for mean in means]
         axes.fill_between(x, low, high, color=colour, alpha=0.18 if len(arms) <= 4 else 0.1, linewidth=0)
-    name = question.metric + (" (%)" if is_rate(question) else "")
+    name = question.metric + (" (%)" if question.is_rate else "")
     axes.set(xlabel=AXIS_NAMES[question.axis], ylabel=name)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
-    if is_rate(question):
+    if question.is_rate:
         axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2 if _short(comparison) else 1, fontsize=8, frameon=False)

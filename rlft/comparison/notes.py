@@ -8,7 +8,7 @@ from rlft.comparison.aggregate import RESAMPLES
 from rlft.comparison.comparison import Arm, Comparison, Pair, Question
 from rlft.comparison.curve_summary import LASTING
 from rlft.comparison.progress import AXIS_NAMES
-from rlft.comparison.tables import is_rate, shown, x_text
+from rlft.comparison.tables import shown, x_text
 
 FEW_SEEDS = 5
 
@@ -110,11 +110,19 @@ def _intervals(arms: tuple[Arm, ...]) -> list[str]:
 
 
 def _definitions(question: Question) -> str:
-    fall = f"{100 * question.collapse:g} points" if is_rate(question) else f"{question.collapse:g}"
-    return (
+    said = [
         "Last 20%: mean of the last fifth of the evaluations since training began. Best: the maximum of noisy values, "
         "biased upwards, the more so the more evaluations there are. Area: mean height of the curve over the stretch "
-        f"of {AXIS_NAMES[question.axis]} that all runs cover. To {shown(question, question.threshold)}: the first "
-        "evaluation at or above it, its (upper) median over seeds and how many seeds got there. Collapsed: runs that "
-        f"fell more than {fall} below their own best, for {LASTING} evaluations or to the end."
-    )
+        f"of {AXIS_NAMES[question.axis]} that all runs cover."
+    ]
+    if not math.isnan(question.threshold):
+        said.append(
+            f"To {shown(question, question.threshold)}: the first evaluation at or above it, its (upper) median over "
+            "seeds and how many seeds got there."
+        )
+    if not math.isnan(question.collapse):
+        fall = f"{100 * question.collapse:g} points" if question.is_rate else f"{question.collapse:g}"
+        said.append(
+            f"Collapsed: runs that fell more than {fall} below their own best, for {LASTING} evaluations or to the end."
+        )
+    return " ".join(said)

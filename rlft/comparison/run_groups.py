@@ -31,7 +31,7 @@ def select(arguments: Sequence[str]) -> Selection:
     """Reads what is named on the command line.
 
     Args:
-        arguments: run folders, folders of runs, study folders, patterns of any of these, or `label=pattern`.
+        arguments: run folders, study folders, folders of either, patterns of any of these, or `label=pattern`.
 
     Raises:
         UserError: if something that is named is no run.
@@ -62,17 +62,23 @@ def _matches(argument: str) -> list[tuple[str, Path]]:
     if not equals or Path(argument).exists():
         label, pattern = "", argument
     found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
-    folders = [folder for path in map(Path, found) if path.is_dir() for folder in _runs_in(path)]
+    folders = [folder for path in map(Path, found) if path.is_dir() for folder in _runs_in(path) or [path]]
     if not folders:
         raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
     return [(label, folder) for folder in folders]
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The folder itself, or the runs of rlft that are in it, as in `lightning_logs`."""
-    if (folder / STUDY).is_file() or any(folder.glob("version_*")):
+    """The folder itself if it is a run or a study, else those in it, as in `lightning_logs` or another tool's."""
+    if _is_of_rlft(folder) or any(folder.glob("*.tfevents.*")):
         return [folder]
-    return sorted({path.parent for path in folder.glob("*/version_*")}) or [folder]
+    inside = [run for child in sorted(folder.iterdir()) if child.is_dir() for run in _runs_in(child)]
+    # Other tools may keep the events of a run deeper, as in <run>/tensorboard: the outer name is the run's.
+    return [folder] if len(inside) == 1 and not _is_of_rlft(inside[0]) else inside
+
+
+def _is_of_rlft(folder: Path) -> bool:
+    return (folder / STUDY).is_file() or any(folder.glob("version_*"))
 
 
 def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
@@ -108,7 +114,8 @@ def _doubts(label: str, runs: Sequence[Run]) -> list[str]:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """What tells runs apart: their names without the parts that all of them share."""
-    parts = [name.split("-") for name in names]
+    between = "__" if all("__" in name for name in names) else "-"  # ManiSkill and CleanRL: task__script
+    parts = [name.split(between) for name in names]
     shared = set.intersection(*map(set, parts)) if len(set(names)) > 1 else set[str]()
-    short = ["-".join(part for part in own if part not in shared) for own in parts]
+    short = [between.join(part for part in own if part not in shared) for own in parts]
     return short if all(short) and len(set(short)) == len(set(names)) else list(names)

@@ -9,7 +9,7 @@ from html import escape
 
 from rlft.comparison.comparison import Arm, Comparison, Point, Question
 from rlft.comparison.progress import AXIS_NAMES
-from rlft.comparison.tables import is_rate, shown, x_text
+from rlft.comparison.tables import shown, x_text
 
 COLOURS = (  # matplotlib's ten, so that the page and the picture agree
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
@@ -39,7 +39,7 @@ def svg(comparison: Comparison) -> str:
     question, arms = comparison.question, comparison.arms
     points = [point for arm in arms for point in arm.points]
     xs, ys = [point.x for point in points], [y for point in points for y in _extent(point)]
-    x_ticks, y_ticks = ticks(xs), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] if is_rate(question) else ticks(ys)
+    x_ticks, y_ticks = ticks(xs), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] if question.is_rate else ticks(ys)
     x = Scale(min(x_ticks), max(x_ticks), LEFT, WIDTH - RIGHT)
     y = Scale(min(y_ticks), max(y_ticks), HEIGHT - BOTTOM, TOP)
     parts = [

@@ -41,11 +41,6 @@ def legend_label(arm: Arm) -> str:
     return f"{arm.label} ({len(arm.curves)} seed{'s' if len(arm.curves) > 1 else ''})"
 
 
-def is_rate(question: Question) -> bool:
-    """Whether values are shares, to be shown in percent."""
-    return "success" in question.metric
-
-
 def x_text(question: Question, x: float) -> str:
     """A place on the axis."""
     if not math.isfinite(x):
@@ -56,7 +51,7 @@ def x_text(question: Question, x: float) -> str:
 def shown(question: Question, number: float | Estimate, signed: bool = False) -> str:
     """A value of the metric, with its interval if it has one; `signed` a difference of two, of rates in points."""
     estimate = number if isinstance(number, Estimate) else Estimate(number)
-    if not is_rate(question):
+    if not question.is_rate:
         return _interval(estimate, "{:+.4g}" if signed else "{:.4g}", "{:.4g}")
     return _interval(estimate, "{:+.1f}" if signed else "{:.1f}%", "{:.1f}", scale=100)
 
@@ -65,7 +60,7 @@ def _arms(comparison: Comparison) -> Table:
     question = comparison.question
     columns = (
         *("arm", "seeds", "first", "last, mean", "last, IQM", "last 20%, mean", "best (biased upwards)", "area"),
-        *(f"{AXIS_NAMES[question.axis]} to {shown(question, question.threshold)}", "collapsed"),
+        *_asked(question, f"{AXIS_NAMES[question.axis]} to {shown(question, question.threshold)}", "collapsed"),
     )
     rows = []
     for arm in comparison.arms:
@@ -74,8 +69,15 @@ def _arms(comparison: Comparison) -> Table:
         cells = (scores["first"], scores["last"], last_iqm, *(scores[name] for name in ("last_fifth", "best", "area")))
         fallen = sum(math.isfinite(summary.collapsed) for summary in arm.summaries)
         seeds = len(arm.curves)
-        rows.append((arm.label, str(seeds), *cells, _reached(question, arm), f"{fallen} of {seeds}" if fallen else "0"))
+        asked = _asked(question, _reached(question, arm), f"{fallen} of {seeds}" if fallen else "0")
+        rows.append((arm.label, str(seeds), *cells, *asked))
     return Table("Results", columns, tuple(rows))
+
+
+def _asked(question: Question, reached: str, collapsed: str) -> tuple[str, ...]:
+    """The cells that depend on a threshold, as far as there is one."""
+    asked = ((reached, question.threshold), (collapsed, question.collapse))
+    return tuple(cell for cell, threshold in asked if not math.isnan(threshold))
 
 
 def _reached(question: Question, arm: Arm) -> str:
@@ -89,7 +91,7 @@ def _pairs(comparison: Comparison) -> Table:
     question = comparison.question
     columns = (
         "pair",
-        "difference of the last" + (" (points)" if is_rate(question) else ""),
+        "difference of the last" + (" (points)" if question.is_rate else ""),
         "interval over",
         "p",
         "P(first > second)",
@@ -120,15 +122,17 @@ def _runs(comparison: Comparison) -> Table:
 
     def cells(summary: Summary) -> tuple[str, ...]:
         scores = (shown(question, getattr(summary, name)) for name in SCORES)
-        return (*scores, x_text(question, summary.reached), x_text(question, summary.collapsed))
+        asked = _asked(question, x_text(question, summary.reached), x_text(question, summary.collapsed))
+        return (*scores, *asked)
 
     rows = tuple(
         (arm.label, "-" if curve.run.seed < 0 else str(curve.run.seed), str(len(curve.x)), *cells(summary))
         for arm in comparison.arms
         for curve, summary in zip(arm.curves, arm.summaries, strict=True)
     )
-    names = ("first", "last", "last 20%", "best", "area", f"to {shown(question, question.threshold)}", "collapsed at")
-    return Table("Runs", ("arm", "seed", "evaluations", *names), rows)
+    names = ("first", "last", "last 20%", "best", "area")
+    asked = _asked(question, f"to {shown(question, question.threshold)}", "collapsed at")
+    return Table("Runs", ("arm", "seed", "evaluations", *names, *asked), rows)
 
 
 def _evaluations(comparison: Comparison) -> Table:

@@ -299,6 +299,21 @@ def unclosed(html):
     return opened
 
 
+def test_returns_have_a_threshold_and_collapse_only_if_asked(tmp_path, capsys):
+    """A fall of 0.2 is one of success; of a return of thousands it is noise."""
+    run = tmp_path / "Hopper-v4__ppo__1__1700000000"
+    write(run, {"charts/episodic_return": {0: 100.0, 9: 2000.0, 18: 1500.0}})
+    options = (run, "--metric=charts/episodic_return")
+    text = output(capsys, *options)
+    assert list(cells(text, "Results")["Hopper-v4__ppo"])[-1] == "area"
+    assert "collapse" not in text.lower()
+    assert "nan" not in text.lower()
+    asked = output(capsys, *options, "--threshold=1000", "--collapse=300")
+    assert (row := cells(asked, "Results")["Hopper-v4__ppo"])["collapsed"] == "1 of 1"
+    assert row["env steps to 1000"] == "9 (1 of 1)"
+    assert "fell more than 300 below" in asked
+
+
 def test_labels_cannot_break_the_page(logs, tmp_path, capsys):
     output(capsys, f"<b>&|={logs}/gamma0.8-*", f"--out={tmp_path}")
     assert "<b>" not in (tmp_path / "comparison.html").read_text()

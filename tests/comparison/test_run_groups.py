@@ -6,7 +6,7 @@ import pytest
 
 from rlft.comparison.run_groups import select
 from rlft.errors import UserError
-from tests.comparison.common import run_folder
+from tests.comparison.common import iterations, run_folder, write
 from tests.helpers import is_sentence
 
 
@@ -49,6 +49,29 @@ def test_names_that_would_lose_everything_stay_whole(tmp_path):
     for name in ("weak-ppo", "weak-ppo-k5"):
         run_folder(tmp_path, name, [0.1, 0.2])
     assert labels(tmp_path) == {"weak-ppo": [-1], "weak-ppo-k5": [-1]}
+
+
+def test_a_folder_of_another_tool_is_as_many_runs_as_it_holds(tmp_path):
+    """Merged, they would pass for one run, and the last written would win."""
+    for seed in (1, 2):
+        write(tmp_path / f"runs/PickCube-v1__ppo__{seed}__1700000000", iterations([0.1, 0.2]))
+        write(tmp_path / f"runs/{seed}/tensorboard", iterations([0.1, 0.2]))
+    assert labels(tmp_path / "runs") == {"1": [-1], "2": [-1], "PickCube-v1__ppo": [1, 2]}
+    assert labels(tmp_path) == labels(tmp_path / "runs")
+    assert labels(tmp_path / "runs/1") == {"1": [-1]}
+
+
+def test_names_of_other_tools_are_shortened_at_their_own_seams(tmp_path):
+    for script in ("ppo", "sac"):
+        write(tmp_path / f"PickCube-v1__{script}__1__1700000000", iterations([0.1, 0.2]))
+    assert labels(tmp_path) == {"ppo": [1], "sac": [1]}
+
+
+def test_studies_in_a_folder(logs):
+    for name in ("one", "two"):
+        study(logs, name)
+    assert labels(logs)["one: a"] == [5]
+    assert labels(logs)["gamma0.8"] == [1, 2]
 
 
 def test_labelled_patterns(logs):
