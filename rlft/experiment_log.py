@@ -39,7 +39,7 @@ def add_note(run: Path, text: str) -> Path:
     version = [run, *versions(run)][-1].absolute()
     folder = version.parent.parent
     if _name(version) not in {entry["run"] for entry in _entries(folder)}:
-        raise UserError(f"{run} is no run in {folder / INDEX}; give a directory such as lightning_logs/<run>.")
+        raise UserError(f"{run} is no run that an {INDEX} beside it knows; name one such as lightning_logs/<run>.")
     if not text.strip():
         raise UserError("The note is empty; say something of the run.")
     _append(folder, _name(version), {"note": " ".join(text.split())})
