@@ -72,7 +72,8 @@ def _runs_in(folder: Path) -> list[Path]:
     """The folder itself if it is a run or a study, else those in it, as in `lightning_logs` or another tool's."""
     if _is_of_rlft(folder) or any(folder.glob("*.tfevents.*")):
         return [folder]
-    inside = [run for child in sorted(folder.iterdir()) if child.is_dir() for run in _runs_in(child)]
+    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()]
+    inside = [run for child in children for run in _runs_in(child)]
     # Other tools may keep the events of a run deeper, as in <run>/tensorboard: the outer name is the run's.
     return [folder] if len(inside) == 1 and not _is_of_rlft(inside[0]) else inside
 

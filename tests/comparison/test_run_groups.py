@@ -59,6 +59,8 @@ def test_a_folder_of_another_tool_is_as_many_runs_as_it_holds(tmp_path):
     assert labels(tmp_path / "runs") == {"1": [-1], "2": [-1], "PickCube-v1__ppo": [1, 2]}
     assert labels(tmp_path) == labels(tmp_path / "runs")
     assert labels(tmp_path / "runs/1") == {"1": [-1]}
+    (tmp_path / "runs/latest").symlink_to(tmp_path)  # neither twice nor for ever
+    assert labels(tmp_path) == labels(tmp_path / "runs") == {"1": [-1], "2": [-1], "PickCube-v1__ppo": [1, 2]}
 
 
 def test_names_of_other_tools_are_shortened_at_their_own_seams(tmp_path):
