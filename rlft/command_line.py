@@ -29,7 +29,7 @@ def parse(
     Raises:
         UserError: if an argument is not what the function takes.
     """
-    parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
     if several:
         parser.add_argument(several[0], nargs="+", type=str, help=several[1])
     parser.add_function_arguments(function, as_positional=True, skip={several[0]} if several else None)

@@ -63,7 +63,8 @@ def write_page(folder: Path) -> Path:
         raise UserError(f"{folder / INDEX} tells of no runs; `rlft fit` with --log_dir {folder} begins it.")
     parts = [_part(folder / run, start, notes.get(run, [])) for run, start in reversed(starts.items())]
     with replacing(folder / PAGE) as temporary:
-        temporary.write_text("\n\n".join(["# Runs, the newest first", *parts]) + "\n")
+        page = "\n\n".join(["# Runs, the newest first", *parts]) + "\n"
+        temporary.write_text(page, errors="replace")  # a command or a note may hold bytes that are no text
     return folder / PAGE
 
 
@@ -96,5 +97,7 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and (entry.keys() >= START or entry.keys() >= NOTE):
+        if not isinstance(entry, dict) or not (entry.keys() >= START or entry.keys() >= NOTE):
+            continue
+        if all(isinstance(entry[key], bool if key == "dirty" else str) for key in (START | NOTE) & entry.keys()):
             yield entry

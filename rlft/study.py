@@ -60,8 +60,9 @@ def study(
     with _counting_signals() as signals, locked(path) as lock:
         folder = StudyFolder(path, read.name, runs)
         start, threads = _executor(executor, executor_options or {}, path, jobs, lock)
-        before = {run.name: folder.seconds(run) for run in runs if folder.result(run)}
-        with StudyProgress(runs, jobs, before) as progress:
+        spent = {run.name: folder.seconds(run) for run in runs}
+        complete = {run.name for run in runs if folder.result(run)}
+        with StudyProgress(runs, jobs, spent, complete) as progress:
             scheduler = Scheduler(folder, start, progress, jobs, threads, lambda: len(signals))
             outcomes = scheduler.run()
     if signal.SIGINT in signals:

@@ -126,6 +126,15 @@ class SaveConfig(SaveConfigCallback):
                 path.rmdir()
 
 
+FOLLOWS = {  # as `add_arguments_to_parser` links them
+    "data.seed": "seed_everything",
+    "model.reward_mode": "that of the environment, data.env.reward_mode, or of the data",
+    "model.obs_dim": "the environment or the data",
+    "model.action_dim": "the environment or the data",
+    "model.data_policy": "the data",
+}
+
+
 class RLFTCli(LightningCLI):
     """LightningCLI for modules and data modules of rlft."""
 
@@ -136,6 +145,7 @@ class RLFTCli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
+        _refuse_linked(args)
         super().parse_arguments(parser, _nulls_as_config(_help_of_plugins(args)))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
@@ -247,6 +257,8 @@ def run(args: Sequence[str]) -> None:
             trainer_defaults={"callbacks": [IterationProgress()]},
             parser_kwargs={
                 "exit_on_error": False,
+                # A shortened `--seed` would pass for --seed_everything where names are compared whole, as by a study.
+                "allow_abbrev": False,
                 "fit": _parser(FIT, "rlft fit --config FILE [--option value ...]"),
                 "validate": _parser(VALIDATE, "rlft validate --config FILE --ckpt_path FILE [--option value ...]"),
             },
@@ -277,6 +289,14 @@ def _help_of_plugins(args: Sequence[str]) -> list[str]:
         if any(re.match(rf"--{part}\.\w+\.help\b", option) for option in options):
             options = [f"--{part}={name}", *options]
     return [command, *options]
+
+
+def _refuse_linked(args: Sequence[str]) -> None:
+    """Refuses what the parser would overwrite without a word."""
+    for arg in args:
+        option = arg.partition("=")[0].removeprefix("--").replace(".init_args", "")
+        if arg.startswith("--") and option in FOLLOWS:
+            raise UserError(f"{option} follows {FOLLOWS[option]}; it cannot be set.")
 
 
 def _nulls_as_config(args: Sequence[str]) -> list[str]:

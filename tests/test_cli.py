@@ -139,3 +139,21 @@ def test_output_that_nobody_reads_to_the_end_is_no_error():
     shown = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("# ")
     assert shown.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--seed=7", "There is no option"),  # not --seed_everything
+        ("--trainer.max_epoch=3", "max_epoch"),
+        ("--data.seed=4", "data.seed follows seed_everything"),
+        ("--model.init_args.reward_mode=dense", "model.reward_mode follows that of the environment"),
+    ],
+)
+def test_what_would_be_taken_for_something_else_is_refused(tmp_path, capsys, option, said):
+    """Arms of a study that differ in nothing but such an option would be equal runs with different names."""
+    assert main(smoke(tmp_path, option)) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert is_sentence(error)
+    assert not list(tmp_path.iterdir())

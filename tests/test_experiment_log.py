@@ -47,6 +47,29 @@ def test_making_the_page_again_changes_nothing(tmp_path):
     assert write_page(tmp_path).read_bytes() == before
 
 
+SPOILED = (
+    '{"run": ["a"], "time": "t", "command": "c", "commit": "c", "dirty": false}',
+    '{"run": {}, "time": "t", "note": "x"}',
+    '{"run": "\\ud800", "time": "t", "command": "c", "commit": "c", "dirty": false}',
+)
+
+
+@pytest.mark.parametrize("line", SPOILED)
+def test_lines_of_the_index_that_make_no_sense_end_no_run(tmp_path, line):
+    make(tmp_path, "first")
+    with (tmp_path / "index.jsonl").open("a") as index:
+        index.write(line + "\n")
+    make(tmp_path, "second")
+    page = (tmp_path / "log.md").read_text()
+    assert "## first/version_0" in page
+    assert "## second/version_0" in page
+
+
+def test_a_note_that_is_no_text_is_kept_as_far_as_it_is(tmp_path):
+    folder = make(tmp_path, "first")
+    assert ": bad ? byte" in add_note(folder, "bad \udcff byte").read_text()
+
+
 def test_notes_through_the_command_line(tmp_path, capsys):
     folder = run(tmp_path)
     for place in (folder.parent, folder):

@@ -14,6 +14,7 @@ OFFLINE_AWR = {"offline": True, "update": "AWR"}
 RETURNS = {"reward_mode": "sparse", "gamma": 0.99}
 OWN_REROLLOUTS = {"estimator": "MonteCarloRerollout", "start_policy": "a", "rollout_policy": "a"}
 OTHERS_VALUES = {"start_policy": "a", "rollout_policy": "b"}  # re-rollouts measure the values of b
+OTHERS_REROLLOUTS = {"estimator": "MonteCarloRerollout", **OTHERS_VALUES}
 EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (1, {"start_success": 0.95}, {"start_success": 0.438, "start_success_sampled": 0.508}),
     (1, {"start_success": 0.85, "start_success_sampled": 0.6}, {"start_success": 0.85, "start_success_sampled": 0.7}),
@@ -33,8 +34,10 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (7, {**OFFLINE_AWR, "rollout_policy": "b", "data_policy": "a"}, {**OFFLINE_AWR, "rollout_policy": "a"}),
     (8, {"q_minus_v": True, "reward_mode": "sparse"}, {"q_minus_v": False, "reward_mode": "sparse"}),
     (9, {"regressed": True}, {"estimator": "GAE"}),
-    (10, {"estimator": "MonteCarloRerollout", **RETURNS}, {"estimator": "GAE", "update": "PPO", **RETURNS}),
-    (10, {**RETURNS, **OWN_REROLLOUTS, "gamma": 0.8}, {**RETURNS, **OWN_REROLLOUTS, "gamma": 0.95}),
+    (10, {**RETURNS, **OTHERS_REROLLOUTS}, {"estimator": "GAE", "update": "PPO", **RETURNS}),
+    (10, {**PPO, **RETURNS, **OWN_REROLLOUTS, "gamma": 0.8}, {**PPO, **RETURNS, **OWN_REROLLOUTS, "gamma": 0.95}),
+    (10, {**RETURNS, **OTHERS_REROLLOUTS}, {"estimator": "MonteCarloRerollout", **RETURNS}),  # a new policy's own
+    (10, {**RETURNS, **OTHERS_REROLLOUTS}, {**RETURNS, **OWN_REROLLOUTS, "gamma": 0.8, "update": "AWR"}),
     (11, {"update": "PPO", "reward_scale": 20}, {"update": "PPO", "critic_layers": 3, "critic_width": 256}),
     (11, {"update": "PPO", "critic_width": 512}, {"update": "PPO", "critic_width": 512, "offline": True}),
     (12, {**OFFLINE_AWR, "batch_size": 5_000, "update_epochs": 4}, {**OFFLINE_AWR, "batch_size": 25_600}),

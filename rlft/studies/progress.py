@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from statistics import mean
 
@@ -22,15 +22,18 @@ class StudyProgress:
     Args:
         runs: all of the study.
         jobs: how many run at a time.
-        before: seconds that runs took which are complete, by name: what runs of their arm are expected to take.
+        spent: seconds that each run has had already, by name.
+        complete: names of those that are complete: what runs of their arm are expected to take.
     """
 
-    def __init__(self, runs: Sequence[PlannedRun], jobs: int, before: dict[str, float]) -> None:
+    def __init__(
+        self, runs: Sequence[PlannedRun], jobs: int, spent: Mapping[str, float], complete: Collection[str]
+    ) -> None:
         self._runs = {run.name: run for run in runs}
         self._jobs = jobs
-        self._took = {name: seconds for name, seconds in before.items() if seconds}
+        self._took = {name: seconds for name, seconds in spent.items() if seconds and name in complete}
         self._started = time.monotonic()
-        self._spent: dict[str, float] = {}  # seconds of each, in however many pieces
+        self._spent = dict(spent)  # in however many pieces
         self._began: dict[str, float] = {}  # when, of those that are running
         self._ended: set[str] = set()
         self._kept = 0  # were complete before
@@ -102,7 +105,8 @@ class StudyProgress:
             if known is None:
                 return None
             begins = max([free[0], *(ends.get(need, 0.0) for need in run.needs)])
-            ends[name] = begins + max(0.0, mean(known) - (now - self._began.get(name, now)))
+            had = self._spent.get(name, 0.0) + now - self._began.get(name, now)
+            ends[name] = begins + max(0.0, mean(known) - had)
             heapq.heapreplace(free, ends[name])
         return max(free)
 

@@ -19,7 +19,7 @@ def clock(monkeypatch):
 def test_counts_and_remaining_time(tmp_path, capsys, clock):
     """Arm a took 60 s before, b takes 20 s; what is left goes to whichever of two places is free first."""
     runs = planned(tmp_path, "config: BASE\nseeds: [1, 2, 3]\narms: {a: , b: }")
-    with StudyProgress(list(runs.values()), 2, {"a-seed1": 60.0}) as reporter:
+    with StudyProgress(list(runs.values()), 2, {"a-seed1": 60.0}, {"a-seed1"}) as reporter:
         reporter.ended(runs["a-seed1"], Outcome("completed"), 0.0)
         reporter.begun(runs["b-seed1"], again=False)
         clock[0] += 20
@@ -38,11 +38,23 @@ def test_counts_and_remaining_time(tmp_path, capsys, clock):
     ]
 
 
+def test_a_run_that_goes_on_counts_with_what_it_had(tmp_path, capsys, clock):
+    runs = planned(tmp_path, "config: BASE\nseeds: [1, 2]\narms: {a: }")
+    with StudyProgress(list(runs.values()), 1, {"a-seed1": 40.0}, ()) as reporter:
+        reporter.begun(runs["a-seed1"], again=True)
+        clock[0] += 10
+        reporter.ended(runs["a-seed1"], Outcome("completed"), 10.0)
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "[1/2] a-seed1 completed after 0:00:10  (0:00:10, about 0:00:50 left)"
+    )
+
+
 def test_what_preparations_took_says_nothing_of_runs(tmp_path, capsys, clock):
     arm = '{options: {model.critic_policy: "{critic}/x"}}'
     study = f"config: BASE\nseeds: [1]\nprepare: {{critic: {{config: BASE}}}}\narms: {{a: {arm}}}"
     runs = planned(tmp_path, study)
-    with StudyProgress(list(runs.values()), 1, {}) as reporter:
+    with StudyProgress(list(runs.values()), 1, {}, ()) as reporter:
         reporter.begun(runs["critic"], again=False)
         clock[0] += 20
         reporter.ended(runs["critic"], Outcome("completed"), 20.0)
@@ -64,7 +76,7 @@ def test_a_run_waits_for_what_it_needs(tmp_path, capsys, clock):
     study = "config: BASE\ngrid: {model.advantage.gamma: [0.8, 0.9]}\nseeds: [1]\n"
     runs = planned(tmp_path, f"{study}prepare: {{critic: {critic}}}\narms: {{a: {arm}}}")
     before = {name: 600.0 for name in runs if "0.8" in name}
-    with StudyProgress(list(runs.values()), 2, before) as reporter:
+    with StudyProgress(list(runs.values()), 2, before, before) as reporter:
         for name in before:
             reporter.ended(runs[name], Outcome("completed"), 0.0)
         reporter.begun(next(run for name, run in runs.items() if name not in before), again=False)
