@@ -36,6 +36,8 @@ def one_sentence(message: str) -> str:
         return f"{place}: there is no option {unknown[1]!r}{_options(named[-1] if named else '')}."
     if unknown := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
         return f"There is no option {unknown[2]!r}; choose one of those that `rlft {unknown[1]} --help` lists."
+    if unknown := re.fullmatch(r"[Uu]nrecognized arguments: (--[^\s=]+).*", message.strip(), re.S):
+        return f"There is no option {unknown[1]}; choose one of those that `--help` lists."
     lines = (re.sub(r'^[ -]*Parser key "[^"]+":', "", line).strip(" -") for line in message.splitlines())
     reasons = list(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
     reason = "; ".join(reasons).replace("a typing.Literal", "one of ") or message
