@@ -13,11 +13,11 @@ TYPES = {
     "float": "a number",
     "bool": "true or false",
     "str": "text",
-    "list": "a list",
-    "tuple": "a list",
+    "list": "a list, as in [a, b]",
+    "tuple": "a list, as in [a, b]",
     "dict": "names with values",
 }
-LINKED = ("obs_dim", "action_dim", "reward_mode", "data_policy")  # taken from the environment or the data
+LINKED = ("obs_dim", "action_dim", "reward_mode", "data_policy")  # what a module takes from the data
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value", "Problem with")
 
 
@@ -32,8 +32,7 @@ def one_sentence(message: str) -> str:
     if "Expected an instantiatable class" in message and _names(kind):
         return f"{place}: this names no class; choose one of {', '.join(_names(kind))}."
     if unknown := re.search(r"Option '([^']+)' is not accepted", message):
-        named = re.findall(r"class_path[=:] ?'([^']+)'", message)
-        return f"{place}: there is no option {unknown[1]!r}{_options(named[-1] if named else '')}."
+        return f"{place}: there is no option {unknown[1]!r}{_options(classes[-1] if classes else '')}."
     if unknown := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
         return f"There is no option {unknown[2]!r}; choose one of those that `rlft {unknown[1]} --help` lists."
     if unknown := re.fullmatch(r"[Uu]nrecognized arguments: (--[^\s=]+).*", message.strip(), re.S):

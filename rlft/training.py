@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -30,8 +31,8 @@ from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport,
 from rlft.checkpoints import WholeCheckpoints
 from rlft.early_checks import check, check_trainer, refuse_nulls
 from rlft.errors import UserError
-from rlft.parse_errors import one_sentence, user_error_behind
-from rlft.resolved_config import differences, run_name
+from rlft.parse_errors import LINKED, one_sentence, user_error_behind
+from rlft.resolved_config import differences, imported, run_name
 from rlft.resume import check_continues, flattened, read_checkpoint, summary
 from rlft.rollout import WorkerDied, close_all
 from rlft.run_directory import LAST_CHECKPOINT, versions
@@ -126,15 +127,6 @@ class SaveConfig(SaveConfigCallback):
                 path.rmdir()
 
 
-FOLLOWS = {  # as `add_arguments_to_parser` links them
-    "data.seed": "seed_everything",
-    "model.reward_mode": "that of the environment, data.env.reward_mode, or of the data",
-    "model.obs_dim": "the environment or the data",
-    "model.action_dim": "the environment or the data",
-    "model.data_policy": "the data",
-}
-
-
 class RLFTCli(LightningCLI):
     """LightningCLI for modules and data modules of rlft."""
 
@@ -145,7 +137,6 @@ class RLFTCli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
-        _refuse_linked(args)
         super().parse_arguments(parser, _nulls_as_config(_help_of_plugins(args)))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
@@ -161,11 +152,9 @@ class RLFTCli(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links what the environment and the seed determine; adds the callbacks every run has."""
-        parser.link_arguments("data.obs_dim", "model.init_args.obs_dim", apply_on="instantiate")
-        parser.link_arguments("data.action_dim", "model.init_args.action_dim", apply_on="instantiate")
-        parser.link_arguments("data.reward_mode", "model.init_args.reward_mode", apply_on="instantiate")
-        parser.link_arguments("data.data_policy", "model.init_args.data_policy", apply_on="instantiate")
-        parser.link_arguments("seed_everything", "data.init_args.seed")
+        for name in LINKED:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments(("seed_everything", "data"), "data.init_args.seed", compute_fn=_seed_of_data)
         parser.add_lightning_class_args(DeterministicEval, "eval")
         parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Pitfalls, "pitfalls")
@@ -177,6 +166,9 @@ class RLFTCli(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Decides the run directory and the number of iterations before anything is built."""
         config = self.config[self.subcommand]
+        for name in LINKED:
+            if config.model.init_args.get(name) is not None:  # the link would replace it without a word
+                raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
         refuse_nulls(config, BUILDERS)
         check_trainer(config.trainer)
         config.run_name = config.run_name or run_name(config)
@@ -266,7 +258,7 @@ def run(args: Sequence[str]) -> None:
             run=True,
         )
     except ArgumentError as error:
-        raise UserError(one_sentence(str(error))) from error
+        raise (user_error_behind(error) or UserError(one_sentence(str(error)))) from error
     except SIGTERMException as error:
         raise UserError("Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration.") from error
     except OSError as error:
@@ -291,12 +283,12 @@ def _help_of_plugins(args: Sequence[str]) -> list[str]:
     return [command, *options]
 
 
-def _refuse_linked(args: Sequence[str]) -> None:
-    """Refuses what the parser would overwrite without a word."""
-    for arg in args:
-        option = arg.partition("=")[0].removeprefix("--").replace(".init_args", "")
-        if arg.startswith("--") and option in FOLLOWS:
-            raise UserError(f"{option} follows {FOLLOWS[option]}; it cannot be set.")
+def _seed_of_data(seed: Any, data: Any) -> Any:
+    """Refuses a seed of its own, which the link would replace without a word."""
+    own = data.init_args.get("seed")
+    if own not in (seed, inspect.signature(imported(data.class_path)).parameters["seed"].default):
+        raise UserError(f"data.seed follows seed_everything; it cannot be set to {own}.")
+    return seed
 
 
 def _nulls_as_config(args: Sequence[str]) -> list[str]:

@@ -146,8 +146,10 @@ def test_output_that_nobody_reads_to_the_end_is_no_error():
     [
         ("--seed=7", "There is no option"),  # not --seed_everything
         ("--trainer.max_epoch=3", "max_epoch"),
-        ("--data.seed=4", "data.seed follows seed_everything"),
-        ("--model.init_args.reward_mode=dense", "model.reward_mode follows that of the environment"),
+        ("--data.seed=4", "data.seed follows seed_everything; it cannot be set to 4"),
+        ("--model.init_args.reward_mode=dense", "model.reward_mode follows the data"),
+        ('--config={"data": {"init_args": {"seed": 4}}}', "data.seed follows seed_everything; it cannot be set to 4"),
+        ('--config={"model": {"init_args": {"data_policy": "x"}}}', "model.data_policy follows the data"),
     ],
 )
 def test_what_would_be_taken_for_something_else_is_refused(tmp_path, capsys, option, said):

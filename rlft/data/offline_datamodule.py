@@ -83,7 +83,8 @@ class OfflineDataModule(RolloutDataModule):
             monitor their losses.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
         total_timesteps: must be `null`: env steps do not count the iterations here, `trainer.max_epochs` does.
-        seed: addresses initial states, action noise and shuffling; follows `seed_everything`.
+        seed: addresses initial states, action noise and shuffling; follows `seed_everything`; outside of the
+            command line 1 by default.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class OfflineDataModule(RolloutDataModule):
         validation_fraction: float = 0.0,
         num_workers: int | None = None,
         total_timesteps: int | None = None,
-        seed: int = 1,
+        seed: int | None = None,
     ) -> None:
         self.dataset = None if dataset is None else Path(dataset)
         self.reads_trajectories = self.dataset is not None and self.dataset.suffix == ".h5"

@@ -63,7 +63,8 @@ class RolloutDataModule(lightning.LightningDataModule):
         update_epochs: passes over an iteration's data.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
         total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`.
-        seed: addresses initial states, action noise and shuffling; follows `seed_everything`.
+        seed: addresses initial states, action noise and shuffling; follows `seed_everything`; outside of the
+            command line 1 by default.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         update_epochs: int = 100,
         num_workers: int | None = None,
         total_timesteps: int | None = None,
-        seed: int = 1,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         sizes = {
@@ -94,7 +95,7 @@ class RolloutDataModule(lightning.LightningDataModule):
         self.update_epochs = update_epochs
         self._check_batch()
         self.num_workers = default_workers() if num_workers is None else num_workers
-        self.seed = seed
+        self.seed = 1 if seed is None else seed
         self.validation_fraction = 0.0  # share of the data that is held out
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
         self.rollout: Rollout | None = None  # the running iteration's, for whoever looks at it
