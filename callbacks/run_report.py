@@ -39,7 +39,7 @@ COLUMNS = {
 class RunReport(lightning.Callback):
     """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too.
 
-    The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there.
+    The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there when it begins and ends.
     """
 
     def __init__(self) -> None:
@@ -72,6 +72,7 @@ class RunReport(lightning.Callback):
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
+        self._log(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes the iteration that ended."""
@@ -90,7 +91,7 @@ class RunReport(lightning.Callback):
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the report."""
-        self._write(trainer, note="Completed.")
+        self._write(trainer, note=run_directory.COMPLETED)
         self._log(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class RunReport(lightning.Callback):
 
     def _note(self, trainer: Any, metrics: dict[str, float]) -> None:
         self._rows.append(metrics)
-        self._write(trainer, note="Running.")
+        self._write(trainer, note=run_directory.RUNNING)
 
     def _log(self, trainer: Any) -> None:
         if folder := run_directory.of_trainer(trainer):

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from rlft.errors import UserError
 
-WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note")  # modules of rlft
+WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note", "log")  # modules of rlft
 HELP = """\
 usage: rlft <command> [options]
 
@@ -24,6 +24,7 @@ commands:
   compare    runs and studies:        rlft compare "A=lightning_logs/*_ppo-*" "B=lightning_logs/*_awr-*" --out ab
   study      many runs of a file:     rlft study configs/studies/critics.yaml --jobs 2
   note       a remark on a run:       rlft note lightning_logs/<run> "critic of another policy"
+  log        log.md of runs, anew:    rlft log lightning_logs
 
 Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2
 `rlft <command> --help` lists the options; `rlft fit --model.update.help PPO` those of one plug-in.

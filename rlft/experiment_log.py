@@ -1,21 +1,23 @@
 """The log of all runs in a log directory: an index that only grows, and a page that is made from it.
 
 `index.jsonl` has a line for every start of a run and for every note. `log.md` is made anew from these lines and from
-the runs' own reports whenever a run ends or gets a note; making it again changes nothing.
+the runs' own reports whenever a run begins, ends or gets a note; making it again changes nothing.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError
 from rlft.files import append_line, replacing
-from rlft.run_directory import report_text, versions
+from rlft.run_directory import RUNNING, report_text, versions
 
 INDEX, PAGE = "index.jsonl", "log.md"
 START = {"run", "time", "command", "commit", "dirty"}
@@ -36,7 +38,7 @@ def add_note(run: Path, text: str) -> Path:
     Raises:
         UserError: if there is no such run in the log.
     """
-    version = [run, *versions(run)][-1].absolute()
+    version = [run, *versions(run)][-1].resolve()
     folder = version.parent.parent
     if _name(version) not in {entry["run"] for entry in _entries(folder)}:
         raise UserError(f"{run} is no run that an {INDEX} beside it knows; name one such as lightning_logs/<run>.")
@@ -52,20 +54,33 @@ def write_page(folder: Path) -> Path:
     Raises:
         UserError: if no run has been logged there.
     """
-    starts: dict[str, Mapping[str, Any]] = {}
-    notes: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in _entries(folder):
-        if "note" in entry:
-            notes.setdefault(entry["run"], []).append(entry)
-        else:
-            starts[entry["run"]] = entry
-    if not starts:
-        raise UserError(f"{folder / INDEX} tells of no runs; `rlft fit` with --log_dir {folder} begins it.")
-    parts = [_part(folder / run, start, notes.get(run, [])) for run, start in reversed(starts.items())]
-    with replacing(folder / PAGE) as temporary:
-        page = "\n\n".join(["# Runs, the newest first", *parts]) + "\n"
-        temporary.write_text(page, errors="replace")  # a command or a note may hold bytes that are no text
+    with _alone(folder):
+        starts: dict[str, Mapping[str, Any]] = {}
+        notes: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in _entries(folder):
+            if "note" in entry:
+                notes.setdefault(entry["run"], []).append(entry)
+            else:
+                starts[entry["run"]] = entry
+        if not starts:
+            raise UserError(f"{folder / INDEX} tells of no runs; `rlft fit` with --log_dir {folder} begins it.")
+        parts = [_part(folder / run, start, notes.get(run, [])) for run, start in reversed(starts.items())]
+        with replacing(folder / PAGE) as temporary:
+            page = "\n\n".join(["# Runs, the newest first", *parts]) + "\n"
+            temporary.write_text(page, errors="replace")  # a command or a note may hold bytes that are no text
     return folder / PAGE
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for whoever makes the page: of two that end together, the one that read less must not write last."""
+    if not (folder / INDEX).is_file():
+        yield
+        return
+    with (folder / INDEX).open() as index:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(index, fcntl.LOCK_EX)
+        yield
 
 
 def _part(version: Path, start: Mapping[str, Any], notes: list[Mapping[str, Any]]) -> str:
@@ -73,6 +88,9 @@ def _part(version: Path, start: Mapping[str, Any], notes: list[Mapping[str, Any]
     text = report_text(version)
     lines = text.splitlines()
     happened = lines[2] if len(lines) > 2 else "Its report is gone." if not version.is_dir() else "It has no report."
+    if happened.startswith(RUNNING):  # what is killed cannot say so
+        heard = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime((version / "report.md").stat().st_mtime))
+        happened = f"Running, or killed: last heard of at {heard}.{happened.removeprefix(RUNNING)}"
     dirty = " with uncommitted changes" if start["dirty"] else ""
     told = [f"- note of {note['time']}: {note['note']}" for note in notes]
     facts = [f"- started: {start['time']}", f"- command: `{start['command']}`", f"- commit: {start['commit']}{dirty}"]

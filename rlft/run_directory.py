@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
+RUNNING, COMPLETED = "Running.", "Completed."  # how a report begins
 WHERE_AND_HOW = ("--log_dir=", "--ckpt_path=", "--reset_optimizer=")  # not what is run; the study's record knows
 
 
@@ -37,7 +38,7 @@ def versions_of(folder: Path, args: Sequence[str]) -> list[Path]:
 
 def is_complete(version: Path) -> bool:
     """Whether the run in it came to its end."""
-    return re.search(r"^Completed\.", report_text(version), re.M) is not None
+    return re.search(rf"^{re.escape(COMPLETED)}", report_text(version), re.M) is not None
 
 
 def checkpoint(candidates: Sequence[Path]) -> Path | None:

@@ -1,6 +1,11 @@
+import fcntl
 import json
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import lightning
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -63,6 +68,56 @@ def test_lines_of_the_index_that_make_no_sense_end_no_run(tmp_path, line):
     page = (tmp_path / "log.md").read_text()
     assert "## first/version_0" in page
     assert "## second/version_0" in page
+
+
+def test_a_run_that_was_killed_is_on_the_page_and_may_be_so(tmp_path, capsys):
+    """Nothing ends it: the page is of its start, and says when one last heard of it."""
+
+    class Killed(lightning.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            pages.append((tmp_path / "log.md").read_text())
+
+    pages = []
+    report = RunReport()
+    fit(module(), data(), 1, [report, Killed()], TensorBoardLogger(tmp_path, "name"), tmp_path)
+    assert pages[0].count("\n| 0 |") == 1
+    text = (tmp_path / "name/version_0/report.md").read_text().replace("Completed.", "Running.", 1)
+    (tmp_path / "name/version_0/report.md").write_text(text)
+    os.utime(tmp_path / "name/version_0/report.md", (86400 * 365, 86400 * 365))
+    assert main(["log", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "log.md")
+    page = (tmp_path / "log.md").read_text()
+    for shown in (pages[0], page):
+        assert "Running, or killed: last heard of at " in shown
+    assert "last heard of at 1971-01-0" in page
+    assert "Completed." not in page
+
+
+def test_the_page_of_a_folder_without_runs_is_refused(tmp_path, capsys):
+    assert main(["log", str(tmp_path / "nothing")]) == 1
+    assert is_sentence(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pages_that_are_made_at_once_wait_for_each_other(tmp_path):
+    """While somebody makes the page, another one waits, and then knows what was added meanwhile."""
+    make(tmp_path, "first")
+    with ThreadPoolExecutor(1) as pool, (tmp_path / "index.jsonl").open() as index:
+        fcntl.flock(index, fcntl.LOCK_EX)
+        page = pool.submit(write_page, tmp_path)
+        with pytest.raises(TimeoutError):
+            page.result(timeout=0.3)
+        add_start(tmp_path / "second" / "version_0", "rlft fit", "abc", dirty=False)
+        fcntl.flock(index, fcntl.LOCK_UN)
+        assert "## second/version_0" in page.result(timeout=60).read_text()
+
+
+def test_a_note_finds_its_run_through_links_and_dots(tmp_path, monkeypatch):
+    folder = make(tmp_path / "logs", "first")
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for place in (tmp_path / "link", Path(), Path("../first/version_0")):
+        assert f"seen from {place}" in add_note(place, f"seen from {place}").read_text()
 
 
 def test_a_note_that_is_no_text_is_kept_as_far_as_it_is(tmp_path):
