@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,11 +57,13 @@ def study(
     read = read_study(Path(file))
     runs = plan(read)
     path = Path(log_dir) / read.name
+    folder = StudyFolder(path, read.name, runs)
+    _refuse_wrong_configurations(folder, file)
     if dry_run:
-        _print_plan(StudyFolder(path, read.name, runs))
+        _print_plan(folder)
         return
     with _counting_signals() as signals, locked(path) as lock:
-        folder = StudyFolder(path, read.name, runs)
+        folder = StudyFolder(path, read.name, runs)  # as it is now that nobody else writes to it
         start, threads = _executor(executor, executor_options or {}, path, jobs, lock)
         spent = {run.name: folder.seconds(run) for run in runs}
         complete = {run.name for run in runs if folder.result(run)}
@@ -68,6 +73,26 @@ def study(
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     _judge(outcomes, path, interrupted=bool(signals))
+
+
+def _refuse_wrong_configurations(folder: StudyFolder, file: str) -> None:
+    """Looks at one run of every arm that has runs to make: a mistake should not wait until it is the arm's turn.
+
+    Raises:
+        UserError: if one of them cannot be run.
+    """
+    left = [run for run in folder.runs.values() if run.is_fit and not folder.result(run)]
+    arms = {run.arm: [*run.args, f"--log_dir={folder.path}", f"--run_name={run.name}"] for run in left}
+    if not arms:
+        return
+    command = [sys.executable, "-m", "rlft.config_check"]  # a study that runs for days does without Lightning
+    done = subprocess.run(command, input=json.dumps(arms), capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{file}: its configurations cannot be looked at: {(done.stderr.splitlines() or ['-'])[-1]}.")
+    wrong = json.loads(done.stdout.splitlines()[-1])
+    for arm, said in wrong.items():
+        others = f" {len(wrong) - 1} more of its arms are refused." if len(wrong) > 1 else ""
+        raise UserError(f"{file}: {arm}: {said}{others}")
 
 
 def _executor(name: Cluster, options: Mapping[str, Any], study: Path, jobs: int, lock: int) -> tuple[Executor, int]:

@@ -228,15 +228,19 @@ class RLFTCli(LightningCLI):
 
 
 @warnings_of_slurm()
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
     """Runs `rlft fit` or `rlft validate` with command-line arguments.
+
+    Args:
+        args: the subcommand and its options.
+        cli: what is made of them.
 
     Raises:
         UserError: if something the user can change is wrong.
     """
     _quiet()
     try:
-        RLFTCli(
+        cli(
             lightning.LightningModule,
             lightning.LightningDataModule,
             subclass_mode_model=True,

@@ -115,7 +115,7 @@ def test_layers_import_only_what_lies_below(layer):
 
 def test_nothing_below_the_command_line_knows_it():
     for path in modules("rlft"):
-        if part_of(path) not in ("cli", "__main__", "training", "evaluate", "collect", "zoo"):
+        if part_of(path) not in ("cli", "__main__", "training", "config_check", "evaluate", "collect", "zoo"):
             assert not parts_imported(path) & {"cli", "training"}, path
 
 

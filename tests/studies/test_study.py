@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from rlft.cli import main
-from tests.helpers import REPO, same
+from tests.helpers import REPO, is_sentence, same
 from tests.rollout.descendants import PATIENCE, children, runs, wait_until
 from tests.training import run, scalars
 
@@ -94,9 +94,9 @@ def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
 def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (
-        f"config: {REPO}/configs/smoke.yaml\nseeds: [1]\n"
+        f"config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml]\nseeds: [1]\n"
         "prepare: {d: {command: [collect, '{here}/d.h5'], options: {episodes: 0}}}\n"
-        "arms: {a: {options: {data.dataset: '{d}/d.h5'}}}"
+        "arms: {a: {options: {data: OfflineDataModule, data.dataset: '{d}/d.h5'}}}"
     )
     (tmp_path / "failing.yaml").write_text(text)
     assert main(["study", "failing.yaml"]) == 1
@@ -114,6 +114,27 @@ def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypa
     assert "# pretrained-seed2: begins after critic-seed2" in lines
     assert sum(line.startswith("rlft fit --config=") for line in lines) == 8
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "dry_run"),
+    [
+        ("model.advantage.gama: 0.9", "b: model.advantage (GAE): there is no option 'gama'; choose one of", "true"),
+        ("model.advantage.gamma: 1.5", "b: model.advantage.gamma is 1.5; it must be from 0 to 1.", "false"),
+        ("trainer.logger: false", "b: trainer.logger has to be left out; without", "true"),
+        ("trainer.fast_dev_run: true", "b: trainer.fast_dev_run has to be left out; without", "false"),
+        ("data.seed: 3", "b: data.seed follows seed_everything; it cannot be set to 3.", "false"),
+    ],
+)
+def test_arms_that_cannot_be_run_are_refused_at_once(tmp_path, capsys, monkeypatch, option, said, dry_run):
+    monkeypatch.chdir(tmp_path)
+    text = f"config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml]\nseeds: [1, 2]\narms:\n"
+    (tmp_path / "wrong.yaml").write_text(text + f"  a:\n  b: {{options: {{{option}}}}}\n")
+    assert main(["study", "wrong.yaml", "--dry_run", dry_run]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"rlft: wrong.yaml: {said}")
+    assert is_sentence(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong.yaml"]
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])
