@@ -39,7 +39,8 @@ COLUMNS = {
 class RunReport(lightning.Callback):
     """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too.
 
-    The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there when it begins and ends.
+    The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there, when it begins and
+    when it ends.
     """
 
     def __init__(self) -> None:

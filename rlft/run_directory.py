@@ -53,6 +53,12 @@ def checkpoint(candidates: Sequence[Path]) -> Path | None:
     return None
 
 
+def share_done(version: Path) -> float:
+    """How much of its iterations a run has done, from 0 to 1; 0 if that cannot be read."""
+    iterations = _iterations(version)
+    return _iterations_done(version) / iterations if iterations else 0.0
+
+
 def _number(version: Path) -> int:
     return int(version.name.removeprefix("version_"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlft.errors import UserError
 from rlft.files import replacing
-from rlft.run_directory import checkpoint, is_complete, new_version, versions, versions_of
+from rlft.run_directory import checkpoint, is_complete, new_version, share_done, versions, versions_of
 from rlft.studies.plan import PLACEHOLDER, PlannedRun
 from rlft.studies.record import Record, planned_record, read_record, write_record
 from rlft.studies.study_file import HERE
@@ -85,6 +85,11 @@ class StudyFolder:
         """How long it has run."""
         record = read_record(self._folder(run))
         return record.seconds if record else 0.0
+
+    def share_done(self, run: PlannedRun) -> float:
+        """How much of it is done, from 0 to 1, as far as that is known before its end."""
+        found = self._versions(run) if run.is_fit else []
+        return share_done(found[-1]) if found else 0.0
 
     def checkpoint(self, run: PlannedRun) -> Path | None:
         """What a run that was interrupted goes on from, if it can."""

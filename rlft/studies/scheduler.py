@@ -24,6 +24,10 @@ class Reporter(Protocol):
         """A run was started; `again` if it goes on from a checkpoint."""
         ...
 
+    def tick(self) -> None:
+        """Time has passed."""
+        ...
+
     def ended(self, run: PlannedRun, outcome: Outcome, seconds: float) -> None:
         """A run ended, or will not begin, or was complete before."""
         ...
@@ -84,6 +88,7 @@ class Scheduler:
                 break
             time.sleep(POLL)
             self._collect()
+            self._reporter.tick()
         return self.outcomes
 
     def _waiting(self) -> list[PlannedRun]:

@@ -101,6 +101,9 @@ class Listener:
     def begun(self, run, *, again):
         self.heard.append((run.name, "goes on" if again else "begins"))
 
+    def tick(self):
+        pass
+
     def ended(self, run, outcome, seconds):
         self.heard.append((run.name, outcome.status))
 
