@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -98,9 +99,9 @@ def _refuse_wrong_configurations(folder: StudyFolder, file: str) -> None:
 def _executor(name: Cluster, options: Mapping[str, Any], study: Path, jobs: int, lock: int) -> tuple[Executor, int]:
     """What starts runs, and how many threads each gets."""
     if name == "slurm":
-        return slurm_executor(study, options), int(options.get("cpus_per_task", 1))
+        return slurm_executor(study, options), int(options.get("cpus_per_task") or 1)
     if name == "ray":
-        return ray_executor(options), int(options.get("num_cpus", 1))
+        return ray_executor(options), math.ceil(options.get("num_cpus") or 1)  # Ray gives fractions of a core
     return local_executor(lock), threads_of_each(jobs)
 
 

@@ -91,7 +91,8 @@ def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
             if entry["preparation"]:
                 continue
             if entry["status"] != "completed":
-                missing.setdefault((entry["arm"], entry["status"]), []).append(operator.index(entry["seed"]))
+                status = "running or killed" if entry["status"] == "running" else entry["status"]
+                missing.setdefault((entry["arm"], status), []).append(operator.index(entry["seed"]))
                 continue
             label = f"{prefix}: {entry['arm']}" if prefix else str(entry["arm"])
             selection.add(label, read_run(folder / entry["run"], seed=operator.index(entry["seed"])))

@@ -18,6 +18,7 @@ from rlft.studies.study_file import HERE
 
 MANIFEST = "study.json"
 OUTPUT = "output.log"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def locked(path: Path) -> Iterator[int]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        file = (path / ".lock").open("w")
+        file = (path / LOCK).open("w")
     except OSError as error:
         raise UserError(f"Cannot write into {path}: {error.strerror}; choose another --log_dir.") from error
     with file:
@@ -48,7 +49,13 @@ def locked(path: Path) -> Iterator[int]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"Another rlft study is at work in {path}, or a run that one has left.") from error
-        yield file.fileno()
+        try:
+            yield file.fileno()
+        except BaseException:
+            if [one.name for one in path.glob("*")] == [LOCK]:  # it was refused before anything was made
+                Path(file.name).unlink()
+                path.rmdir()
+            raise
 
 
 class StudyFolder:

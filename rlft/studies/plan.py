@@ -49,7 +49,7 @@ def plan(study: StudyFile) -> list[PlannedRun]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        raise UserError(f"{study.name}: these need each other in a circle: {' -> '.join(error.args[1])}.") from error
+        raise UserError(f"{study.path}: these need each other in a circle: {' -> '.join(error.args[1])}.") from error
     planner = _Planner(study)
     for seed in study.seeds:
         for part in study.parts.values():
@@ -58,7 +58,7 @@ def plan(study: StudyFile) -> list[PlannedRun]:
                     planner.run(part, {**dict(zip(part.grid, values, strict=True)), SEED: seed})
     for part in study.parts.values():
         if part.name not in planner.used:
-            raise UserError(f"{study.name}: no arm needs {part.where()}; remove it, or refer to it as {{{part.name}}}.")
+            raise UserError(f"{study.path}: no arm needs {part.where()}; remove it, or refer to it as {{{part.name}}}.")
     return [replace(run, continues=name not in planner.whole) for name, run in planner.runs.items()]
 
 
@@ -88,7 +88,7 @@ class _Planner:
         args = tuple(self._resolve(text, part, point, needs) for text in texts)
         run = PlannedRun(name, arm, seed, part.preparation, args, part.configs, tuple(dict.fromkeys(needs)))
         if self.runs.setdefault(name, run) != run:
-            raise UserError(f"{self.study.name}: two different runs would be called {name}; rename one of their parts.")
+            raise UserError(f"{self.study.path}: two different runs would be called {name}; rename one of their parts.")
         return run
 
     def _resolve(self, text: str, part: Part, point: Point, needs: list[str]) -> str:
@@ -113,12 +113,12 @@ class _Planner:
         for axis in other.axes:
             if axis not in part.axes:
                 raise UserError(
-                    f"{self.study.name}: {part.where()} needs {{{other.name}}}, of which there is one for each {axis}, "
+                    f"{self.study.path}: {part.where()} needs {{{other.name}}}, of which there is one for each {axis}, "
                     f"but does not say which: it has no {axis} itself."
                 )
             if point[axis] not in other.grid.get(axis, [point[axis]]):
                 raise UserError(
-                    f"{self.study.name}: {part.where()} needs {{{other.name}}} with {axis} {point[axis]}, which is not "
+                    f"{self.study.path}: {part.where()} needs {{{other.name}}} with {axis} {point[axis]}, which is not "
                     f"in the grid of {other.where()}."
                 )
         return self.run(other, {axis: point[axis] for axis in other.axes}).name
@@ -131,7 +131,7 @@ def _references(part: Part, study: StudyFile) -> set[str]:
     known = {*study.parts, *([SEED] if SEED in part.axes else []), *([HERE] if part.command[0] != "fit" else [])}
     for name in sorted(found - known):
         raise UserError(
-            f"{study.name}: {part.where()} refers to {{{name}}}, which is not there; it may be one of "
+            f"{study.path}: {part.where()} refers to {{{name}}}, which is not there; it may be one of "
             f"{', '.join(sorted(known - {part.name}))}."
         )
     return found - {SEED, HERE}

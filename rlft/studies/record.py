@@ -70,7 +70,10 @@ def read_record(folder: Path) -> Record | None:
     path = folder / FILE
     if not path.is_file():
         if folder.exists():
-            raise UserError(f"{folder} is not of this study; give the study another name or --log_dir.")
+            raise UserError(
+                f"{folder} has no {FILE}, so it is not of this study, or somebody has removed that; give the study "
+                "another name or --log_dir, or remove the folder."
+            )
         return None
     try:
         record = Record(**json.loads(path.read_bytes()))

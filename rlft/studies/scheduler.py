@@ -125,8 +125,12 @@ class Scheduler:
                 continue
             self._running.remove(one)
             seconds = time.monotonic() - one.started
-            self.folder.end(one.run, seconds, succeeded=status == 0)
-            self._settle(one.run, self._outcome(one, status), seconds)
+            try:
+                self.folder.end(one.run, seconds, succeeded=status == 0)
+                outcome = self._outcome(one, status)
+            except UserError as error:  # somebody has removed its folder meanwhile
+                outcome = Outcome("failed", str(error))
+            self._settle(one.run, outcome, seconds)
 
     def _outcome(self, one: _Running, status: int) -> Outcome:
         run = one.run

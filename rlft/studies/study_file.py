@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Part:
 class StudyFile:
     """A study as its file says it."""
 
+    path: Path  # of the file
     name: str
     seeds: tuple[int, ...]
     parts: Mapping[str, Part]
@@ -60,6 +62,10 @@ def read_study(path: Path) -> StudyFile:
         raise UserError(f"The study {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {one_line(error)}.") from error
+    try:
+        json.dumps(content, default=str)
+    except ValueError as error:
+        raise UserError(f"{path} has an alias within what it stands for; a study ends somewhere.") from error
     study = _mapping(content, str(path), STUDY_KEYS)
     name = _name(study.get("name", path.stem), f"{path}: name")
     seeds = _seeds(study.get("seeds"), str(path))
@@ -72,7 +78,7 @@ def read_study(path: Path) -> StudyFile:
         raise UserError(f"{path}: {twice} is the name of a preparation and of an arm; give one of them another.")
     if all(part.preparation for part in parts):
         raise UserError(f"{path} has no arms; a study has at least one.")
-    return StudyFile(name, seeds, {part.name: part for part in parts})
+    return StudyFile(path, name, seeds, {part.name: part for part in parts})
 
 
 def _arm(name: str, value: Any, path: Path, common: Mapping[str, Any], common_grid: Mapping[str, Any]) -> Part:

@@ -131,6 +131,19 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         folder_of(tmp_path, TWO)
 
 
+def test_a_run_whose_folder_is_removed_while_it_runs_fails_alone(tmp_path):
+    folder = folder_of(tmp_path, "config: BASE\nseeds: [1]\narms: {a: , b: }")
+
+    def ends(job):
+        if job.log.parent.name == "a-seed1":
+            (job.log.parent / "run.json").unlink()
+        return 0
+
+    outcomes = make(folder, FakeRuns(ends))
+    assert [outcome.status for outcome in outcomes.values()] == ["failed", "completed"]
+    assert "a-seed1 has no run.json" in outcomes["a-seed1"].reason
+
+
 def test_arms_may_be_added(tmp_path):
     make(folder_of(tmp_path, TWO), FakeRuns())
     outcomes = make(folder_of(tmp_path, TWO.replace("a: ,", "a: , c: ,")), runs := FakeRuns())

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from rlft.cli import main
+from rlft.study import _executor
 from tests.helpers import REPO, is_sentence, same
 from tests.rollout.descendants import PATIENCE, children, runs, wait_until
 from tests.training import run, scalars
@@ -135,6 +136,22 @@ def test_arms_that_cannot_be_run_are_refused_at_once(tmp_path, capsys, monkeypat
     assert error.startswith(f"rlft: wrong.yaml: {said}")
     assert is_sentence(error)
     assert [path.name for path in tmp_path.iterdir()] == ["wrong.yaml"]
+
+
+def test_a_cluster_that_is_not_there_leaves_nothing(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("submitit", reason="needs the extra `slurm`")
+    monkeypatch.chdir(REPO)
+    arguments = ["configs/studies/smoke.yaml", f"--log_dir={tmp_path}", "--executor=slurm"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["study", *arguments]) == 1
+    assert "submitit cannot use SLURM" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("asked", "threads"), [({}, 1), ({"num_cpus": 0.5}, 1), ({"num_cpus": 4}, 4)])
+def test_ray_gives_fractions_of_a_core_but_a_run_has_a_thread(tmp_path, monkeypatch, asked, threads):
+    monkeypatch.setattr("rlft.study.ray_executor", lambda options: None)
+    assert _executor("ray", asked, tmp_path, jobs=1, lock=0) == (None, threads)
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])

@@ -21,6 +21,7 @@ GOOD = "config: BASE\nseeds: [1]\narms: {a: }\n"
         ("config: BASE\nseeds: [1]\narms: {a: , a: }", "a is there twice"),
         ("config: BASE\nseeds: [1]\narms: {a: {option: {b: 1}}}", "no key option; the keys are config, options, grid"),
         ("config: BASE\nseeds: [1]", "has no arms"),
+        (GOOD + "options: {x: &x [*x]}", "study.yaml has an alias within what it stands for"),
         ("seeds: [1]\narms: {a: }", "has no config"),
         ("config: nowhere.yaml\nseeds: [1]\narms: {a: }", "nowhere.yaml is no file"),
         ("config: BASE\narms: {a: }", "seeds is None"),
@@ -43,7 +44,10 @@ GOOD = "config: BASE\nseeds: [1]\narms: {a: }\n"
         (GOOD + "options: {x: '{here}/best'}", "refers to {here}"),
         ("config: BASE\nseeds: [1]\narms: {a: {options: {x: '{b}'}}, b: {options: {x: '{a}'}}}", "in a circle"),
         ("config: BASE\nseeds: [1]\narms: {a: {options: {x: '{a}'}}}", "in a circle: a -> a"),
-        (GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}", "it has no x itself"),
+        (
+            GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}",
+            "study.yaml: arm a needs {p}, of which",
+        ),
         (GOOD + "grid: {x: [1, 1]}", "a value that is there twice"),
         (GOOD + "grid: {x: [p/q, p_q]}", "two different runs would be called a-x_p_q-seed1"),
         (
