@@ -6,6 +6,7 @@ Safetensors get a digest in their header; torch's own files are zip archives wit
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ DIGEST = "sha256"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes `path`, which appears complete or not at all.
+    """Writes `path`, which appears complete or not at all; equal content makes equal files.
 
     Raises:
         UserError: if it cannot be written.
@@ -31,7 +32,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     ours = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = save(ours, metadata={**metadata, DIGEST: _digest(ours, metadata)})
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(_in_order(content))
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -76,6 +77,16 @@ def read_torch(path: Path, what: str) -> Any:
     if damaged:
         raise UserError(f"{what} {path} is damaged: its {damaged} does not fit its checksum.")
     return content
+
+
+def _in_order(content: bytes) -> bytes:
+    """Safetensors with sorted metadata, which the library writes in an order that differs from call to call."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors are aligned
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

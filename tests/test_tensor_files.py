@@ -21,6 +21,17 @@ def test_what_was_written_is_read(path):
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
 
 
+def test_equal_content_makes_equal_files(tmp_path):
+    """Also with metadata that safetensors would write in any order, and with text that JSON has to escape."""
+    metadata = {name: f'{name} \u00e9 "quoted"\n\\' for name in ["format", "task", "actor", "critic", "hidden"]}
+    for name in "one", "other":
+        write_tensors(tmp_path / name, TENSORS, metadata)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    tensors, read = read_tensors(tmp_path / "one", "File")
+    assert read == metadata
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
 def test_a_changed_number_is_noticed(path):
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
