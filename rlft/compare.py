@@ -57,7 +57,7 @@ def compare(
     metric = canonical(metric)
     limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
     question = Question(metric, x, *limits, episodes=episodes or 0)
-    comparison = compare_groups(select(runs), question)
+    comparison = compare_groups(select(runs, metric), question)
     if out is None:
         print(markdown(comparison), end="")
     else:

@@ -62,8 +62,6 @@ def curve(run: Run, metric: str, axis: Axis, episodes: int) -> Curve:
         UserError: if the run has not logged what this takes.
     """
     steps, value = run.series(metric)
-    if not len(value):
-        raise UserError(f"{run.name} has no {metric} that is a number.")
     low, high = _wilson(run, metric, steps, value, episodes)
     return Curve(run, _x(run, axis, steps), value, low, high, begun=int(_before_training(run, steps).sum()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import operator
 from collections.abc import Sequence
@@ -27,45 +28,57 @@ class Selection:
         self.groups.setdefault(label, []).append(run)
 
 
-def select(arguments: Sequence[str]) -> Selection:
+def select(arguments: Sequence[str], metric: str) -> Selection:
     """Reads what is named on the command line.
 
     Args:
         arguments: run folders, study folders, folders of either, patterns of any of these, or `label=pattern`.
+        metric: tag without which a run in a folder or of a pattern is left out, and that is noted.
 
     Raises:
-        UserError: if something that is named is no run.
+        UserError: if something that is named is no run, or nothing is left.
     """
-    # Patterns may overlap; under one label a folder counts once.
-    named = dict.fromkeys((label, path.resolve()) for argument in arguments for label, path in _matches(argument))
+    named: dict[tuple[str, Path], bool] = {}  # whether by its own name; patterns may overlap, a folder counts once
+    for label, path, itself in itertools.chain(*map(_matches, arguments)):
+        named[label, path.resolve()] = named.get((label, path.resolve()), False) or itself
     studies = [path for _, path in named if (path / STUDY).is_file()]
     selection, unlabelled = Selection({}, []), list[Run]()
-    for label, path in named:
+    for (label, path), itself in named.items():
         if path in studies:
             _add_study(selection, path, prefix=label or (path.name if len(studies) > 1 else ""))
-        elif label:
-            selection.add(label, read_run(path))
+            continue
+        try:
+            run = read_run(path)
+            run.series(metric)
+        except UserError as error:  # such as one that has just begun
+            if itself:
+                raise
+            selection.notes.append(f"Left out: {error}")
+            continue
+        if label:
+            selection.add(label, run)
         else:
-            unlabelled.append(read_run(path))
+            unlabelled.append(run)
     for label, run in zip(_labels([run.group for run in unlabelled]), unlabelled, strict=True):
         selection.add(label, run)
     if not selection.groups:
-        raise UserError(f"No run of {', '.join(map(str, studies))} is completed.")
+        of_studies = [f"No run of {', '.join(map(str, studies))} is completed."] if studies else []
+        raise UserError(" ".join([*of_studies, *selection.notes]))
     for label, runs in selection.groups.items():
         selection.notes.extend(_doubts(label, runs))
     return selection
 
 
-def _matches(argument: str) -> list[tuple[str, Path]]:
-    """Label, empty if there is none, and folder of each run or study that an argument names."""
+def _matches(argument: str) -> list[tuple[str, Path, bool]]:
+    """Label, empty if there is none, folder of each run or study that an argument names, and whether it is that one."""
     label, equals, pattern = argument.partition("=")
     if not equals or Path(argument).exists():
         label, pattern = "", argument
-    found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
+    found = [pattern] if pattern and Path(pattern).exists() else sorted(glob.glob(pattern))
     folders = [folder for path in map(Path, found) if path.is_dir() for folder in _runs_in(path) or [path]]
     if not folders:
         raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
-    return [(label, folder) for folder in folders]
+    return [(label, folder, folders == [Path(pattern)]) for folder in folders]
 
 
 def _runs_in(folder: Path) -> list[Path]:

@@ -59,16 +59,18 @@ class Run:
     episodes: Mapping[tuple[str, int], Episodes] = field(default_factory=dict)
 
     def series(self, tag: str) -> tuple[Steps, Array]:
-        """Steps and values of a tag, without values that are not numbers.
+        """Steps and values of a tag, at least one, without values that are not numbers.
 
         Raises:
-            UserError: if the run has not logged it.
+            UserError: if the run has not logged it, or never as a number.
         """
         if tag not in self.scalars:
             raise UserError(f"{self.name} has no {tag}; it has {self._offered()}.")
         points = self.scalars[tag]
         steps, values = np.array(list(points), dtype=np.int64), np.array(list(points.values()), dtype=np.float64)
         finite = np.isfinite(values)
+        if not finite.any():
+            raise UserError(f"{self.name} has no {tag} that is a number.")
         return steps[finite], values[finite]
 
     def latest(self, tag: str, steps: Steps) -> Array:

@@ -1,6 +1,7 @@
 """Which runs are compared as one."""
 
 import json
+import math
 
 import pytest
 
@@ -8,6 +9,8 @@ from rlft.comparison.run_groups import select
 from rlft.errors import UserError
 from tests.comparison.common import iterations, run_folder, write
 from tests.helpers import is_sentence
+
+METRIC = "eval/success_rate"
 
 
 @pytest.fixture
@@ -32,7 +35,9 @@ def study(logs, name="study", status="completed"):
 
 
 def labels(*arguments):
-    return {label: [run.seed for run in runs] for label, runs in select(list(map(str, arguments))).groups.items()}
+    return {
+        label: [run.seed for run in runs] for label, runs in select(list(map(str, arguments)), METRIC).groups.items()
+    }
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_group(logs):
@@ -88,7 +93,7 @@ def test_a_run_that_two_patterns_match_counts_once(logs):
 
 
 def test_a_seed_twice_in_a_group_is_said(logs):
-    (note,) = select([f"a={logs}/*-seed1"]).notes
+    (note,) = select([f"a={logs}/*-seed1"], METRIC).notes
     assert note.startswith("a holds seed 1 more than once")
 
 
@@ -97,7 +102,7 @@ def test_the_arms_of_a_study(logs):
 
 
 def test_runs_of_a_study_that_are_not_completed_are_left_out_and_named(logs):
-    selection = select([str(study(logs, status="failed"))])
+    selection = select([str(study(logs, status="failed"))], METRIC)
     assert list(selection.groups) == ["a"]
     assert selection.notes == ["Left out: b, failed, of seed 5."]
 
@@ -110,13 +115,34 @@ def test_several_studies_do_not_mix(logs):
 def test_half_written_logs_are_named(logs):
     (path,) = (logs / "weak-gae_ppo-gamma0.8-100x50-seed2").rglob("*.tfevents.*")
     path.write_bytes(path.read_bytes()[:-3])
-    (note,) = select([str(logs)]).notes
+    (note,) = select([str(logs)], METRIC).notes
     assert "of weak-gae_ppo-gamma0.8-100x50-seed2 are damaged or half-written" in note
+
+
+def test_runs_that_have_nothing_to_compare_are_left_out_of_folders_and_patterns(logs):
+    """A run that has just begun, or pretrained a critic, does not keep the others from being compared."""
+    write(logs / "begun-seed1/version_0", {})
+    write(logs / "critic-seed1/version_0", {"losses/value_loss": {0: 1.0}})
+    write(logs / "odd-seed1/version_0", {METRIC: {0: math.nan}})
+    for argument in (str(logs), f"{logs}/*"):
+        selection = select([argument], METRIC)
+        assert selection.groups.keys() == {"gamma0.8", "gamma0.99"}
+        assert sum(map(len, selection.groups.values())) == 4
+        begun, critic, odd = selection.notes
+        assert begun.startswith("Left out: No scalars can be read in")
+        assert critic == f"Left out: critic-seed1 has no {METRIC}; it has losses/value_loss."
+        assert odd == f"Left out: odd-seed1 has no {METRIC} that is a number."
+    for name in ("begun-seed1", "critic-seed1", "odd-seed1"):
+        with pytest.raises(UserError):
+            select([str(logs), str(logs / name)], METRIC)
+    with pytest.raises(UserError, match=r"^Left out: critic-seed1 has no .*; it has losses/value_loss\.$"):
+        select([f"{logs}/crit*"], METRIC)
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("label=", "There is no run ''"),
         ("{logs}/nowhere", "There is no run"),
         ("{logs}/*nothing*", "There is no run"),
         ("label={logs}/nowhere", "There is no run '{logs}/nowhere'"),
@@ -134,6 +160,6 @@ def test_mistakes(logs, argument, message):
         if text is not None:
             (logs / name / "study.json").write_text(text)
     with pytest.raises(UserError) as raised:
-        select([argument.format(logs=logs)])
+        select([argument.format(logs=logs)], METRIC)
     assert message.format(logs=logs) in str(raised.value)
     assert is_sentence(str(raised.value))

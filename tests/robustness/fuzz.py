@@ -93,7 +93,7 @@ def logs(folder):
     version = trained(folder)
     (events,) = version.glob("events*")
     question = Question("eval/success_rate", "env_steps", 0.5, 0.2)
-    return [events], lambda: markdown(compare_groups(select([str(version.parent)]), question))
+    return [events], lambda: markdown(compare_groups(select([str(version.parent)], question.metric), question))
 
 
 def experiment_index(folder):
@@ -118,7 +118,7 @@ def study_folder(folder):
         (planned,) = made.runs.values()
         made.result(planned)
         made.arguments(planned)
-        select([str(study)])
+        select([str(study)], "eval/success_rate")
 
     return [study / "study.json", run / "run.json", version / "report.md", version / "config.yaml"], resumed
 
