@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlft.comparison.runs import Run, read_run
+from rlft.comparison.runs import Run, group_and_seed, read_run
 from rlft.errors import UserError
 
 STUDY = "study.json"
@@ -87,8 +87,9 @@ def _runs_in(folder: Path) -> list[Path]:
         return [folder]
     children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()]
     inside = [run for child in children for run in _runs_in(child)]
-    # Other tools may keep the events of a run deeper, as in <run>/tensorboard: the outer name is the run's.
-    return [folder] if len(inside) == 1 and not _is_of_rlft(inside[0]) else inside
+    # Other tools may keep the events of a run deeper, as in <run>/tensorboard: the outer name is the run's then.
+    deeper = len(inside) == 1 and not _is_of_rlft(inside[0]) and group_and_seed(inside[0].name)[1] < 0
+    return [folder] if deeper else inside
 
 
 def _is_of_rlft(folder: Path) -> bool:

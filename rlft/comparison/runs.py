@@ -119,12 +119,17 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
         raise UserError(f"No scalars can be read in {folder}: its event files are empty or damaged.")
     resolved = folder.resolve()
     name = resolved.parent.name if re.fullmatch(r"version_\d+", resolved.name) else resolved.name
-    match = next(filter(None, (pattern.fullmatch(name) for pattern in SEEDED)), None)
-    group, found = (match["group"], int(match["seed"])) if match else (name, -1)
+    group, found = group_and_seed(name)
     folders = list(dict.fromkeys(file.parent for file in files))
     if seed is None:
         seed = _configured_seed(folders) if found < 0 else found
     return Run(name, group, seed, scalars, sum(unread), episode_log.read(folders))
+
+
+def group_and_seed(name: str) -> tuple[str, int]:
+    """What the name of a run says of it: the name without the seed, and the seed; -1 if it tells none."""
+    match = next(filter(None, (pattern.fullmatch(name) for pattern in SEEDED)), None)
+    return (match["group"], int(match["seed"])) if match else (name, -1)
 
 
 def _configured_seed(folders: Sequence[Path]) -> int:

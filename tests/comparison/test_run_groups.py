@@ -68,6 +68,11 @@ def test_a_folder_of_another_tool_is_as_many_runs_as_it_holds(tmp_path):
     assert labels(tmp_path) == labels(tmp_path / "runs") == {"1": [-1], "2": [-1], "PickCube-v1__ppo": [1, 2]}
 
 
+def test_a_single_run_of_another_tool_is_known_by_its_own_name(tmp_path):
+    write(tmp_path / "runs/PickCube-v1__ppo__3__1700000000", iterations([0.1, 0.2]))
+    assert labels(tmp_path / "runs") == {"PickCube-v1__ppo": [3]}
+
+
 def test_names_of_other_tools_are_shortened_at_their_own_seams(tmp_path):
     for script in ("ppo", "sac"):
         write(tmp_path / f"PickCube-v1__{script}__1__1700000000", iterations([0.1, 0.2]))
