@@ -10,10 +10,12 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import torch
 from jsonargparse import ArgumentParser, Namespace, dict_to_namespace
+from lightning import LightningDataModule
 
 from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules.base import IterationModule
+from rlft.policies import load_policy
 from rlft.resolved_config import imported
 from rlft.types import Actor, Critic
 from rlft.update import PolicyUpdate
@@ -26,6 +28,7 @@ PLUGINS: dict[str, Any] = {  # arguments of modules that are built for the check
 }
 
 
+POLICIES = ("policy", "inject_from", "critic_policy", "demonstrator", "states_policy")  # arguments that name one
 DIMENSIONS = ("obs_dim", "action_dim")  # not known before an environment is built
 SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -65,6 +68,21 @@ def _refuse_nulls(where: str, builder: Callable[..., Any], arguments: Mapping[st
                 _refuse_nulls(f"{where}.{name}", cast(type, element), part)
 
 
+def _look_for_policies(node: Any) -> None:
+    """Reads the policies that arguments of ours name."""
+    if isinstance(node, list):
+        for part in node:
+            _look_for_policies(part)
+    elif isinstance(node, Mapping):
+        ours = str(node.get("class_path")).startswith(("rlft.", "callbacks."))
+        arguments = node.get("init_args") or {}
+        for name in POLICIES if ours else ():
+            if arguments.get(name) is not None:
+                load_policy(arguments[name])
+        for part in node.values():
+            _look_for_policies(part)
+
+
 def check_trainer(settings: Namespace) -> None:
     """Refuses what Lightning's Trainer would refuse only when the environments have been built.
 
@@ -80,14 +98,14 @@ def check_trainer(settings: Namespace) -> None:
 
 
 def check(parser: ArgumentParser, config: Namespace) -> None:
-    """Builds everything but the data module and the module, and drops it; the module checks its numbers.
+    """Builds everything but the module, and drops it; the module checks its numbers, and policies are looked for.
 
     Args:
         parser: of the whole configuration.
         config: what it has parsed.
 
     Raises:
-        UserError: if a constructor refuses its arguments.
+        UserError: if a constructor refuses its arguments, or there is no such policy or data set.
     """
     others = config.clone()
     others.model = others.data = None  # without a source, links do nothing
@@ -97,6 +115,9 @@ def check(parser: ArgumentParser, config: Namespace) -> None:
     for name in PLUGINS.keys() & settings.keys():
         plugins.add_argument(f"--{name}", type=PLUGINS[name])
     chosen = dict_to_namespace({name: settings[name] for name in PLUGINS if name in settings})
+    if config.data.class_path.startswith("rlft."):  # others may do more in a constructor than is wanted twice
+        plugins.add_argument("--data", type=LightningDataModule)
+        chosen.data = config.data
     built = plugins.instantiate(chosen).as_dict()
     with torch.random.fork_rng(devices=[]):  # a run's own networks are drawn later
         for name, dims in (("actor", (1, 1)), ("critic", (1,))):
@@ -105,6 +126,9 @@ def check(parser: ArgumentParser, config: Namespace) -> None:
                     built[name](*dims)
             except UserError as error:
                 raise UserError(f"model.{name}: {error}") from error
+    if "data" in built:
+        built.pop("data").data_policy  # noqa: B018  reads the head of a data set, if there is one
+    _look_for_policies(config.as_dict())
     module = imported(config.model.class_path)
     if issubclass(module, IterationModule):
         module.check({**settings, **built})

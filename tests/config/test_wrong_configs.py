@@ -216,3 +216,26 @@ def test_contradictions_are_refused_before_anything_is_simulated(overlay, said, 
     assert is_sentence(err)
     assert said in err
     assert not [*tmp_path.rglob("*/*")]  # no run directory
+
+
+MISSING = [
+    model(policy="nowhere"),
+    model(critic_policy="nowhere"),
+    model(inject="both", inject_from="nowhere"),
+    rerollout(policy="nowhere"),
+    callback("CriticProbe", policy="nowhere"),
+    callback("CriticProbe", states_policy="nowhere"),
+    cloning(demonstrator="nowhere"),
+    offline(dataset="nowhere.h5"),
+    offline(dataset="nowhere.safetensors"),
+]
+
+
+@pytest.mark.parametrize("overlay", MISSING, ids=str)
+@pytest.mark.usefixtures("no_environment")
+def test_files_that_are_not_there_are_missed_before_an_environment_is_built(overlay, tmp_path, capsys):
+    status, err = answer(merged(BASE, overlay), tmp_path / "logs", capsys)
+    assert status == 1
+    assert is_sentence(err)
+    assert "nowhere" in err
+    assert not [*tmp_path.rglob("*/*")]
