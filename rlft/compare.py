@@ -55,6 +55,11 @@ def compare(
     if collapse is not None and collapse < 0:
         raise UserError(f"--collapse is {collapse:g}; it must not be negative.")
     metric = canonical(metric)
+    for name, limit in (("threshold", threshold), ("collapse", collapse)):
+        if limit is not None and limit > 1 and is_rate(metric):
+            raise UserError(f"--{name} is {limit:g}; success is a share, so it must be at most 1.")
+    if out is not None and not out:
+        raise UserError("--out is empty; name a folder for the files.")
     limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
     question = Question(metric, x, *limits, episodes=episodes or 0)
     comparison = compare_groups(select(runs, metric), question)
@@ -78,6 +83,9 @@ def _write(comparison: Comparison, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {out} cannot be made a directory: {error.strerror}.") from error
+    for name in ("png", "md", "csv", "html"):
+        if (out / f"comparison.{name}").is_dir():
+            raise UserError(f"--out {out} holds a folder comparison.{name}; name another one.")
     has_figure = _draw(comparison, out / "comparison.png")
     for name, text in (
         ("comparison.md", markdown(comparison, has_figure)),

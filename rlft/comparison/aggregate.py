@@ -76,14 +76,20 @@ def improvement(first: Array, second: Array) -> Estimate:
     value = float(wins.mean())
     if min(wins.shape) < 2:
         return Estimate(value)
-    rows, columns = _resamples(len(first)), _resamples(len(second), stream=1)
-    return Estimate(value, *_percentiles(wins[rows[:, :, None], columns[:, None, :]].mean((1, 2))))
+    drawn = (_shares(len(first)) @ wins * _shares(len(second), stream=1)).sum(1)
+    return Estimate(value, *_percentiles(drawn))
 
 
 @functools.cache
 def _resamples(count: int, stream: int = 0) -> NDArray[np.int64]:
     """Which of `count` seeds each resample holds, `[R, count]`: the same for all groups of as many seeds."""
     return np.random.default_rng((0, stream)).integers(count, size=(RESAMPLES, count))
+
+
+def _shares(count: int, stream: int = 0) -> Array:
+    """Which share of each resample is which seed, `[R, count]`."""
+    drawn = _resamples(count, stream)
+    return np.stack([(drawn == seed).mean(1) for seed in range(count)], axis=1)
 
 
 def _percentiles(drawn: Array) -> tuple[float, float]:

@@ -95,7 +95,11 @@ def _before_training(run: Run, steps: Steps) -> NDArray[np.bool_]:
 
 def _wilson(run: Run, metric: str, steps: Steps, value: Array, episodes: int) -> tuple[Array, Array]:
     if f"{metric}_low" in run.scalars and f"{metric}_high" in run.scalars:
-        return run.latest(f"{metric}_low", steps), run.latest(f"{metric}_high", steps)
+        low, high = (
+            np.array([run.scalars[f"{metric}_{end}"].get(step, math.nan) for step in steps.tolist()])
+            for end in ("low", "high")
+        )
+        return low, high
     if not episodes or not ((value >= 0) & (value <= 1)).all():
         nothing = np.full(len(value), math.nan)
         return nothing, nothing

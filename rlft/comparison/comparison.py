@@ -23,8 +23,8 @@ SCORES = ("first", "last", "last_fifth", "best", "area")  # numbers of a run tha
 
 
 def is_rate(metric: str) -> bool:
-    """Whether the values of a metric are shares."""
-    return "success" in metric
+    """Whether the values of a metric are shares, as its name says: `success_rate`, `success_at_end`, `is_success`."""
+    return metric.rsplit("/", 1)[-1].startswith(("success", "is_success"))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rlft.comparison.alignment import Curve
 from rlft.comparison.runs import Array
 
 LASTING = 3  # evaluations in a row that make a fall a collapse
+ROUNDING = 1e-6  # relative; logs hold floats of 32 bits, and a threshold of 0.9 is none of them
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def summarize(curve: Curve, begin: float, end: float, threshold: float, fall: fl
         last_fifth=float(trained[-math.ceil(len(trained) / 5) :].mean()),
         best=float(trained.max()),
         area=area(curve.x, curve.value, begin, end),
-        reached=_first(curve.x, curve.value >= threshold),
+        reached=_first(curve.x, curve.value >= threshold - ROUNDING * max(1.0, abs(threshold))),
         collapsed=_first(curve.x, lasting_falls(curve.value, fall)),
     )
 
@@ -63,6 +64,8 @@ def area(x: Array, value: Array, begin: float, end: float) -> float:
     """Area under the straight lines between the evaluations, over its width; NaN if there is no width."""
     if not begin < end:
         return math.nan
+    last = np.append(x[1:] > x[:-1], True)  # of several evaluations at one x, as in the curve
+    x, value = x[last], value[last]
     inside = (x >= begin) & (x <= end)
     ends = np.interp([begin, end], x, value)
     x = np.concatenate(([begin], x[inside], [end]))
@@ -72,7 +75,8 @@ def area(x: Array, value: Array, begin: float, end: float) -> float:
 
 def lasting_falls(value: Array, fall: float) -> NDArray[np.bool_]:
     """Where the value is more than `fall` below its running best, and stays there to the end or for `LASTING`."""
-    low = value < np.maximum.accumulate(value) - fall
+    best = np.maximum.accumulate(value)
+    low = value < best - fall - ROUNDING * np.maximum(1.0, np.abs(best))
     return np.array([bool(low[i : i + LASTING].all()) for i in range(len(low))])
 
 

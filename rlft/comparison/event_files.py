@@ -43,6 +43,9 @@ def read_scalars(path: Path) -> tuple[Scalars, int]:
                     scalars.setdefault(value.tag, {})[event.step] = _number(value)
     except OSError as error:
         raise UserError(f"The event file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeEncodeError as error:
+        said = f"The event file {str(path)!r} cannot be read: its path is no UTF-8; rename its folder."
+        raise UserError(said) from error
     return scalars, size - read
 
 

@@ -22,14 +22,13 @@ def draw(comparison: Comparison, path: Path) -> None:
     rows = (len(arms) + 1) // 2 if _short(comparison) else len(arms)
     figure, axes = plt.subplots(figsize=(9, 4.8 + 0.24 * rows), layout="constrained")
     scale = 100 if question.is_rate else 1
+    lines = []
     for i, arm in enumerate(arms):
         x = [point.x for point in arm.points]
         means = [point.mean for point in arm.points]
         colour, line = f"C{i % 10}", LINES[i // 10 % len(LINES)]
         values = [scale * mean.value for mean in means]
-        axes.plot(
-            x, values, line, color=colour, label=legend_label(arm), marker="o" if len(x) <= 30 else "", markersize=3
-        )
+        lines += axes.plot(x, values, line, color=colour, marker="o" if len(x) <= 30 else "", markersize=3)
         low, high = [scale * mean.low for mean in means], [scale * mean.high for mean in means]
         axes.fill_between(x, low, high, color=colour, alpha=0.18 if len(arms) <= 4 else 0.1, linewidth=0)
     name = question.metric + (" (%)" if question.is_rate else "")
@@ -38,7 +37,11 @@ def draw(comparison: Comparison, path: Path) -> None:
     if question.is_rate:
         axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2 if _short(comparison) else 1, fontsize=8, frameon=False)
+    labels = [legend_label(arm) for arm in arms]
+    columns = 2 if _short(comparison) else 1
+    legend = figure.legend(lines, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a dollar is a dollar
     figure.savefig(path, dpi=150, format="png")
     plt.close(figure)
 

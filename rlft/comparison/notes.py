@@ -8,7 +8,7 @@ from rlft.comparison.aggregate import RESAMPLES
 from rlft.comparison.comparison import Arm, Comparison, Pair, Question
 from rlft.comparison.curve_summary import LASTING
 from rlft.comparison.progress import AXIS_NAMES
-from rlft.comparison.tables import shown, x_text
+from rlft.comparison.tables import MOST_ROWS, shown, x_text
 
 FEW_SEEDS = 5
 
@@ -19,13 +19,16 @@ def notes(comparison: Comparison) -> list[str]:
         *comparison.notes,
         *_fixed_data(comparison),
         *_unequal_ends(comparison),
+        *_no_stretch(comparison),
+        *_thinned(comparison),
+        *_continued(comparison),
         *_intervals(comparison.arms),
         _definitions(comparison.question),
     ]
     lines += _differences(comparison.pairs)
     lines.append(
-        "Between evaluations a run counts with its latest one, nothing is interpolated; the curve of an arm ends "
-        "where its shortest run ends."
+        "Between evaluations a run counts with its latest one, nothing is interpolated but in the area; the curve of "
+        "an arm ends where its shortest run ends."
     )
     return lines
 
@@ -43,6 +46,8 @@ def _differences(pairs: tuple[Pair, ...]) -> list[str]:
             "Paired seeds: p is of the exact test by flipping the signs of the differences of equal seeds; with n "
             "seeds it cannot be below 2 / 2^n."
         )
+    if "seeds" in methods:
+        lines.append("Seeds: these two arms have other seeds, or unknown ones, so they are not paired and have no p.")
     if "paired episodes" in methods:
         lines.append(
             "Paired episodes: Newcombe's interval for paired rates and McNemar's exact test, of the episodes that two "
@@ -80,7 +85,47 @@ def _unequal_ends(comparison: Comparison) -> list[str]:
                 f"The runs of {arm.label} end at {x_text(question, min(ends))} to {x_text(question, max(ends))} "
                 f"{AXIS_NAMES[question.axis]}, so their last evaluations are not alike."
             )
+    of_arms = {arm.label: max(float(one.x[-1]) for one in arm.curves) for arm in comparison.arms}
+    first, last = min(of_arms, key=of_arms.__getitem__), max(of_arms, key=of_arms.__getitem__)
+    if of_arms[first] < 0.95 * of_arms[last]:
+        lines.append(
+            f"Arms end at {x_text(question, of_arms[first])} ({first}) to {x_text(question, of_arms[last])} ({last}) "
+            f"{AXIS_NAMES[question.axis]}, so the differences of the last evaluations are between unequal budgets."
+        )
     return lines
+
+
+def _thinned(comparison: Comparison) -> list[str]:
+    """Whether the table of evaluations has fewer rows than there are evaluations."""
+    points = len({point.x for arm in comparison.arms for point in arm.points})
+    if points <= MOST_ROWS:
+        return []
+    return ["The table of evaluations does not show all of them; comparison.csv, which --out writes, has every one."]
+
+
+def _no_stretch(comparison: Comparison) -> list[str]:
+    """Why there are no areas, if there are none."""
+    curves = [one for arm in comparison.arms for one in arm.curves]
+    late, short = max(curves, key=lambda one: one.x[0]), min(curves, key=lambda one: one.x[-1])
+    begin, end = float(late.x[0]), float(short.x[-1])
+    if begin < end:
+        return []
+    question = comparison.question
+    return [
+        f"All runs have no stretch of {AXIS_NAMES[question.axis]} in common, so there are no areas: {short.run.name} "
+        f"ends at {x_text(question, end)}, {late.run.name} begins at {x_text(question, begin)}."
+    ]
+
+
+def _continued(comparison: Comparison) -> list[str]:
+    """Runs of rlft that went on from another one in a folder of their own; others have logged their start at step 0."""
+    return [
+        f"{one.run.name} goes on from another run: its env and simulator steps count on from there, its iterations, "
+        "updates and hours are its own, and its start was not evaluated."
+        for arm in comparison.arms
+        for one in arm.curves
+        if one.run.begins_later
+    ]
 
 
 def _intervals(arms: tuple[Arm, ...]) -> list[str]:

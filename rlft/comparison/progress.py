@@ -51,7 +51,9 @@ def training_hours(run: Run, steps: Steps) -> Array:
         seconds = run.latest("time/total_rollout+update_time", steps)
     else:  # CleanRL's: env steps since the start per second since the start
         known, rate = run.series("charts/SPS")
-        elapsed = np.concatenate(([0.0], known / np.maximum(rate, 1e-9)))
+        known, rate = known[rate > 0], rate[rate > 0]
+        # The rate is a whole number, so the time that it stands for may seem to run back.
+        elapsed = np.maximum.accumulate(np.concatenate(([0.0], known / rate)))
         seconds = elapsed[np.searchsorted(known, steps, side="right")]
     return np.asarray(seconds / 3600)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import itertools
 import json
+import math
 import operator
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +44,10 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
     for label, path, itself in itertools.chain(*map(_matches, arguments)):
         named[label, path.resolve()] = named.get((label, path.resolve()), False) or itself
     studies = [path for _, path in named if (path / STUDY).is_file()]
-    selection, unlabelled = Selection({}, []), list[Run]()
+    selection, unlabelled = Selection({}, []), list[tuple[Path, Run]]()
     for (label, path), itself in named.items():
         if path in studies:
-            _add_study(selection, path, prefix=label or (path.name if len(studies) > 1 else ""))
+            _add_study(selection, path, prefix=label or (path.name if len(named) > 1 else ""))
             continue
         try:
             run = read_run(path)
@@ -58,14 +60,16 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
         if label:
             selection.add(label, run)
         else:
-            unlabelled.append(run)
-    for label, run in zip(_labels([run.group for run in unlabelled]), unlabelled, strict=True):
-        selection.add(label, run)
+            unlabelled.append((_home(path, run) / run.group, run))
+    labels = _labels([group for group, _ in unlabelled])
+    for group, run in unlabelled:
+        selection.add(labels[group], run)
     if not selection.groups:
-        of_studies = [f"No run of {', '.join(map(str, studies))} is completed."] if studies else []
-        raise UserError(" ".join([*of_studies, *selection.notes]))
+        first, others = selection.notes[:1], len(selection.notes) - 1
+        reasons = [f"No run of {', '.join(map(str, studies))} is completed."] if studies else first
+        raise UserError(" ".join(reasons) + (f" {others} more are left out." if others > 0 else ""))
     for label, runs in selection.groups.items():
-        selection.notes.extend(_doubts(label, runs))
+        selection.notes.extend(_doubts(label, runs, metric))
     return selection
 
 
@@ -116,20 +120,39 @@ def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
         selection.notes.append(f"Left out: {arm}, {status}, of seed {', '.join(map(str, seeds))}.")
 
 
-def _doubts(label: str, runs: Sequence[Run]) -> list[str]:
+def _doubts(label: str, runs: Sequence[Run], metric: str) -> list[str]:
     """What the reader should know of the runs of a group."""
     seeds = [run.seed for run in runs if run.seed >= 0]
-    twice = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})
-    doubts = [f"{label} holds seed {', '.join(twice)} more than once; repeated runs make its interval too narrow."]
-    return (doubts if twice else []) + [
-        f"The last {run.unread:,} bytes of the event files of {run.name} are damaged or half-written and left out."
-        for run in runs
-        if run.unread
-    ]
+    doubts = []
+    if twice := sorted({str(seed) for seed in seeds if seeds.count(seed) > 1}):
+        doubts.append(f"{label} holds seed {', '.join(twice)} more than once; repeats make its interval too narrow.")
+    for run in runs:
+        if run.unread:
+            doubts.append(
+                f"The last {run.unread:,} bytes of the event files of {run.name} are damaged or half-written and left "
+                "out."
+            )
+        if lost := [step for step, value in run.scalars.get(metric, {}).items() if not math.isfinite(value)]:
+            doubts.append(f"{len(lost)} values of {metric} of {run.name} are no numbers and left out: it may be lost.")
+    return doubts
 
 
-def _labels(names: Sequence[str]) -> list[str]:
-    """What tells runs apart: their names without the parts that all of them share."""
+def _home(path: Path, run: Run) -> Path:
+    """The folder that a run is in: runs of the same name elsewhere are no other seeds of it."""
+    return next((folder.parent for folder in (path, *path.parents) if folder.name == run.name), path.parent)
+
+
+def _labels(groups: Sequence[Path]) -> dict[Path, str]:
+    """What tells groups apart: their names without the parts that all of them share, or where they are."""
+    different = list(dict.fromkeys(groups))
+    names = [group.name for group in different]
+    if len(set(names)) < len(names):
+        above = Path(os.path.commonpath([group.parent for group in different]))
+        return {group: str(group.relative_to(above)) for group in different}
+    return dict(zip(different, _short(names), strict=True))
+
+
+def _short(names: Sequence[str]) -> list[str]:
     between = "__" if all("__" in name for name in names) else "-"  # ManiSkill and CleanRL: task__script
     parts = [name.split(between) for name in names]
     shared = set.intersection(*map(set, parts)) if len(set(names)) > 1 else set[str]()

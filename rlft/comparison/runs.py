@@ -95,6 +95,11 @@ class Run:
         """The last step at which anything was logged, `[1]`."""
         return np.array([max(max(points) for points in self.scalars.values())], dtype=np.int64)
 
+    @property
+    def begins_later(self) -> bool:
+        """Whether it is a run of rlft without its start, which every new one evaluates before anything else."""
+        return "steps/env" in self.scalars and min(min(points) for points in self.scalars.values()) > 0
+
     def _offered(self) -> str:
         measured = [tag for tag in sorted(self.scalars) if tag.startswith(("eval", "train"))]
         return ", ".join(measured or sorted(self.scalars))

@@ -12,6 +12,8 @@ import pytest
 
 from rlft import episode_log
 from rlft.cli import main
+from rlft.comparison.comparison import Question, compare_groups, is_rate
+from rlft.comparison.run_groups import select
 from rlft.comparison.svg import ticks
 from rlft.episode_log import Episodes
 from rlft.statistics import wilson
@@ -215,6 +217,16 @@ def test_a_long_table_of_evaluations_keeps_every_arms_end(tmp_path, capsys):
     assert list(table.values())[-1]["short"] == ""
 
 
+def test_csv_has_the_evaluations_that_the_table_leaves_out(tmp_path, capsys):
+    run_folder(tmp_path, "long-seed1", np.linspace(0, 1, 300).tolist())
+    text = output(capsys, tmp_path, f"--out={tmp_path / 'out'}")
+    assert "The table of evaluations does not show all of them; comparison.csv" in text
+    rows = csv.DictReader((tmp_path / "out/comparison.csv").open())
+    assert [float(row["mean"]) for row in rows if row["quantity"] == "evaluation"] == pytest.approx(
+        np.linspace(0, 1, 300)
+    )
+
+
 def test_a_run_of_another_tool_beside_ours(logs, capsys):
     other = f"ManiSkill={logs.parent}/ManiSkill__*"
     text = output(capsys, f"ours={logs}/gamma0.8-*", other, "--episodes=128")
@@ -233,6 +245,28 @@ def test_runs_that_end_elsewhere_are_named(tmp_path, capsys):
     assert list(cells(text, "eval/success_rate by env steps, mean")) == ["0", "100"]
 
 
+def test_arms_that_end_elsewhere_are_named(tmp_path, capsys):
+    for arm, evaluations in {"long": 9, "short": 3, "shorter": 2}.items():
+        for seed in (1, 2):
+            run_folder(tmp_path, f"{arm}-seed{seed}", [0.25] * evaluations)
+    said = "Arms end at 100 (shorter) to 800 (long) env steps, so the differences of the last evaluations are between"
+    assert said in output(capsys, tmp_path)
+
+
+def test_runs_that_go_on_in_a_folder_of_their_own_are_named(tmp_path, capsys):
+    run_folder(tmp_path, "new-seed1", [0.25, 0.5, 0.5])
+    write(tmp_path / "more-seed1/version_0", iterations([0.5, 0.75], begin=3))
+    text = output(capsys, tmp_path)
+    assert "- more-seed1 goes on from another run: its env and simulator steps count on from there" in text
+    assert "new-seed1 goes on" not in text
+
+
+def test_values_that_are_no_numbers_are_named(tmp_path, capsys):
+    write(tmp_path / "lost-seed1/version_0", {"eval/return": {0: 1.0, 9: 5.0, 18: math.nan, 27: math.inf}})
+    text = output(capsys, tmp_path, "--metric=eval/return")
+    assert "2 values of eval/return of lost-seed1 are no numbers and left out: it may be lost." in text
+
+
 def test_runs_with_no_stretch_in_common_have_final_numbers_and_no_curve(tmp_path, capsys):
     for seed, begin in {1: 1, 2: 9}.items():
         write(tmp_path / f"ppo-seed{seed}" / "version_0", iterations([0.25, 0.5], begin=begin))
@@ -240,6 +274,7 @@ def test_runs_with_no_stretch_in_common_have_final_numbers_and_no_curve(tmp_path
     row = cells(text, "Results")["ppo"]
     assert (row["last, mean"], row["area"]) == ("50.0% [50.0, 50.0]", "-")
     assert "by env steps, mean" not in text
+    assert "so there are no areas: ppo-seed1 ends at 200, ppo-seed2 begins at 900." in text
 
 
 def test_offline_runs_are_told_apart_by_iteration(tmp_path, capsys):
@@ -262,9 +297,18 @@ def test_files(logs, tmp_path, capsys):
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert cells((out / "comparison.md").read_text(), "Results") == cells(text, "Results")
     rows = list(csv.DictReader((out / "comparison.csv").open()))
-    assert len(rows) == 2 * (4 + 5)
+    evaluations, scores, costs, of_a_run, of_a_pair = 4, 5, 5, 4 + 7, 3
+    assert len(rows) == 2 * (evaluations + scores + costs + 3 * of_a_run) + of_a_pair
     last = next(row for row in rows if row["arm"] == "gamma0.8" and row["quantity"] == "last")
     assert float(last["mean"]) == pytest.approx(0.75)
+    lasts = [
+        float(row["mean"]) for row in rows if row["arm"] == "gamma0.8" and row["run"] and row["quantity"] == "last"
+    ]
+    assert sorted(lasts) == sorted(seed[3] for seed in RATES["gamma0.8"].values())
+    difference = next(row for row in rows if row["quantity"] == "difference of the last, interval over paired seeds")
+    assert difference["arm"] == "gamma0.8 - gamma0.99"
+    never = next(row for row in rows if row["quantity"] == "reached" and row["arm"] == "gamma0.99" and not row["mean"])
+    assert never["run"].startswith("gamma0.99-seed")
     point = next(row for row in rows if row["arm"] == "gamma0.99" and row["env_steps"] == "200.0")
     assert float(point["mean"]) == pytest.approx((0.375 + 0.875 + 0.375) / 3)
 
@@ -299,6 +343,12 @@ def unclosed(html):
     return opened
 
 
+def test_what_is_a_rate():
+    names = ("eval/success_rate", "eval/success_at_end", "rollout/success_once", "is_success")
+    assert all(map(is_rate, names))
+    assert not any(map(is_rate, ("eval/return", "eval/steps_to_success", "losses/unsuccessful")))
+
+
 def test_returns_have_a_threshold_and_collapse_only_if_asked(tmp_path, capsys):
     """A fall of 0.2 is one of success; of a return of thousands it is noise."""
     run = tmp_path / "Hopper-v4__ppo__1__1700000000"
@@ -317,7 +367,24 @@ def test_returns_have_a_threshold_and_collapse_only_if_asked(tmp_path, capsys):
 def test_labels_cannot_break_the_page(logs, tmp_path, capsys):
     output(capsys, f"<b>&|={logs}/gamma0.8-*", f"--out={tmp_path}")
     assert "<b>" not in (tmp_path / "comparison.html").read_text()
-    assert "<b>&\\|" in (tmp_path / "comparison.md").read_text()
+    assert "\\<b>&\\|" in (tmp_path / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize("label", ["$\\frac$", "cost $5 vs $6", "_hidden"])
+def test_labels_cannot_break_the_picture(logs, tmp_path, label):
+    pytest.importorskip("matplotlib")
+    from matplotlib import pyplot
+
+    from rlft.comparison.figure import draw
+
+    question = Question("eval/success_rate", "env_steps", 0.5, 0.2)
+    comparison = compare_groups(select([f"{label}={logs}/gamma0.8-*"], question.metric), question)
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyplot, "close", shown.append)
+        draw(comparison, tmp_path / "picture")
+    (legend,) = shown[0].legends
+    assert [(text.get_text(), text.get_parse_math()) for text in legend.get_texts()] == [(f"{label} (3 seeds)", False)]
 
 
 def test_without_matplotlib_there_is_everything_but_the_picture(logs, tmp_path, capsys, monkeypatch):
@@ -336,6 +403,10 @@ MISTAKES = {
     "--x=iteration": "runs",
     "{logs} --episodes=0": "--episodes is 0",
     "{logs} --collapse=-1": "--collapse is -1",
+    "{logs} --threshold=90": "--threshold is 90; success is a share, so it must be at most 1.",
+    "{logs} --collapse=20": "--collapse is 20; success is a share",
+    "{logs} --out=": "--out is empty",
+    "{logs} --out={logs}/../taken": "holds a folder comparison.html",
     "{logs} --out={logs}/gamma0.8-seed1/version_0/file/below": "cannot be made a directory",
 }
 
@@ -343,10 +414,12 @@ MISTAKES = {
 @pytest.mark.parametrize("options", MISTAKES)
 def test_mistakes(logs, capsys, options):
     (logs / "gamma0.8-seed1" / "version_0" / "file").touch()
+    (logs.parent / "taken/comparison.html").mkdir(parents=True, exist_ok=True)
     assert main(["compare", *options.format(logs=logs).split()]) == 1
     error = capsys.readouterr().err
     assert MISTAKES[options] in error
     assert is_sentence(error)
+    assert [path.name for path in (logs.parent / "taken").iterdir()] == ["comparison.html"]
 
 
 @pytest.mark.parametrize("options", [[], ["--metric=eval/nonsense"], ["--nonsense=1"]])

@@ -60,6 +60,10 @@ def test_wilson_bounds_come_from_the_log_or_from_the_number_of_episodes(tmp_path
     other = read_run(write(tmp_path / "other", {"eval/success_once": {0: 0.2, 9: 0.4}}))
     assert curve(other, "eval/success_rate", "env_steps", episodes=5).low.tolist() == [wilson(1, 5)[0], wilson(2, 5)[0]]
     assert np.isnan(curve(other, "eval/success_rate", "env_steps", episodes=0).low).all()
+    bounds = {"eval/success_rate_low": {0: 0.15}, "eval/success_rate_high": {0: 0.28}}
+    some = read_run(write(tmp_path / "some", {"eval/success_rate": {0: 0.2, 9: 0.9}, **bounds}))
+    low = curve(some, "eval/success_rate", "env_steps", episodes=0).low
+    assert (low[0], math.isnan(low[1])) == (pytest.approx(0.15), True)  # not the bounds of another evaluation
     with pytest.raises(UserError, match="does not log its simulator steps; choose another --x"):
         curve(other, "eval/success_rate", "sim_steps", episodes=0)
 
@@ -79,6 +83,19 @@ def test_a_run_that_was_only_evaluated_before_training():
     found = summarize(of({0: 0.4}), 0, 0, threshold=0.5, fall=0.2)
     assert (found.last, found.last_fifth, found.best) == (0.4, 0.4, 0.4)
     assert math.isnan(found.area)
+
+
+def test_logs_hold_floats_of_32_bits():
+    """0.9 is none of them: what was logged as 0.9 lies just below; 0.3 less 0.2 lies just above 0.1."""
+    points = {x: float(np.float32(value)) for x, value in {0: 0.5, 1: 0.7, 2: 0.9, 3: 0.9}.items()}
+    for threshold, reached in {0.7: 1, 0.9: 2}.items():
+        assert summarize(of(points), 0, 3, threshold, fall=0.2).reached == reached
+    assert not lasting_falls(np.array([0.3, 0.1, 0.1, 0.1], dtype=np.float32).astype(float), 0.2).any()
+
+
+def test_of_several_evaluations_at_one_x_the_last_counts_in_the_area():
+    x, value = np.array([0.0, 10.0, 10.0, 10.0]), np.array([0.25, 0.25, 0.5, 0.75])
+    assert area(x, value, 0, 10) == pytest.approx(0.5)
 
 
 def test_areas():

@@ -79,6 +79,21 @@ def test_names_of_other_tools_are_shortened_at_their_own_seams(tmp_path):
     assert labels(tmp_path) == {"ppo": [1], "sac": [1]}
 
 
+def test_runs_of_other_folders_are_no_other_seeds(tmp_path):
+    for place in ("p1", "p2"):
+        run_folder(tmp_path / place, f"ppo-seed{place[1]}", [0.1, 0.2])
+        write(tmp_path / place / "tensorboard", iterations([0.1, 0.2]))
+    assert labels(tmp_path / "p1/ppo-seed1", tmp_path / "p2/ppo-seed2") == {"p1/ppo": [1], "p2/ppo": [2]}
+    assert labels(*tmp_path.glob("p?/tensorboard")) == {"p1/tensorboard": [-1], "p2/tensorboard": [-1]}
+    together = labels(f"ppo={tmp_path / 'p?' / 'ppo-*'}")
+    assert {label: sorted(seeds) for label, seeds in together.items()} == {"ppo": [1, 2]}  # said so
+
+
+def test_an_arm_of_a_study_is_not_joined_by_a_run_of_its_name(logs):
+    run_folder(logs, "a-seed2", [0.1, 0.2])
+    assert labels(study(logs), logs / "a-seed2") == {"study: a": [5], "study: b": [5], "a": [2]}
+
+
 def test_studies_in_a_folder(logs):
     for name in ("one", "two"):
         study(logs, name)

@@ -124,6 +124,13 @@ def test_cleanrl(tmp_path):
     assert AXES["iteration"](run, steps).tolist() == [0, 1]
 
 
+def test_cleanrl_rates_are_whole_numbers(tmp_path):
+    """A rate that is rounded down to 0 says nothing, and time does not run back when one is rounded up."""
+    scalars = {"charts/episodic_return": {100: 1.0}, "charts/SPS": {100: 0, 3600: 1, 7000: 2, 7200: 2}}
+    run = read_run(write(tmp_path / "Ant-v4__ppo__1__1700000000", scalars))
+    assert AXES["training_hours"](run, np.array([100, 3600, 7000, 7200])).tolist() == [0, 1, 1, 1]
+
+
 def test_scalars_as_tensors_and_what_is_no_scalar(tmp_path):
     """TensorFlow 2 writes scalars as tensors; texts and histograms are left alone."""
     writer = EventFileWriter(str(tmp_path / "run"))
