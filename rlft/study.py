@@ -59,7 +59,7 @@ def study(
     runs = plan(read)
     path = Path(log_dir) / read.name
     folder = StudyFolder(path, read.name, runs)
-    _refuse_wrong_configurations(folder, file)
+    _refuse_wrong_configurations(folder, file, quiet=dry_run)
     if dry_run:
         _print_plan(folder)
         return
@@ -76,7 +76,7 @@ def study(
     _judge(outcomes, path, interrupted=bool(signals))
 
 
-def _refuse_wrong_configurations(folder: StudyFolder, file: str) -> None:
+def _refuse_wrong_configurations(folder: StudyFolder, file: str, *, quiet: bool) -> None:
     """Looks at one run of every arm that has runs to make: a mistake should not wait until it is the arm's turn.
 
     Raises:
@@ -86,6 +86,8 @@ def _refuse_wrong_configurations(folder: StudyFolder, file: str) -> None:
     arms = {run.arm: [*run.args, f"--log_dir={folder.path}", f"--run_name={run.name}"] for run in left}
     if not arms:
         return
+    if not quiet:
+        print("Looking at the configuration of every arm", flush=True)
     command = [sys.executable, "-m", "rlft.config_check"]  # a study that runs for days does without Lightning
     done = subprocess.run(command, input=json.dumps(arms), capture_output=True, text=True)
     if done.returncode:
