@@ -66,9 +66,14 @@ def run_name(config: Any) -> str:
     words += [f"critic_{_policy(name)}"] if (name := model.get("critic_policy")) else []
     words += [f"inject_{model.inject}_{_policy(name)}"] if (name := model.get("inject_from")) else []
     offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
-    offline += [_file(dataset)] if (dataset := data.get("dataset")) else [f"{data.num_envs}x{data.num_steps}"]
-    epochs = f"{data.update_epochs}x{data.num_minibatches}"
-    return "-".join([start, method, *words, *offline, epochs, f"seed{config.seed_everything}"])
+    offline += [_file(dataset)] if (dataset := data.get("dataset")) else _times(data, "num_envs", "num_steps")
+    epochs = _times(data, "update_epochs", "num_minibatches")
+    return "-".join([start, method, *words, *offline, *epochs, f"seed{config.seed_everything}"])
+
+
+def _times(data: Any, one: str, other: str) -> list[str]:
+    """`100x50`; nothing for a data module of somebody else's that has no such options."""
+    return [f"{data[one]}x{data[other]}"] if one in data and other in data else []
 
 
 def differences(config: Any, defaults: Any) -> dict[str, Any]:

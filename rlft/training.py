@@ -289,10 +289,16 @@ def _help_of_plugins(args: Sequence[str]) -> list[str]:
 
 def _seed_of_data(seed: Any, data: Any) -> Any:
     """Refuses a seed of its own, which the link would replace without a word."""
-    own = data.init_args.get("seed")
-    if own not in (seed, inspect.signature(imported(data.class_path)).parameters["seed"].default):
+    own = data.init_args.get("seed") if data else None  # without data, that is what is said next
+    if own is not None and own not in (seed, _default_seed(data.class_path)):
         raise UserError(f"data.seed follows seed_everything; it cannot be set to {own}.")
     return seed
+
+
+def _default_seed(data_module: str) -> Any:
+    """Of a data module that may be anybody's, and where the seed of ours is not what somebody has set."""
+    parameter = inspect.signature(imported(data_module)).parameters.get("seed")
+    return parameter.default if parameter else None
 
 
 def _nulls_as_config(args: Sequence[str]) -> list[str]:
@@ -324,7 +330,7 @@ def _parser(description: str, usage: str) -> dict[str, Any]:
 def _set_iterations(config: Any) -> None:
     """`data.total_timesteps` becomes the number of iterations."""
     data = config.data.init_args
-    total, batch = data.get("total_timesteps"), data.num_envs * data.num_steps
+    total, batch = data.get("total_timesteps"), data.get("num_envs", 0) * data.get("num_steps", 0)
     if total is not None and batch > 0:  # the data module refuses other sizes
         if total < batch:
             raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")

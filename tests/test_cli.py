@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from rlft.cli import main
+from rlft.data import RolloutDataModule
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.policies import save_policy
+from rlft.types import EnvFactory
 from tests.helpers import REPO, is_sentence
 from tests.training import run, smoke
 
@@ -159,3 +161,44 @@ def test_what_would_be_taken_for_something_else_is_refused(tmp_path, capsys, opt
     assert said in error
     assert is_sentence(error)
     assert not list(tmp_path.iterdir())
+
+
+class NoSeed(RolloutDataModule):
+    """Has none of the options that a run is named after."""
+
+    def __init__(self, env: EnvFactory) -> None:
+        super().__init__(env, 10, 10, num_minibatches=1, update_epochs=1, num_workers=0)
+
+
+class OwnSeed(RolloutDataModule):
+    """Has a seed of its own by default."""
+
+    def __init__(self, env: EnvFactory, seed: int = 42) -> None:
+        super().__init__(env, 10, 10, num_minibatches=1, update_epochs=1, num_workers=0, seed=seed)
+        SEEDS.append(seed)
+
+
+SEEDS: list[int] = []
+
+
+def test_data_modules_of_others(tmp_path, capsys):
+    """Their seed follows as well, whatever it is by default, and they need not have our options."""
+    foreign = ["fit", f"--log_dir={tmp_path}", "--model=FinetuneModule", "--model.advantage=GAE", "--model.update=PPO"]
+    foreign += ["--trainer.max_epochs=1", "--eval.num_episodes=4"]
+    for name in ("NoSeed", "OwnSeed"):
+        data = f'--config={{"data": {{"class_path": "tests.test_cli.{name}", "init_args": {{"env": "PointReach"}}}}}}'
+        assert main([*foreign, data, "--seed_everything=7"]) == 0
+    assert SEEDS == [7]
+    assert main([*foreign, data, "--data.seed=3"]) == 1
+    assert "data.seed follows seed_everything; it cannot be set to 3." in capsys.readouterr().err
+    assert {path.name for path in tmp_path.glob("*gae_ppo*")} == {
+        "pointreach_scratch-gae_ppo-gamma0.8-lambda0.9-kl0.1-seed7"
+    }
+
+
+@pytest.mark.parametrize("options", [[], ["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"]])
+def test_what_is_missing_is_said(options, capsys):
+    assert main(["fit", *options]) == 1
+    error = capsys.readouterr().err
+    assert "are required: fit.data" in error
+    assert is_sentence(error)
