@@ -37,6 +37,9 @@ def one_sentence(message: str) -> str:
         return f"There is no option {unknown[2]!r}; choose one of those that `rlft {unknown[1]} --help` lists."
     if unknown := re.fullmatch(r"[Uu]nrecognized arguments: (--[^\s=]+).*", message.strip(), re.S):
         return f"There is no option {unknown[1]}; choose one of those that `--help` lists."
+    if missing := re.fullmatch(r".*arguments are required: ((?:(?:fit|validate)\.\w+(?:, )?)+)", message.strip()):
+        names = re.sub(r"\w+\.(\w+)", r"\1", missing[1]).replace(", ", " and ")
+        return f"There is no {names}; give a --config that says what to use, such as configs/gae_ppo.yaml."
     lines = (re.sub(r'^[ -]*Parser key "[^"]+":', "", line).strip(" -") for line in message.splitlines())
     reasons = list(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
     reason = "; ".join(reasons).replace("a typing.Literal", "one of ") or message

@@ -196,9 +196,12 @@ def test_data_modules_of_others(tmp_path, capsys):
     }
 
 
-@pytest.mark.parametrize("options", [[], ["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"]])
-def test_what_is_missing_is_said(options, capsys):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [([], "no data and model"), (["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"], "no data")],
+)
+def test_what_is_missing_is_said(options, said, capsys):
     assert main(["fit", *options]) == 1
     error = capsys.readouterr().err
-    assert "are required: fit.data" in error
+    assert error.startswith(f"rlft: There is {said}; give a --config that says what to use, such as")
     assert is_sentence(error)
