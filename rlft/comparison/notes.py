@@ -119,12 +119,12 @@ def _no_stretch(comparison: Comparison) -> list[str]:
 
 def _continued(comparison: Comparison) -> list[str]:
     """Runs of rlft that went on from another one in a folder of their own; others have logged their start at step 0."""
+    names = [one.run.name for arm in comparison.arms for one in arm.curves if one.run.begins_later]
+    if not names:
+        return []
     return [
-        f"{one.run.name} goes on from another run: its env and simulator steps count on from there, its iterations, "
-        "updates and hours are its own, and its start was not evaluated."
-        for arm in comparison.arms
-        for one in arm.curves
-        if one.run.begins_later
+        "Gone on from other runs, with whose env and simulator steps they count on, while iterations, updates and hours "
+        f"are their own and their start was not evaluated: {', '.join(names)}."
     ]
 
 
