@@ -123,8 +123,8 @@ def _continued(comparison: Comparison) -> list[str]:
     if not names:
         return []
     return [
-        "Gone on from other runs, with whose env and simulator steps they count on, while iterations, updates and hours "
-        f"are their own and their start was not evaluated: {', '.join(names)}."
+        "Gone on from other runs, with whose env and simulator steps they count on, while iterations, updates and "
+        f"hours are their own and their start was not evaluated: {', '.join(names)}."
     ]
 
 
