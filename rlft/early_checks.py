@@ -26,8 +26,7 @@ PLUGINS: dict[str, Any] = {  # arguments of modules that are built for the check
     "actor": Callable[[int, int], Actor],
     "critic": Callable[[int], Critic],
 }
-
-
+OURS = ("rlft.", "callbacks.")  # how the class paths of classes begin that we may look into
 POLICIES = ("policy", "inject_from", "critic_policy", "demonstrator", "states_policy")  # arguments that name one
 DIMENSIONS = ("obs_dim", "action_dim")  # not known before an environment is built
 SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -61,7 +60,7 @@ def _refuse_nulls(where: str, builder: Callable[..., Any], arguments: Mapping[st
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Mapping) and "class_path" in part:
                 kind = part["class_path"]
-                if kind.startswith(("rlft.", "callbacks.")):
+                if kind.startswith(OURS):
                     place = f"{where}.{name}" + (f" ({kind.rpartition('.')[2]})" if isinstance(value, list) else "")
                     _refuse_nulls(place, imported(kind), part.get("init_args") or {})
             elif isinstance(part, Mapping) and dataclasses.is_dataclass(element := (get_args(hint) or (None,))[0]):
@@ -74,7 +73,7 @@ def _look_for_policies(node: Any) -> None:
         for part in node:
             _look_for_policies(part)
     elif isinstance(node, Mapping):
-        ours = str(node.get("class_path")).startswith(("rlft.", "callbacks."))
+        ours = str(node.get("class_path")).startswith(OURS)
         arguments = node.get("init_args") or {}
         for name in POLICIES if ours else ():
             if arguments.get(name) is not None:
@@ -127,7 +126,7 @@ def check(parser: ArgumentParser, config: Namespace) -> None:
             except UserError as error:
                 raise UserError(f"model.{name}: {error}") from error
     if "data" in built:
-        built.pop("data").data_policy  # noqa: B018  reads the head of a data set, if there is one
+        built.pop("data").data_policy  # noqa: B018  reads what there is of a data set
     _look_for_policies(config.as_dict())
     module = imported(config.model.class_path)
     if issubclass(module, IterationModule):

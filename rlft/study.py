@@ -82,14 +82,14 @@ def _refuse_wrong_configurations(folder: StudyFolder, file: str, *, quiet: bool)
     Raises:
         UserError: if one of them cannot be run.
     """
-    left = [run for run in folder.runs.values() if run.is_fit and not folder.result(run)]
-    arms = {run.arm: [*run.args, f"--log_dir={folder.path}", f"--run_name={run.name}"] for run in left}
+    arms = {run.arm: run for run in folder.runs.values() if run.is_fit and not folder.result(run)}
     if not arms:
         return
     if not quiet:
         print("Looking at the configuration of every arm", flush=True)
     command = [sys.executable, "-m", "rlft.config_check"]  # a study that runs for days does without Lightning
-    done = subprocess.run(command, input=json.dumps(arms), capture_output=True, text=True)
+    arguments = json.dumps({arm: folder.arguments(run) for arm, run in arms.items()})
+    done = subprocess.run(command, input=arguments, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{file}: its configurations cannot be looked at: {(done.stderr.splitlines() or ['-'])[-1]}.")
     wrong = json.loads(done.stdout.splitlines()[-1])

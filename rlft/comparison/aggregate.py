@@ -86,6 +86,7 @@ def _resamples(count: int, stream: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng((0, stream)).integers(count, size=(RESAMPLES, count))
 
 
+@functools.cache
 def _shares(count: int, stream: int = 0) -> Array:
     """Which share of each resample is which seed, `[R, count]`."""
     drawn = _resamples(count, stream)

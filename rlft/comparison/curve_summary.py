@@ -55,7 +55,7 @@ def summarize(curve: Curve, begin: float, end: float, threshold: float, fall: fl
         last_fifth=float(trained[-math.ceil(len(trained) / 5) :].mean()),
         best=float(trained.max()),
         area=area(curve.x, curve.value, begin, end),
-        reached=_first(curve.x, curve.value >= threshold - ROUNDING * max(1.0, abs(threshold))),
+        reached=_first(curve.x, curve.value >= threshold - _rounding(threshold)),
         collapsed=_first(curve.x, lasting_falls(curve.value, fall)),
     )
 
@@ -76,8 +76,13 @@ def area(x: Array, value: Array, begin: float, end: float) -> float:
 def lasting_falls(value: Array, fall: float) -> NDArray[np.bool_]:
     """Where the value is more than `fall` below its running best, and stays there to the end or for `LASTING`."""
     best = np.maximum.accumulate(value)
-    low = value < best - fall - ROUNDING * np.maximum(1.0, np.abs(best))
+    low = value < best - fall - _rounding(best)
     return np.array([bool(low[i : i + LASTING].all()) for i in range(len(low))])
+
+
+def _rounding(value: Array | float) -> Array:
+    """How far what was logged as `value` may be from it."""
+    return np.asarray(ROUNDING * np.maximum(1.0, np.abs(value)))
 
 
 def _first(x: Array, where: NDArray[np.bool_]) -> float:

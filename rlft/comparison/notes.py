@@ -76,16 +76,17 @@ def _fixed_data(comparison: Comparison) -> list[str]:
 
 
 def _unequal_ends(comparison: Comparison) -> list[str]:
-    """Arms with runs that got less far than others, such as runs that are still going on."""
+    """Runs of an arm, and arms, that got less far than others, such as runs that are still going on."""
     question, lines = comparison.question, []
+    of_arms = {}
     for arm in comparison.arms:
         ends = [float(one.x[-1]) for one in arm.curves]
+        of_arms[arm.label] = max(ends)
         if min(ends) < 0.95 * max(ends):
             lines.append(
                 f"The runs of {arm.label} end at {x_text(question, min(ends))} to {x_text(question, max(ends))} "
                 f"{AXIS_NAMES[question.axis]}, so their last evaluations are not alike."
             )
-    of_arms = {arm.label: max(float(one.x[-1]) for one in arm.curves) for arm in comparison.arms}
     first, last = min(of_arms, key=of_arms.__getitem__), max(of_arms, key=of_arms.__getitem__)
     if of_arms[first] < 0.95 * of_arms[last]:
         lines.append(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlft.comparison.runs import Run, group_and_seed, read_run
+from rlft.comparison.runs import Run, group_and_seed, read_run, run_folder
 from rlft.errors import UserError
 
 STUDY = "study.json"
@@ -60,7 +60,8 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
         if label:
             selection.add(label, run)
         else:
-            unlabelled.append((_home(path, run) / run.group, run))
+            # A run of the same name in another folder is no other seed of it.
+            unlabelled.append((run_folder(path).with_name(run.group), run))
     labels = _labels([group for group, _ in unlabelled])
     for group, run in unlabelled:
         selection.add(labels[group], run)
@@ -135,11 +136,6 @@ def _doubts(label: str, runs: Sequence[Run], metric: str) -> list[str]:
         if lost := [step for step, value in run.scalars.get(metric, {}).items() if not math.isfinite(value)]:
             doubts.append(f"{len(lost)} values of {metric} of {run.name} are no numbers and left out: it may be lost.")
     return doubts
-
-
-def _home(path: Path, run: Run) -> Path:
-    """The folder that a run is in: runs of the same name elsewhere are no other seeds of it."""
-    return next((folder.parent for folder in (path, *path.parents) if folder.name == run.name), path.parent)
 
 
 def _labels(groups: Sequence[Path]) -> dict[Path, str]:

@@ -122,13 +122,18 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
     scalars = merge([_renamed(part) for part in parts])
     if not scalars:
         raise UserError(f"No scalars can be read in {folder}: its event files are empty or damaged.")
-    resolved = folder.resolve()
-    name = resolved.parent.name if re.fullmatch(r"version_\d+", resolved.name) else resolved.name
+    name = run_folder(folder).name
     group, found = group_and_seed(name)
     folders = list(dict.fromkeys(file.parent for file in files))
     if seed is None:
         seed = _configured_seed(folders) if found < 0 else found
     return Run(name, group, seed, scalars, sum(unread), episode_log.read(folders))
+
+
+def run_folder(path: Path) -> Path:
+    """The folder that a run is named by, of which `path` may be a version."""
+    resolved = path.resolve()
+    return resolved.parent if re.fullmatch(r"version_\d+", resolved.name) else resolved
 
 
 def group_and_seed(name: str) -> tuple[str, int]:

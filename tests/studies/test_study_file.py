@@ -44,10 +44,8 @@ GOOD = "config: BASE\nseeds: [1]\narms: {a: }\n"
         (GOOD + "options: {x: '{here}/best'}", "refers to {here}"),
         ("config: BASE\nseeds: [1]\narms: {a: {options: {x: '{b}'}}, b: {options: {x: '{a}'}}}", "in a circle"),
         ("config: BASE\nseeds: [1]\narms: {a: {options: {x: '{a}'}}}", "in a circle: a -> a"),
-        (
-            GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}",
-            "study.yaml: arm a needs {p}, of which",
-        ),
+        (GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}", "it has no x itself"),
+        (GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}", "study.yaml: arm a needs {p}"),
         (GOOD + "grid: {x: [1, 1]}", "a value that is there twice"),
         (GOOD + "grid: {x: [p/q, p_q]}", "two different runs would be called a-x_p_q-seed1"),
         (
