@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from rlft.advantage import MonteCarloRerollout
-from rlft.advantage.base import correlation
-from rlft.analysis.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
 from rlft.data.dataset import LabelledRollout
 from rlft.data.rollout_datamodule import NOWHERE
 from rlft.errors import UserError, require
-from rlft.metrics import log_metrics
+from rlft.modules.metrics import log_metrics
 from rlft.networks import NoCritic
-from rlft.policies import check_shapes, load_policy
+from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.statistics.fit import correlation
+from rlft.statistics.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
 from rlft.types import Rollout
 
 FEWEST_STATES = 20  # below, distances between distributions mean nothing

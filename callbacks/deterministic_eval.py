@@ -5,11 +5,11 @@ from typing import Any
 
 import lightning
 
-from rlft import episode_log, run_directory
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
-from rlft.metrics import log_metrics
-from rlft.statistics import summarize
+from rlft.modules.metrics import log_metrics
+from rlft.runs import directory, outcomes
+from rlft.statistics.evaluations import summarize
 from rlft.types import EpisodeResults
 
 
@@ -86,7 +86,7 @@ class DeterministicEval(lightning.Callback):
 
     def _keep(self, trainer: Any, module: Any, metric: str, results: EpisodeResults) -> None:
         """Notes which episodes succeeded."""
-        if folder := run_directory.of_trainer(trainer):
+        if folder := directory.of_trainer(trainer):
             states = f"{trainer.datamodule.env.starts()}, seed {self.seed}"
             success = tuple(results.success_once.tolist())
-            episode_log.add(folder, episode_log.Episodes(metric, module.x_axis, states, success))
+            outcomes.add(folder, outcomes.Episodes(metric, module.x_axis, states, success))

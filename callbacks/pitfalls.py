@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import lightning
 
+from callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.errors import UserError
-from rlft.pitfalls import PITFALLS, Facts, found
 
 
 class Pitfalls(lightning.Callback):

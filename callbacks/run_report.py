@@ -10,8 +10,8 @@ from typing import Any
 
 import lightning
 
-from rlft import experiment_log, run_directory
-from rlft.files import replacing
+from rlft.files.atomic import replacing
+from rlft.runs import directory, log
 
 COLUMNS = {
     "steps/env": "env steps",
@@ -68,8 +68,8 @@ class RunReport(lightning.Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Logs that the run has begun, and notes the evaluation of the start policy."""
-        if folder := run_directory.of_trainer(trainer):
-            experiment_log.add_start(folder.absolute(), self.command, self._commit, self._dirty)
+        if folder := directory.of_trainer(trainer):
+            log.add_start(folder.absolute(), self.command, self._commit, self._dirty)
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
@@ -92,7 +92,7 @@ class RunReport(lightning.Callback):
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the report."""
-        self._write(trainer, note=run_directory.COMPLETED)
+        self._write(trainer, note=directory.COMPLETED)
         self._log(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,14 +105,14 @@ class RunReport(lightning.Callback):
 
     def _note(self, trainer: Any, metrics: dict[str, float]) -> None:
         self._rows.append(metrics)
-        self._write(trainer, note=run_directory.RUNNING)
+        self._write(trainer, note=directory.RUNNING)
 
     def _log(self, trainer: Any) -> None:
-        if folder := run_directory.of_trainer(trainer):
-            experiment_log.write_page(folder.absolute().parent.parent)
+        if folder := directory.of_trainer(trainer):
+            log.write_page(folder.absolute().parent.parent)
 
     def _write(self, trainer: Any, note: str) -> None:
-        if folder := run_directory.of_trainer(trainer):
+        if folder := directory.of_trainer(trainer):
             with replacing(folder / "report.md") as temporary:
                 temporary.write_text(self._text(folder, note))
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from rlft.errors import UserError
-from rlft.policies import save_policy
+from rlft.networks.policy_files import save_policy
 
 
 class SuccessCheckpoint(ModelCheckpoint):

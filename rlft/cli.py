@@ -9,7 +9,7 @@ from importlib import import_module
 
 from rlft.errors import UserError
 
-WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note", "log")  # modules of rlft
+WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note", "log")  # modules of rlft.commands
 HELP = """\
 usage: rlft <command> [options]
 
@@ -43,9 +43,9 @@ def main(args: Sequence[str] | None = None) -> int:
         if command in ("-h", "--help", "help"):
             print(HELP, end="")
         elif command in WITHOUT_LIGHTNING:
-            import_module(f"rlft.{command}").run(args[1:])
+            import_module(f"rlft.commands.{command}").run(args[1:])
         elif command in ("fit", "validate"):
-            from rlft.training import run
+            from rlft.training.cli import run
 
             run(args)
         else:

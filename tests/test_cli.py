@@ -8,10 +8,10 @@ import pytest
 from rlft.cli import main
 from rlft.data import RolloutDataModule
 from rlft.networks import GaussianActor, ValueCritic
-from rlft.policies import save_policy
+from rlft.networks.policy_files import save_policy
 from rlft.types import EnvFactory
-from tests.helpers import REPO, is_sentence
-from tests.training import run, smoke
+from tests.support.hand_made import REPO, is_sentence
+from tests.support.training import run, smoke
 
 
 def outcome(arguments, capsys):

@@ -4,7 +4,7 @@ import torch
 from callbacks import DeterministicEval
 from rlft.advantage import GAE
 from rlft.update import PPO
-from tests.training import MemoryLogger, data, fit, module
+from tests.support.training import MemoryLogger, data, fit, module
 
 
 @pytest.mark.parametrize("seed", [1, 2])

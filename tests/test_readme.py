@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlft.policies import load_policy, zoo_names
+from rlft.networks.policy_files import load_policy, zoo_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

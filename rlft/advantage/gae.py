@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import ValueEstimator, check_share, explained_variance
+from rlft.advantage.base import ValueEstimator, check_share
+from rlft.statistics.fit import explained_variance
 from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
 
 BootstrapAtDone = Literal["truncation", "always", "never"]

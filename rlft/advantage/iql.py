@@ -15,10 +15,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import AdvantageEstimator, check_reward_scale, check_share, explained_variance
+from rlft.advantage.base import AdvantageEstimator, check_reward_scale, check_share
 from rlft.advantage.gae import bootstrap_value, gae
 from rlft.errors import UserError, require
 from rlft.networks import ActionValueCritic, ValueCritic
+from rlft.statistics.fit import explained_variance
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from rlft.advantage.base import explained_variance
 from rlft.advantage.gae import GAE, BootstrapAtDone
+from rlft.statistics.fit import explained_variance
 from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
 
 

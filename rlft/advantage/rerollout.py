@@ -16,11 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import ValueEstimator, correlation, explained_variance
+from rlft.advantage.base import ValueEstimator
 from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError, require
-from rlft.policies import check_shapes, load_policy
+from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.statistics.fit import correlation, explained_variance
 from rlft.types import Actor, AdvantageEstimate, Batch, Branches, Critic, Jobs, Rerollouts, Rollout
 
 

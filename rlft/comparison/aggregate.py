@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from rlft.statistics import Estimate
+from rlft.statistics.rates import Estimate
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]  # of the last dimension

@@ -15,10 +15,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rlft.comparison.progress import AXES, AXIS_NAMES, Axis, iterations
+from rlft.comparison.axes import AXES, AXIS_NAMES, Axis, iterations
 from rlft.comparison.runs import Array, Run, Steps
 from rlft.errors import UserError
-from rlft.statistics import wilson
+from rlft.statistics.rates import wilson
 
 MOST_POINTS = 200  # of a curve, so that a log of every episode can be drawn
 Number = TypeVar("Number", np.float64, np.int64)

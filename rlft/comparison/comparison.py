@@ -12,12 +12,12 @@ import numpy as np
 
 from rlft.comparison.aggregate import difference, improvement, iqm, mean, over_seeds, sign_flip_p
 from rlft.comparison.alignment import MOST_POINTS, Curve, align, curve, thinned
+from rlft.comparison.axes import COSTS, Axis
 from rlft.comparison.curve_summary import Summary, summarize
-from rlft.comparison.progress import COSTS, Axis
 from rlft.comparison.run_groups import Selection
 from rlft.comparison.runs import Array, Run
 from rlft.errors import UserError
-from rlft.statistics import Estimate, newcombe, paired
+from rlft.statistics.rates import Estimate, newcombe, paired
 
 SCORES = ("first", "last", "last_fifth", "best", "area")  # numbers of a run that are averaged over seeds
 

@@ -9,8 +9,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Comparison
-from rlft.comparison.progress import AXIS_NAMES
 from rlft.comparison.tables import legend_label
 
 LINES = ("-", "--", ":")  # there are ten colours

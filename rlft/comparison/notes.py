@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from rlft.comparison.aggregate import RESAMPLES
+from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Arm, Comparison, Pair, Question
 from rlft.comparison.curve_summary import LASTING
-from rlft.comparison.progress import AXIS_NAMES
 from rlft.comparison.tables import MOST_ROWS, shown, x_text
 
 FEW_SEEDS = 5

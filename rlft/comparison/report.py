@@ -15,7 +15,7 @@ from rlft.comparison.comparison import SCORES, Arm, Comparison
 from rlft.comparison.curve_summary import Summary
 from rlft.comparison.notes import notes
 from rlft.comparison.tables import tables, title
-from rlft.statistics import Estimate
+from rlft.statistics.rates import Estimate
 
 
 def markdown(comparison: Comparison, has_figure: bool = False) -> str:

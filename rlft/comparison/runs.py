@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rlft import episode_log
 from rlft.comparison.event_files import Scalars, event_files, merge, read_scalars
-from rlft.episode_log import Episodes
 from rlft.errors import UserError
+from rlft.runs import outcomes
+from rlft.runs.outcomes import Episodes
 
 Array = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -127,7 +127,7 @@ def read_run(folder: Path, seed: int | None = None) -> Run:
     folders = list(dict.fromkeys(file.parent for file in files))
     if seed is None:
         seed = _configured_seed(folders) if found < 0 else found
-    return Run(name, group, seed, scalars, sum(unread), episode_log.read(folders))
+    return Run(name, group, seed, scalars, sum(unread), outcomes.read(folders))
 
 
 def run_folder(path: Path) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Arm, Comparison, Point, Question
-from rlft.comparison.progress import AXIS_NAMES
 from rlft.comparison.tables import shown, x_text
 
 COLOURS = (  # matplotlib's ten, so that the page and the picture agree

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlft.comparison.alignment import thinned
+from rlft.comparison.axes import AXIS_NAMES, COSTS
 from rlft.comparison.comparison import SCORES, Arm, Comparison, Question
 from rlft.comparison.curve_summary import Summary
-from rlft.comparison.progress import AXIS_NAMES, COSTS
-from rlft.statistics import Estimate, p_text
+from rlft.statistics.rates import Estimate, p_text
 
 MOST_ROWS = 25  # of the table of evaluations, besides the ends of arms
 

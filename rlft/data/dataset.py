@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.tensor_files import read_tensors, write_tensors
+from rlft.files.tensors import read_tensors, write_tensors
 from rlft.types import AdvantageEstimate, Rollout
 
 FORMAT = "rlft-dataset-1"

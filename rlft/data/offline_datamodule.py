@@ -11,12 +11,12 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from rlft import run_directory
 from rlft.data.dataset import LabelledRollout, read_dataset, write_dataset
-from rlft.data.episodes import held_out_steps
+from rlft.data.held_out import held_out_steps
 from rlft.data.rollout_datamodule import NOWHERE, Learner, RolloutDataModule, episode_metrics
 from rlft.errors import UserError
 from rlft.networks.actors import gaussian_log_prob
+from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
 from rlft.types import Actor, AdvantageEstimate, EnvFactory, Rerollouts, Rollout, TensorRows
 
@@ -238,7 +238,7 @@ class OfflineDataModule(RolloutDataModule):
                 raise UserError(f"{what} was made with {name} {data.info[name]}, but this config has {value}.")
 
     def _write(self, data: LabelledRollout) -> None:
-        if folder := run_directory.of_trainer(self.trainer):
+        if folder := directory.of_trainer(self.trainer):
             write_dataset(folder / DATASET, data)
 
     def state_dict(self) -> dict[str, Any]:

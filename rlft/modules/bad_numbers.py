@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from rlft import run_directory
 from rlft.errors import UserError
-from rlft.files import replacing
+from rlft.files.atomic import replacing
 from rlft.modules.parameters import and_more
+from rlft.runs import directory
 from rlft.types import AdvantageEstimate, Rollout, TensorRows
 
 if TYPE_CHECKING:
-    from rlft.modules.base import IterationModule
+    from rlft.modules.iteration import IterationModule
 
 OnBadNumbers = Literal["stop", "skip"]
 REPORT = "bad_numbers.json"  # in the run directory
@@ -132,7 +132,7 @@ def _stopped(module: IterationModule, what: str, details: Mapping[str, Any]) -> 
 
 def _write(trainer: Any, details: Mapping[str, Any]) -> Path | None:
     """Writes the details into the run directory, if there is one."""
-    folder = run_directory.of_trainer(trainer)
+    folder = directory.of_trainer(trainer)
     if folder is None:
         return None
     path = folder / REPORT

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from rlft.errors import UserError, require
 from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
-from rlft.modules.base import IterationModule
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
+from rlft.modules.iteration import IterationModule
 from rlft.modules.offsets import actions_at, checked_weights
 from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
-from rlft.policies import check_shapes, load_policy
+from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, CloningBatch, Critic, Rerollouts, Rollout
 
 

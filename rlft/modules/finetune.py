@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from rlft.advantage import AdvantageEstimator
-from rlft.advantage.base import calibration_slope, explained_variance
 from rlft.errors import UserError, require
 from rlft.modules import critic_provenance
 from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
-from rlft.modules.base import IterationModule
 from rlft.modules.critic_provenance import Setting
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
+from rlft.modules.iteration import IterationModule
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
+from rlft.statistics.fit import calibration_slope, explained_variance
 from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
 from rlft.update import PolicyUpdate
 

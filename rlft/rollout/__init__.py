@@ -2,11 +2,11 @@
 
 import torch
 
-from rlft.cores import available_cores
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
 from rlft.rollout.rerollouts import IterationRerollouts
 from rlft.rollout.worker_pool import WorkerDied, close_all
+from rlft.system import available_cores
 from rlft.types import EnvFactory, Rollouts
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlft.errors import UserError
-from rlft.files import replacing
-from rlft.run_directory import checkpoint, is_complete, new_version, share_done, versions, versions_of
+from rlft.files.atomic import replacing
+from rlft.runs.directory import checkpoint, is_complete, new_version, share_done, versions, versions_of
 from rlft.studies.plan import PLACEHOLDER, PlannedRun
 from rlft.studies.record import Record, planned_record, read_record, write_record
 from rlft.studies.study_file import HERE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError, one_line
-from rlft.studies.processes import Executor, Job, note_end, start_process
+from rlft.studies.local_jobs import Executor, Job, note_end, start_process
 
 
 class _Rlft:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rlft.errors import UserError
-from rlft.files import replacing
+from rlft.files.atomic import replacing
 from rlft.studies.plan import PlannedRun
 
 FILE = "run.json"

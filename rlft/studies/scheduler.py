@@ -11,8 +11,8 @@ from typing import Protocol
 
 from rlft.errors import UserError
 from rlft.studies.folder import Outcome, StudyFolder
+from rlft.studies.local_jobs import Executor, Job, reason_of
 from rlft.studies.plan import PlannedRun
-from rlft.studies.processes import Executor, Job, reason_of
 
 POLL = 0.1  # seconds between looks at what is running
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError, one_line
-from rlft.studies.processes import Executor, Job, note_end, start_process
+from rlft.studies.local_jobs import Executor, Job, note_end, start_process
 
 FOLDER = "submitit"  # in the study's: what submitit writes
 JOB_ID = "slurm_job"  # file in a run's folder: a study that was killed finds the job there that it has left

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from rlft.errors import UserError
-from rlft.files import replacing
+from rlft.files.atomic import replacing
 from rlft.types import EnvSpec, Rollout
 
 

@@ -1,1 +1,1 @@
-"""Policies that come with rlft; `rlft.policies` reads them, `python -m rlft.zoo NAME` makes them anew."""
+"""Policies that come with rlft; `rlft.networks.policy_files` reads them, `python -m rlft.zoo NAME` makes them anew."""

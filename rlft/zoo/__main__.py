@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 
 from rlft import cli
+from rlft.commands.evaluate import evaluate
 from rlft.errors import UserError
-from rlft.evaluate import evaluate
-from rlft.policies import ZOO, load_policy, save_policy
-from rlft.statistics import summarize
+from rlft.networks.policy_files import ZOO, load_policy, save_policy
+from rlft.statistics.evaluations import summarize
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

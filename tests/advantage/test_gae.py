@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rlft.advantage import GAE
-from tests.helpers import ObsCritic, random_rollout, rollout_of
+from tests.support.hand_made import ObsCritic, random_rollout, rollout_of
 
 # The worked example: gamma = lambda = 0.5, r = [1, 2, 3], V = [0.5, 1, 1.5], V(next) = 2 behind the last step.
 R, V, V_NEXT = [1.0, 2.0, 3.0], [0.5, 1.0, 1.5], [1.0, 1.5, 2.0]

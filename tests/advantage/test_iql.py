@@ -8,8 +8,8 @@ from rlft.advantage.iql import expectile_loss, n_step_transition
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ValueCritic
 from rlft.types import Transition
-from tests.advantage.tabular import batch_of_rollout, chain_of_mu, learn, values, walk
-from tests.helpers import is_sentence, random_batch, random_rollout, rollout_of
+from tests.support.hand_made import is_sentence, random_batch, random_rollout, rollout_of
+from tests.support.tabular import batch_of_rollout, chain_of_mu, learn, values, walk
 
 
 def minimiser(target, expectile):

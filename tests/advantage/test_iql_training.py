@@ -11,9 +11,9 @@ from callbacks.freeze_schedule import Freeze
 from rlft.advantage import GAE, IQL
 from rlft.errors import UserError
 from rlft.networks import GaussianActor, ValueCritic
-from rlft.policies import load_policy, save_policy
-from tests.helpers import same, weights_of
-from tests.training import data, fit, module, run
+from rlft.networks.policy_files import load_policy, save_policy
+from tests.support.hand_made import same, weights_of
+from tests.support.training import data, fit, module, run
 
 
 @pytest.fixture

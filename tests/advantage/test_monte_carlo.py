@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rlft.advantage import GAE, MonteCarlo
-from tests.helpers import ObsCritic, random_rollout, rollout_of
+from tests.support.hand_made import ObsCritic, random_rollout, rollout_of
 
 
 @pytest.mark.parametrize("bootstrap_at_done", ["truncation", "always", "never"])

@@ -1,4 +1,4 @@
-"""Re-rollouts on the chain of `tests/rollout/chain.py`, whose values are known: p = 1/2, gamma = 0.8.
+"""Re-rollouts on the chain of `tests/support/chain.py`, whose values are known: p = 1/2, gamma = 0.8.
 
 V(1), V(2), V(3) = .833333, .555556, .370370. Q(2, right) = 0.8 V(1) = .666667, Q(2, stay) = 0.8 V(2) = .444444,
 A = +-.111111. E G^2 = V at gamma^2, hence Var(G | 1) = .5 / (1 - .64 x .5) - V(1)^2 = .0408497, Var(G | 2) = .0373788.
@@ -16,9 +16,9 @@ from rlft.errors import UserError
 from rlft.networks import NoCritic
 from rlft.rollout import LocalRollouts
 from rlft.types import Critic
-from tests.helpers import ConstantActor, ObsCritic
-from tests.rollout.chain import GAMMA, LOST, VALUE, Chain, Spy, mu, one_step, states_at
 from tests.rollout.test_play import jobs_at
+from tests.support.chain import GAMMA, LOST, VALUE, Chain, Spy, mu, one_step, states_at
+from tests.support.hand_made import ConstantActor, ObsCritic
 
 CHAIN = Chain()
 RIGHT, STAY = 1.0, -1.0

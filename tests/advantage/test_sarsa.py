@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rlft.advantage import IQL, SARSA
-from tests.advantage.tabular import chain_of_mu, learn, values
-from tests.rollout.chain import VALUE
+from tests.support.chain import VALUE
+from tests.support.tabular import chain_of_mu, learn, values
 
 
 def test_v_is_that_of_the_policy_that_acted():

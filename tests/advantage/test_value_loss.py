@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from rlft.advantage import GAE
-from rlft.advantage.base import explained_variance
-from tests.helpers import ObsCritic, batch_of
+from rlft.statistics.fit import explained_variance
+from tests.support.hand_made import ObsCritic, batch_of
 
 
 def values(value, old_value, target):

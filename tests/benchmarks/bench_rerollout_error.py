@@ -22,7 +22,7 @@ from rlft.advantage import MonteCarloRerollout
 from rlft.advantage.sampling import MeanReturns, _average, _Samples
 from rlft.envs import ManiSkill
 from rlft.networks import NoCritic, ValueCritic
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import IterationRerollouts, ProcessRollouts
 from rlft.types import Actor, Branches, Jobs, Rollout, Visited
 

@@ -32,7 +32,7 @@ from rlft.advantage import MonteCarloRerollout
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill import ManiSkillBatch
 from rlft.networks import NoCritic
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import IterationRerollouts, ProcessRollouts
 from rlft.rollout.worker import RolloutWorker
 from rlft.types import Actor, Branches, EnvStates, Jobs

@@ -34,10 +34,10 @@ import torch
 from torch import Tensor, nn
 
 from rlft.envs import ManiSkill
-from rlft.envs.headless import allow_no_renderer
 from rlft.envs.maniskill import ManiSkillBatch
+from rlft.envs.maniskill.headless import allow_no_renderer
 from rlft.networks import GaussianActor
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import ProcessRollouts
 from rlft.types import Actor, EnvSpec, EnvStates, Visited
 

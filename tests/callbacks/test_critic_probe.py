@@ -10,9 +10,9 @@ from rlft.advantage import GAE, MonteCarloRerollout
 from rlft.cli import main
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
-from rlft.policies import save_policy
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import MemoryLogger, data, fit, module, run, scalars, smoke
+from rlft.networks.policy_files import save_policy
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.training import MemoryLogger, data, fit, module, run, scalars, smoke
 
 NAMES = ["explained_variance", "calibration_slope", "value_bias", "value_rank_correlation", "advantage_correlation"]
 

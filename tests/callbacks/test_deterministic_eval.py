@@ -2,10 +2,10 @@ import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from callbacks import DeterministicEval, RunReport
-from rlft import episode_log
 from rlft.rollout import LocalRollouts
-from rlft.statistics import summarize
-from tests.training import MemoryLogger, data, fit, module
+from rlft.runs import outcomes
+from rlft.statistics.evaluations import summarize
+from tests.support.training import MemoryLogger, data, fit, module
 
 BATCH = 80  # env steps per iteration
 
@@ -36,9 +36,9 @@ def test_logs_what_the_policy_achieves():
 def test_keeps_which_episodes_succeeded(tmp_path):
     model, datamodule, logger = module(), data(), TensorBoardLogger(tmp_path, "name")
     fit(model, datamodule, 2, [DeterministicEval(num_episodes=10, stochastic=True, seed=5)], logger)
-    lines = (tmp_path / "name/version_0" / episode_log.FILE).read_text().splitlines()
+    lines = (tmp_path / "name/version_0" / outcomes.FILE).read_text().splitlines()
     assert len(lines) == 6  # the start and two iterations, with mean and with sampled actions
-    kept = episode_log.read([tmp_path / "name/version_0"])
+    kept = outcomes.read([tmp_path / "name/version_0"])
     rollouts = LocalRollouts(datamodule.env, 8)
     for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
         expected = rollouts.evaluate(model.actor, 10, seed=5, deterministic=deterministic)

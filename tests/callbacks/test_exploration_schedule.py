@@ -6,8 +6,8 @@ from callbacks import ExplorationSchedule, FreezeSchedule
 from callbacks.freeze_schedule import Freeze
 from rlft.networks.actors import gaussian_log_prob
 from rlft.update import AWR
-from tests.callbacks.common import last_checkpoint, with_callbacks
-from tests.training import MemoryLogger, data, fit, module, run
+from tests.support.schedules import last_checkpoint, with_callbacks
+from tests.support.training import MemoryLogger, data, fit, module, run
 
 VALUES = [-1.0, -2.0, -4.0]
 POINTS = list(enumerate(VALUES))

@@ -4,9 +4,9 @@ import pytest
 from callbacks import FreezeSchedule
 from callbacks.freeze_schedule import Freeze
 from rlft.errors import UserError
-from tests.callbacks.common import Rates, last_checkpoint, with_callbacks
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import UPDATES, MemoryLogger, data, fit, module, run
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.schedules import Rates, last_checkpoint, with_callbacks
+from tests.support.training import UPDATES, MemoryLogger, data, fit, module, run
 
 PARTS = ("actor.encoder", "actor.action_head", "critic.value")  # with a layer 0
 

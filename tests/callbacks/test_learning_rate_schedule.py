@@ -2,9 +2,9 @@ import pytest
 
 from callbacks import LearningRateSchedule
 from rlft.errors import UserError
-from tests.callbacks.common import Rates
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import UPDATES, MemoryLogger, data, fit, module, run, scalars
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.schedules import Rates
+from tests.support.training import UPDATES, MemoryLogger, data, fit, module, run, scalars
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import pytest
 
 from callbacks import PlateauBreaker
 from rlft.errors import UserError
-from tests.callbacks.common import Rates, Scripted
-from tests.helpers import is_sentence
-from tests.training import UPDATES, MemoryLogger, data, fit, module
+from tests.support.hand_made import is_sentence
+from tests.support.schedules import Rates, Scripted
+from tests.support.training import UPDATES, MemoryLogger, data, fit, module
 
 N = None
 FLAT = [0.7] * 13  # which no precision has exactly

@@ -3,7 +3,7 @@ import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from callbacks import RunReport
-from tests.training import data, fit, module
+from tests.support.training import data, fit, module
 
 
 class Interrupt(lightning.Callback):

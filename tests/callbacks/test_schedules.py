@@ -10,9 +10,9 @@ from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.update import PPO
-from tests.callbacks.common import Rates, Scripted, last_checkpoint, whole_and_resumed, with_callbacks
-from tests.helpers import is_sentence, same
-from tests.training import UPDATES, MemoryLogger, data, fit, module, scalars
+from tests.support.hand_made import is_sentence, same
+from tests.support.schedules import Rates, Scripted, last_checkpoint, whole_and_resumed, with_callbacks
+from tests.support.training import UPDATES, MemoryLogger, data, fit, module, scalars
 
 
 @pytest.mark.parametrize(

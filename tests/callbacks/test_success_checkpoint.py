@@ -6,9 +6,9 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from callbacks import SuccessCheckpoint
-from rlft.policies import load_policy
-from tests.helpers import same, weights_of
-from tests.training import data, fit, module
+from rlft.networks.policy_files import load_policy
+from tests.support.hand_made import same, weights_of
+from tests.support.training import data, fit, module
 
 
 class Scripted(lightning.Callback):

@@ -6,12 +6,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from callbacks import DeterministicEval, SuccessCheckpoint, WeightEMA
 from rlft.cli import main
 from rlft.errors import UserError
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
-from rlft.statistics import summarize
+from rlft.statistics.evaluations import summarize
 from rlft.update import PPO
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import MemoryLogger, data, fit, module, run, scalars, smoke
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.training import MemoryLogger, data, fit, module, run, scalars, smoke
 
 
 class Weights(lightning.Callback):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import bootstrap, permutation_test, trim_mean
 
 from rlft.comparison.aggregate import difference, improvement, iqm, mean, over_seeds, sign_flip_p
-from rlft.statistics import Estimate
+from rlft.statistics.rates import Estimate
 
 
 def array(*values):

@@ -9,8 +9,8 @@ from rlft.comparison.alignment import Curve, align, curve, thinned
 from rlft.comparison.curve_summary import area, lasting_falls, summarize
 from rlft.comparison.runs import Run, read_run
 from rlft.errors import UserError
-from rlft.statistics import wilson
-from tests.comparison.common import run_folder, write
+from rlft.statistics.rates import wilson
+from tests.support.comparison import run_folder, write
 
 
 def of(points, begun=1):

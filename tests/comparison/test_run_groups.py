@@ -7,8 +7,8 @@ import pytest
 
 from rlft.comparison.run_groups import select
 from rlft.errors import UserError
-from tests.comparison.common import iterations, run_folder, write
-from tests.helpers import is_sentence
+from tests.support.comparison import iterations, run_folder, write
+from tests.support.hand_made import is_sentence
 
 METRIC = "eval/success_rate"
 

@@ -7,12 +7,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from rlft.comparison.axes import AXES, COSTS
 from rlft.comparison.event_files import merge
-from rlft.comparison.progress import AXES, COSTS
 from rlft.comparison.runs import read_run
 from rlft.errors import UserError
-from tests.comparison.common import iterations, logged, run_folder, write
-from tests.helpers import is_sentence
+from tests.support.comparison import iterations, logged, run_folder, write
+from tests.support.hand_made import is_sentence
 
 
 def rates(run):

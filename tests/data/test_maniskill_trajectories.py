@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from rlft.collect import collect
-from rlft.envs.headless import allow_no_renderer
+from rlft.commands.collect import collect
+from rlft.envs.maniskill.headless import allow_no_renderer
 from rlft.errors import UserError
 from rlft.trajectories import read_header, read_trajectories
 from rlft.types import EnvSpec
-from tests.helpers import is_sentence
+from tests.support.hand_made import is_sentence
 
 pytestmark = pytest.mark.maniskill
 BOUND = torch.ones(8)

@@ -15,15 +15,15 @@ from rlft.advantage import GAE, IQL, MonteCarlo, MonteCarloRerollout
 from rlft.cli import main
 from rlft.data import OfflineDataModule
 from rlft.data.dataset import read_dataset, write_dataset
-from rlft.data.episodes import episode_numbers, held_out_steps
+from rlft.data.held_out import episode_numbers, held_out_steps
 from rlft.envs import PointReach
 from rlft.errors import UserError
-from rlft.policies import load_policy
+from rlft.files.tensors import read_tensors, write_tensors
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
-from rlft.tensor_files import read_tensors, write_tensors
 from rlft.update import AWR, PPO
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import MemoryLogger, fit, module, run, scalars, smoke
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.training import MemoryLogger, fit, module, run, scalars, smoke
 
 STEPS = 80  # env steps of the whole dataset
 MONITOR = "losses/validation_policy_loss"

@@ -5,8 +5,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rlft.advantage import MonteCarloRerollout
 from rlft.errors import UserError
-from tests.helpers import is_sentence
-from tests.training import UPDATES, data, fit, module
+from tests.support.hand_made import is_sentence
+from tests.support.training import UPDATES, data, fit, module
 
 
 class Batches(lightning.Callback):

@@ -10,8 +10,8 @@ import torch
 from rlft.errors import UserError
 from rlft.trajectories import check_output, read_header, read_trajectories, writing_trajectories
 from rlft.types import EnvSpec, Rollout
-from tests.helpers import is_sentence
-from tests.rollout.common import assert_equal
+from tests.support.hand_made import is_sentence
+from tests.support.rollouts import assert_equal
 
 BOUND = torch.ones(2)
 SPEC = EnvSpec("Reach-v1", 3, 2, -BOUND, BOUND, 6)

@@ -3,7 +3,7 @@ import torch
 
 from rlft.envs import PointReach
 from rlft.envs.initial_states import BLOCK, EVALUATION, TRAINING, InitialStates
-from tests.rollout.common import assert_equal
+from tests.support.rollouts import assert_equal
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from rlft.envs.initial_states import EVALUATION, InitialStates
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.rollout import LocalRollouts, make_rollouts
-from tests.envs.stock_maniskill import make_batch, play, random_actions
-from tests.rollout.common import assert_equal
+from tests.support.rollouts import assert_equal
+from tests.support.stock_maniskill import make_batch, play, random_actions
 
 pytestmark = pytest.mark.maniskill
 

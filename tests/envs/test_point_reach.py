@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rlft.envs import PointReach
-from tests.rollout.common import assert_equal
+from tests.support.rollouts import assert_equal
 
 
 @pytest.fixture

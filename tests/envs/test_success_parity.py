@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from rlft.envs import ManiSkill
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
-from rlft.statistics import wilson
-from tests.envs.stock_maniskill import make_stock
+from rlft.statistics.rates import wilson
+from tests.support.stock_maniskill import make_stock
 
 pytestmark = [pytest.mark.maniskill, pytest.mark.slow]
 EPISODES = 100

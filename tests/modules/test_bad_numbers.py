@@ -18,8 +18,8 @@ from rlft.errors import UserError
 from rlft.modules import BCModule
 from rlft.networks import GaussianActor
 from rlft.update import PPO
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import UPDATES, MemoryLogger, data, fit, module
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.training import UPDATES, MemoryLogger, data, fit, module
 
 NAN = float("nan")
 STEPS, ITERATION, MINIBATCH = 10, 3, 4  # env steps per iteration; where the bad numbers appear

@@ -12,11 +12,11 @@ from rlft.errors import UserError
 from rlft.modules.offsets import actions_at
 from rlft.networks import ConditionedActor, GaussianActor
 from rlft.networks.actors import gaussian_log_prob
-from rlft.policies import load_policy, save_policy
+from rlft.networks.policy_files import load_policy, save_policy
 from rlft.types import CloningBatch
-from tests.helpers import is_sentence, rollout_of, same, weights_of
-from tests.modules.cloning import LOG_STD, cloner, demonstrations, demonstrator
-from tests.training import MemoryLogger, data, fit
+from tests.support.cloning import LOG_STD, cloner, demonstrations, demonstrator
+from tests.support.hand_made import is_sentence, rollout_of, same, weights_of
+from tests.support.training import MemoryLogger, data, fit
 
 VALIDATION = "losses/validation_policy_loss"
 NORMAL = 0.5 * math.log(2 * math.pi)  # -log of the density of a standard normal variable at 0

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rlft.cli import main
-from rlft.policies import load_policy
-from tests.helpers import is_sentence, same, weights_of
-from tests.training import run, scalars, smoke
+from rlft.networks.policy_files import load_policy
+from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.training import run, scalars, smoke
 
 PRETRAIN = ["--model.update=CriticOnly", "--model.advantage=MonteCarlo", "--model.advantage.gamma=0.8"]
 OFFLINE = ["--data=OfflineDataModule", "--data.validation_fraction=0.25"]
@@ -150,7 +150,7 @@ def test_the_value_of_one_policy_in_the_states_of_another(start, tmp_path):
 
 
 def test_calibration_by_hand():
-    from rlft.advantage.base import calibration_slope
+    from rlft.statistics.fit import calibration_slope
 
     # targets are half the predictions plus a constant: the predictions are twice too extreme
     assert calibration_slope(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 3.5, 4.0])) == pytest.approx(0.5)

@@ -5,8 +5,8 @@ from torch.nn.utils import parameters_to_vector
 
 from rlft.advantage import MonteCarlo, MonteCarloRerollout
 from rlft.update import PPO
-from tests.helpers import same, weights_of
-from tests.training import UPDATES, MemoryLogger, data, fit, module
+from tests.support.hand_made import same, weights_of
+from tests.support.training import UPDATES, MemoryLogger, data, fit, module
 
 
 class StopAt(PPO):

@@ -7,10 +7,10 @@ from rlft.cli import main
 from rlft.errors import UserError
 from rlft.modules.injection import inject_part, start_name
 from rlft.networks import ConditionedActor, GaussianActor, ValueCritic
-from rlft.policies import load_policy, save_policy
+from rlft.networks.policy_files import load_policy, save_policy
 from rlft.update import ConditionedRECAP
-from tests.helpers import BiasActor, is_sentence, same, weights_of
-from tests.training import module, run, smoke
+from tests.support.hand_made import BiasActor, is_sentence, same, weights_of
+from tests.support.training import module, run, smoke
 
 PARTS = {
     "encoder": {"encoder"},

@@ -3,7 +3,7 @@ from torch import nn
 
 from rlft.errors import UserError
 from rlft.modules.parameters import matching, parameter_groups
-from tests.helpers import is_sentence
+from tests.support.hand_made import is_sentence
 
 
 class Networks(nn.Module):

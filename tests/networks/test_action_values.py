@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlft.networks import ActionValueCritic, ValueCritic
-from tests.helpers import same
+from tests.support.hand_made import same
 
 
 @pytest.fixture

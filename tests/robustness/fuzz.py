@@ -18,8 +18,6 @@ from pathlib import Path
 
 import torch
 
-from rlft import experiment_log
-from rlft.analysis.parts import Parts
 from rlft.cli import main as main_of_rlft
 from rlft.comparison.comparison import Question, compare_groups
 from rlft.comparison.report import markdown
@@ -27,14 +25,16 @@ from rlft.comparison.run_groups import select
 from rlft.data.dataset import read_dataset
 from rlft.errors import UserError
 from rlft.networks import GaussianActor, ValueCritic
-from rlft.policies import load_policy, save_policy
-from rlft.resume import check_continues, read_checkpoint, summary
+from rlft.networks.policy_files import load_policy, save_policy
+from rlft.ranking.parts import Parts
+from rlft.runs import log
 from rlft.studies.folder import StudyFolder
 from rlft.studies.plan import plan
 from rlft.studies.study_file import read_study
+from rlft.training.resuming import check_continues, read_checkpoint, summary
 from tests.data.test_trajectories import EPISODES, read, write
-from tests.helpers import REPO, is_sentence
-from tests.training import run
+from tests.support.hand_made import REPO, is_sentence
+from tests.support.training import run
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def logs(folder):
 
 def experiment_index(folder):
     version = trained(folder)
-    index = version.parent.parent / experiment_log.INDEX
-    return [index, version / "report.md"], lambda: experiment_log.write_page(index.parent)
+    index = version.parent.parent / log.INDEX
+    return [index, version / "report.md"], lambda: log.write_page(index.parent)
 
 
 def study_folder(folder):

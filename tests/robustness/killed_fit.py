@@ -16,11 +16,11 @@ from pathlib import Path
 
 import callbacks.run_report
 import callbacks.success_checkpoint
-from rlft.checkpoints import WholeCheckpoints
 from rlft.cli import main
-from rlft.modules.base import IterationModule
+from rlft.modules.iteration import IterationModule
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
+from rlft.training.run_files import WholeCheckpoints
 
 PHASES = {
     "rollout": [(LocalRollouts, "collect"), (ProcessRollouts, "collect")],

@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import load_file
 
 from rlft.comparison.event_files import event_files, merge, read_scalars
-from rlft.policies import load_policy
-from rlft.run_directory import LAST_CHECKPOINT, is_complete, versions
-from tests.helpers import REPO
+from rlft.networks.policy_files import load_policy
+from rlft.runs.directory import LAST_CHECKPOINT, is_complete, versions
+from tests.support.hand_made import REPO
 
 ITERATIONS = 6
 TIMED = re.compile("^time/|SPS|per_second|useful")  # metrics of the machine, not of learning

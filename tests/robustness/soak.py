@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import linregress
 
 from rlft.comparison.event_files import event_files, merge, read_scalars
-from tests.rollout.descendants import descendants
+from tests.support.descendants import descendants
 
 SETTLED = 0.2  # share of the time after which everything has been allocated once
 

@@ -17,9 +17,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from callbacks import RunReport, SuccessCheckpoint
 from rlft.cli import main
 from rlft.comparison.event_files import event_files, read_scalars
-from rlft.policies import load_policy
-from tests.helpers import REPO, is_sentence
-from tests.training import data, fit, module, run, smoke
+from rlft.networks.policy_files import load_policy
+from tests.support.hand_made import REPO, is_sentence
+from tests.support.training import data, fit, module, run, smoke
 
 TMPFS = "mount -t tmpfs -o size={size} tmpfs {folder} && {command}; status=$?; cp -r {folder} {copy}; exit $status"
 
@@ -141,7 +141,7 @@ def test_runs_that_begin_at_the_same_moment_have_directories_of_their_own(tmp_pa
 
 def test_a_directory_is_taken_by_one_run_alone(tmp_path):
     """As many at once as there are processors are not enough to meet in the same microsecond."""
-    from rlft.training import RunLogger
+    from rlft.training.cli import RunLogger
 
     loggers = [RunLogger(str(tmp_path), name="run") for _ in range(64)]
     threads = [threading.Thread(target=lambda one=one: one.version) for one in loggers]

@@ -5,7 +5,7 @@ from torch.distributions import Independent, Normal
 from rlft.envs import PointReach
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.rollout import LocalRollouts
-from tests.rollout.common import assert_equal, policy
+from tests.support.rollouts import assert_equal, policy
 
 ENVS, STEPS, SEED = 6, 50, 7
 ENV = PointReach(horizon=15, radius=0.3)

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 import pytest
 import torch
 
-from tests.helpers import REPO
-from tests.rollout.descendants import PATIENCE, descendants, runs, shared_memory, wait_until
+from tests.support.descendants import PATIENCE, descendants, runs, shared_memory, wait_until
+from tests.support.hand_made import REPO
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers end after the request they are at")
 SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "study"}
@@ -20,7 +20,7 @@ PLAY_FOR_LONG = """
 import sys
 from rlft.envs import PointReach
 from rlft.rollout import ProcessRollouts
-from tests.rollout.faulty import SlowActor
+from tests.support.faulty import SlowActor
 if __name__ == "__main__":
     rollouts = ProcessRollouts(PointReach(), 4, 2)
     print("built", flush=True)

@@ -3,8 +3,8 @@ import pytest
 from rlft.envs import ManiSkill, PointReach
 from rlft.envs.initial_states import EVALUATION, InitialStates
 from rlft.rollout import LocalRollouts
-from tests.helpers import ConstantActor
-from tests.rollout.common import assert_equal, policy
+from tests.support.hand_made import ConstantActor
+from tests.support.rollouts import assert_equal, policy
 
 ENV = PointReach(horizon=25, radius=0.3)
 EPISODES, SEED = 40, 3

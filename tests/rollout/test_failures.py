@@ -13,14 +13,14 @@ import torch
 
 from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts, ProcessRollouts, WorkerDied, heartbeat, worker_pool
 from rlft.rollout.job_queue import JobQueue
-from tests.rollout.common import assert_equal, policy
-from tests.rollout.descendants import runs, wait_until
-from tests.rollout.faulty import DeadlyPlace, FaultyActor, SlowActor, SlowToBuild, take_all
 from tests.rollout.test_play import NAN, jobs_at, random_jobs
 from tests.rollout.test_processes import new_children
+from tests.support.descendants import runs, wait_until
+from tests.support.faulty import DeadlyPlace, FaultyActor, SlowActor, SlowToBuild, take_all
+from tests.support.rollouts import assert_equal, policy
 
 ENV, ENVS, SEED = PointReach(horizon=12, radius=0.3), 7, 3
 

@@ -8,14 +8,14 @@ import torch
 
 from rlft.envs import ManiSkill, PointReach
 from rlft.envs.initial_states import REROLLOUT
-from rlft.policies import load_policy
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts, ProcessRollouts
 from rlft.rollout.noise import standard_normal
 from rlft.rollout.worker import RolloutWorker
 from rlft.types import Jobs, Visited
-from tests.helpers import ConstantActor
-from tests.rollout.chain import GAMMA, LOST, Chain, Spy, mu, states_at
-from tests.rollout.common import assert_equal, policy
+from tests.support.chain import GAMMA, LOST, Chain, Spy, mu, states_at
+from tests.support.hand_made import ConstantActor
+from tests.support.rollouts import assert_equal, policy
 
 ENV, ENVS, STEPS, SEED = PointReach(horizon=12, radius=0.5), 7, 40, 7
 NAN = float("nan")

@@ -5,8 +5,8 @@ import pytest
 from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts
-from tests.rollout.common import assert_equal, policy
-from tests.rollout.faulty import Unbuildable
+from tests.support.faulty import Unbuildable
+from tests.support.rollouts import assert_equal, policy
 
 ENV, ENVS = PointReach(horizon=12, radius=0.3), 7  # 7 splits unevenly over 2 and over 3 workers
 

@@ -3,11 +3,11 @@
 import pytest
 
 from rlft.errors import UserError
-from rlft.studies.processes import reason_of
+from rlft.studies.local_jobs import reason_of
 from rlft.studies.ray_jobs import ray_executor
 from rlft.studies.slurm_jobs import slurm_executor
-from tests.helpers import REPO
-from tests.rollout.descendants import wait_until
+from tests.support.descendants import wait_until
+from tests.support.hand_made import REPO
 
 LONG = [
     "fit",

@@ -9,8 +9,8 @@ import pytest
 
 from rlft.errors import UserError
 from rlft.studies.folder import locked
-from tests.helpers import is_sentence
-from tests.studies.common import FakeRuns, folder_of, make, write_version
+from tests.support.hand_made import is_sentence
+from tests.support.studies import FakeRuns, folder_of, make, write_version
 
 TWO = "config: BASE\nseeds: [1]\noptions: {x: 1}\narms: {a: , b: {options: {ckpt_path: '{a}/checkpoints/last.ckpt'}}}"
 

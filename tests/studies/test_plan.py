@@ -6,8 +6,8 @@ import pytest
 
 from rlft.studies.plan import plan
 from rlft.studies.study_file import read_study
-from tests.helpers import REPO
-from tests.studies.common import planned
+from tests.support.hand_made import REPO
+from tests.support.studies import planned
 
 
 def test_arms_times_grid_times_seeds_seed_by_seed(tmp_path):

@@ -3,7 +3,7 @@
 import json
 import signal
 
-from tests.studies.common import FakeRuns, Listener, folder_of, make, write_version
+from tests.support.studies import FakeRuns, Listener, folder_of, make, write_version
 
 CHAIN = """
 config: BASE

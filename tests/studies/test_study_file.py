@@ -5,8 +5,8 @@ import pytest
 from rlft.errors import UserError
 from rlft.studies.plan import plan
 from rlft.studies.study_file import read_study
-from tests.helpers import REPO, is_sentence
-from tests.studies.common import planned, written
+from tests.support.hand_made import REPO, is_sentence
+from tests.support.studies import planned, written
 
 GOOD = "config: BASE\nseeds: [1]\narms: {a: }\n"
 

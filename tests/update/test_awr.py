@@ -8,7 +8,15 @@ from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.networks.actors import gaussian_log_prob
 from rlft.update import AWR
-from tests.helpers import BiasActor, batch_without_obs, estimate_of, is_sentence, random_batch, same, weights_of
+from tests.support.hand_made import (
+    BiasActor,
+    batch_without_obs,
+    estimate_of,
+    is_sentence,
+    random_batch,
+    same,
+    weights_of,
+)
 
 
 def standard_normal(size, seed=0):

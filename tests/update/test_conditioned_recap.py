@@ -9,7 +9,15 @@ from rlft.networks import ConditionedActor, GaussianActor
 from rlft.networks.actors import gaussian_log_prob
 from rlft.networks.conditioned_actor import NEGATIVE, NULL, POSITIVE
 from rlft.update import ConditionedRECAP
-from tests.helpers import BiasActor, batch_without_obs, estimate_of, is_sentence, random_batch, same, weights_of
+from tests.support.hand_made import (
+    BiasActor,
+    batch_without_obs,
+    estimate_of,
+    is_sentence,
+    random_batch,
+    same,
+    weights_of,
+)
 
 
 def indicator_batch(size=50, seed=0):

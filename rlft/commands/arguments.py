@@ -1,0 +1,42 @@
+"""Arguments of the commands that are functions: evaluate, collect, rank, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jsonargparse
+
+from rlft.errors import UserError
+
+
+def parse(
+    function: Callable[..., Any],
+    prog: str,
+    description: str,
+    args: Sequence[str],
+    several: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """What to call `function` with; its required parameters are positional.
+
+    Args:
+        function: what the command does.
+        prog: how the command is called.
+        description: what it does, for `--help`.
+        args: as typed.
+        several: name and help of a parameter that is a list of strings, one or more of them on the command line.
+
+    Raises:
+        UserError: if an argument is not what the function takes.
+    """
+    parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
+    if several:
+        parser.add_argument(several[0], nargs="+", type=str, help=several[1])
+    parser.add_function_arguments(function, as_positional=True, skip={several[0]} if several else None)
+    try:
+        options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(list(args))))
+    except jsonargparse.ArgumentError as error:
+        from rlft.training.error_sentences import one_sentence
+
+        raise UserError(f"{prog}: {one_sentence(str(error)).rstrip('.')}.") from error
+    return options

@@ -1,0 +1,117 @@
+"""`rlft compare`: which of several methods is better, as far as their TensorBoard logs tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlft.commands.arguments import parse
+from rlft.comparison.axes import Axis
+from rlft.comparison.comparison import Comparison, Question, compare_groups, is_rate
+from rlft.comparison.page import page
+from rlft.comparison.report import as_csv, markdown
+from rlft.comparison.run_groups import select
+from rlft.comparison.runs import canonical
+from rlft.errors import UserError
+from rlft.files.atomic import replacing
+
+RUNS = (
+    "run folders, study folders, folders of either, patterns, or label=pattern; without labels, runs whose names "
+    "differ in the seed alone are one group; runs of other tools are read as well"
+)
+
+
+def compare(
+    runs: list[str],
+    out: str | None = None,
+    x: Axis = "env_steps",
+    metric: str = "eval/success_rate",
+    threshold: float | None = None,
+    collapse: float | None = None,
+    episodes: int | None = None,
+) -> Comparison:
+    """Compares groups of training runs and prints the tables.
+
+    Args:
+        runs: see `RUNS`.
+        out: directory for `comparison.md`, `.csv`, `.png` and `.html`.
+        x: what curves are aligned by. `relative` is env steps since the first evaluation, for runs that begin at
+            different counts; `training_hours` leaves out pauses.
+        metric: what is compared, by rlft's name or the name in the logs.
+        threshold: the metric's value whose first crossing is reported; by default 0.5 for success, for others none.
+        collapse: how far below its own best a run has to fall to count as collapsed, if it stays there; by default 0.2
+            for success, for others nothing counts.
+        episodes: of an evaluation, for the intervals of single runs whose logs have none.
+
+    Returns:
+        All numbers.
+
+    Raises:
+        UserError: if something is no run, or has not logged what is asked for.
+    """
+    if episodes is not None and episodes < 1:
+        raise UserError(f"--episodes is {episodes}; it must be at least 1.")
+    if collapse is not None and collapse < 0:
+        raise UserError(f"--collapse is {collapse:g}; it must not be negative.")
+    metric = canonical(metric)
+    for name, limit in (("threshold", threshold), ("collapse", collapse)):
+        if limit is not None and limit > 1 and is_rate(metric):
+            raise UserError(f"--{name} is {limit:g}; success is a share, so it must be at most 1.")
+    if out is not None and not out:
+        raise UserError("--out is empty; name a folder for the files.")
+    limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
+    question = Question(metric, x, *limits, episodes=episodes or 0)
+    comparison = compare_groups(select(runs, metric), question)
+    if out is None:
+        print(markdown(comparison), end="")
+    else:
+        _write(comparison, Path(out))
+    return comparison
+
+
+def _limit(given: float | None, of_success: float, metric: str) -> float:
+    """What was given, else what is right for success; NaN for a metric on another scale."""
+    if given is not None:
+        return given
+    return of_success if is_rate(metric) else math.nan
+
+
+def _write(comparison: Comparison, out: Path) -> None:
+    """The four files, and the tables on the terminal."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be made a directory: {error.strerror}.") from error
+    for name in ("png", "md", "csv", "html"):
+        if (out / f"comparison.{name}").is_dir():
+            raise UserError(f"--out {out} holds a folder comparison.{name}; name another one.")
+    has_figure = _draw(comparison, out / "comparison.png")
+    for name, text in (
+        ("comparison.md", markdown(comparison, has_figure)),
+        ("comparison.csv", as_csv(comparison)),
+        ("comparison.html", page(comparison)),
+    ):
+        with replacing(out / name) as temporary:
+            temporary.write_text(text)
+    print(markdown(comparison), end="")
+    if not has_figure:
+        print("\nThere is no comparison.png: matplotlib is missing, which pip install 'rlft[docs]' adds.")
+    print(f"\nWritten to {out}.")
+
+
+def _draw(comparison: Comparison, path: Path) -> bool:
+    """Whether there is a picture now."""
+    try:
+        from rlft.comparison.figure import draw
+    except ImportError:  # matplotlib is an extra
+        return False
+    with replacing(path) as temporary:
+        draw(comparison, temporary)
+    return True
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs `rlft compare` with command-line arguments."""
+    description = "Compares groups of training runs, with intervals over seeds."
+    compare(**parse(compare, "rlft compare", description, args, several=("runs", RUNS)))

@@ -1,0 +1,169 @@
+"""`rlft evaluate`: the success of any policy, with intervals, deterministic and stochastic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rlft.commands.arguments import parse
+from rlft.envs import ManiSkill
+from rlft.envs.initial_states import EVALUATION_SEED
+from rlft.errors import UserError
+from rlft.networks.policy_files import Policy, check_shapes, load_policy
+from rlft.rollout import WorkerDied, default_workers, make_rollouts
+from rlft.statistics.evaluations import legacy_success_rate, summarize
+from rlft.statistics.rates import p_text, paired, wilson
+from rlft.types import EpisodeResults, Rollouts
+
+LEGACY_ENVS, LEGACY_STEPS = 128, 50  # of the evaluation in the founding documents
+
+
+def evaluate(
+    policy: str,
+    episodes: int = 1000,
+    task: str | None = None,
+    control_mode: str | None = None,
+    num_envs: int = 128,
+    num_workers: int | None = None,
+    seed: int = EVALUATION_SEED,
+    against: str | None = None,
+    legacy: bool = False,
+) -> dict[str, EpisodeResults]:
+    """Measures the success of a policy, with the mean action and with sampled actions.
+
+    One episode per fixed initial state, played to the time limit whatever happens on the way: the rates are unbiased,
+    and equal on every machine with the same number of episodes.
+
+    Args:
+        policy: a zoo name such as `pickcube/weak`, or a policy or checkpoint file.
+        episodes: how many, each from its own initial state.
+        task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
+        control_mode: by default the one the policy's file names, else pd_joint_delta_pos.
+        num_envs: environments stepped in parallel.
+        num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
+        seed: which bank of initial states.
+        against: another policy to play from the same initial states; the difference is tested in pairs, which tells
+            apart what the two intervals may not.
+        legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
+            sampled actions, average over the episodes that finish), for comparison with their figures only.
+
+    Returns:
+        The episodes of `policy`, under `deterministic` and `stochastic`.
+
+    Raises:
+        UserError: if a policy or the task cannot be had, or they do not fit together.
+    """
+    for name, value, least in (("episodes", episodes, 1), ("num_envs", num_envs, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UserError(f"{name} is {value}; it must be at least {least}.")
+    policies = [load_policy(name) for name in (policy, against) if name is not None]
+    envs = [ManiSkill.of_policy(one.info, task, control_mode) for one in policies]
+    if envs[0].task != envs[-1].task:
+        raise UserError(f"{policy} is for {envs[0].task}, {against} for {envs[-1].task}; --task sets one for both.")
+    workers = default_workers() if num_workers is None else num_workers
+    results = []
+    for one, env in zip(policies, envs, strict=True):
+        results.append(_play(one, env, episodes, num_envs, workers, seed))
+        _print(one, env, results[-1])
+        if legacy:
+            _print_legacy(one, env, workers, seed)
+    if against is not None:
+        _print_difference(f"{policy} less {against}", *results)
+    return results[0]
+
+
+def _play(
+    policy: Policy, env: ManiSkill, episodes: int, num_envs: int, workers: int, seed: int
+) -> dict[str, EpisodeResults]:
+    rollouts = make_rollouts(env, min(num_envs, episodes), workers)
+    try:
+        check_shapes(policy, rollouts.spec.obs_dim, rollouts.spec.action_dim)
+        results = {}
+        for kind in ("deterministic", "stochastic"):
+            with Console().status(f"{policy.name}: {episodes} episodes with {kind} actions"):
+                results[kind] = rollouts.evaluate(
+                    policy.actor, episodes, seed=seed, deterministic=kind == "deterministic"
+                )
+    finally:
+        rollouts.close()
+    return results
+
+
+def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
+    table = _table(
+        "success at any step; steps: until success, where there is one",
+        ("actions", "success", "95% interval", "at end", "return", "steps"),
+    )
+    for kind, episodes in results.items():
+        s = summarize(episodes)
+        steps = episodes.length[episodes.success_once].double()
+        table.add_row(
+            kind,
+            f"{s['success_rate']:.1%}",
+            f"{s['success_rate_low']:.1%} - {s['success_rate_high']:.1%}",
+            f"{s['success_at_end']:.1%}",
+            f"{s['return']:.3f}",
+            f"{steps.mean():.1f}" if len(steps) else "-",
+        )
+    _show(f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes", table)
+
+
+def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict[str, EpisodeResults]) -> None:
+    table = _table(
+        "points of success; won, lost: initial states from which only the first, only the second succeeded; Newcombe's "
+        "interval for pairs, McNemar's exact test",
+        ("actions", "difference", "95% interval", "won", "lost", "p"),
+    )
+    for kind in first:
+        found = paired(first[kind].success_once.tolist(), second[kind].success_once.tolist())
+        points = [
+            f"{100 * share:+.1f}" for share in (found.difference.value, found.difference.low, found.difference.high)
+        ]
+        table.add_row(kind, points[0], " to ".join(points[1:]), str(found.won), str(found.lost), p_text(found.p))
+    _show(title, table)
+
+
+def _show(title: str, table: Table) -> None:
+    print(title)  # a title of the table's own would be cut to its width, in the middle of a path
+    Console().print(table)
+
+
+def _table(caption: str, columns: Sequence[str]) -> Table:
+    table = Table(caption=caption)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "actions" else "right")
+    return table
+
+
+def _print_legacy(policy: Policy, env: ManiSkill, workers: int, seed: int) -> None:
+    rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
+    try:
+        rollout, *_ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)
+    finally:
+        rollouts.close()
+    rate, finished = legacy_success_rate(rollout)
+    first = int(_first_episode_success(rollout.success, rollout.done).sum())
+    low, high = wilson(first, LEGACY_ENVS)
+    print(
+        f"legacy estimator: {rate:.1%} of the {finished} episodes that finished; the same run counted once per "
+        f"environment: {first / LEGACY_ENVS:.1%} [{low:.1%}, {high:.1%}]"
+    )
+
+
+def _first_episode_success(success: torch.Tensor, done: torch.Tensor) -> torch.Tensor:
+    """[N] bool: the first episode of each environment succeeded; `success` and `done` are `[T, N]`."""
+    earlier_dones = done.int().cumsum(0) - done.int()
+    return (success & (earlier_dones == 0)).any(0)
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs `rlft evaluate` with command-line arguments."""
+    description = "Measures the success of a policy, deterministic and stochastic."
+    options = parse(evaluate, "rlft evaluate", description, args)
+    try:
+        evaluate(**options)
+    except WorkerDied as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,88 @@
+"""Scenes of one ManiSkill task, stepped together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rlft.envs.maniskill.building import build
+from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
+from rlft.envs.maniskill.task_state import TaskState, task_state_names
+from rlft.errors import UserError
+from rlft.types import EnvSpec, EnvStates, Step
+
+if TYPE_CHECKING:
+    from rlft.envs.maniskill.task import ManiSkill
+
+
+class ManiSkillBatch:
+    """`N` scenes of one task; implements `rlft.types.BatchEnv`.
+
+    Raises:
+        UserError: if the task, robot, control mode or assets are not there, or the task cannot run state-only.
+    """
+
+    def __init__(self, config: ManiSkill, num_envs: int, *, cuda: bool = False) -> None:
+        if num_envs < 1:
+            raise UserError(f"num_envs is {num_envs}: at least one environment is needed.")
+        self.num_envs = num_envs
+        env, horizon = build(config, num_envs, cuda=cuda)
+        self.env: Any = env
+        if not hasattr(env.single_action_space, "low"):
+            raise UserError(f"Task {config.task} has several robots; rlft controls one.")
+        low, high = (torch.as_tensor(bound) for bound in (env.single_action_space.low, env.single_action_space.high))
+        (obs_dim,) = env.single_observation_space.shape
+        self.spec = EnvSpec(config.task, obs_dim, len(low), low, high, horizon)
+        self._physics: CpuPhysics | CudaPhysics = CudaPhysics(env) if cuda else CpuPhysics(env)
+        self._task_state = TaskState(env, task_state_names(config))
+
+    def step(self, action: Tensor) -> Step:
+        """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""
+        obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
+        success = info.get("success", torch.zeros_like(terminated))
+        return Step(obs.cpu(), reward.float().cpu(), terminated.cpu(), success.bool().cpu())
+
+    def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Physics `[M, P]` uint8 and task state `[M, Q]` of scenes `rows`."""
+        return self._physics.save(rows), self._task_state.save(rows)
+
+    def restore(self, rows: Sequence[int], states: EnvStates) -> None:
+        """Puts scene `rows[i]` into `states[i]`, a state of any scene of the same task."""
+        self._physics.restore(rows, states.physics)
+        self._task_state.restore(rows, states.task)
+        self.env._elapsed_steps[torch.as_tensor(rows)] = states.elapsed.int().to(self.env.device)
+
+    def activate(self, rows: Sequence[int]) -> int:
+        """Simulates only scenes `rows` from now on, if it can; see `BatchEnv.activate`."""
+        return self._physics.activate(rows)
+
+    def initial_states(self, seed: int) -> EnvStates:
+        """Resets all scenes with one seed, as ManiSkill's users do."""
+        obs, _ = self.env.reset(seed=seed)
+        physics, task = self.save(range(self.num_envs))
+        zeros = torch.zeros(self.num_envs, dtype=torch.int64)
+        return EnvStates(physics, task, obs.cpu(), zeros, zeros)
+
+    def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
+        """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""
+
+        def select(content: Any) -> Any:
+            if isinstance(content, dict):
+                return {name: select(value) for name, value in content.items()}
+            return content[torch.as_tensor(rows, device=content.device)].cpu().numpy()
+
+        selected: dict[str, Any] = select(self.env.get_state_dict())
+        return selected
+
+    def gym_kwargs(self) -> dict[str, Any]:
+        """Arguments with which `gymnasium.make` builds one such environment."""
+        return {
+            "obs_mode": "state",
+            "control_mode": self.env.control_mode,
+            "reward_mode": self.env.reward_mode,
+            "robot_uids": self.env.robot_uids,
+            "sim_backend": f"physx_{self.env.device.type}",
+        }

@@ -1,0 +1,1 @@
+"""How files get to the disk and back, whole."""

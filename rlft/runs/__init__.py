@@ -1,0 +1,1 @@
+"""What is known of training runs from their folders, without torch or Lightning."""

@@ -1,0 +1,1 @@
+"""`rlft fit` and `rlft validate`: from command-line arguments to a trainer."""

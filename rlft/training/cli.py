@@ -1,0 +1,254 @@
+"""`rlft fit` and `rlft validate`: LightningCLI with rlft's links, defaults and run directories."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import shlex
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+import rlft.advantage
+import rlft.data
+import rlft.envs
+import rlft.modules
+import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
+from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
+from rlft.errors import UserError
+from rlft.rollout import WorkerDied, close_all
+from rlft.runs.directory import LAST_CHECKPOINT, versions
+from rlft.training.argv import help_of_plugins, nulls_as_config
+from rlft.training.checks import check, check_trainer, refuse_nulls
+from rlft.training.error_sentences import LINKED, one_sentence, user_error_behind
+from rlft.training.resuming import check_continues, flattened, read_checkpoint, summary
+from rlft.training.run_files import SaveConfig, run_logger
+from rlft.training.run_name import differences, imported, run_name
+from rlft.training.slurm import warnings_of_slurm
+from rlft.training.trainer import trainer
+
+FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
+
+Options of the parts, by name of their class: `--model.help FinetuneModule`, `--data.help RolloutDataModule`,
+`--model.advantage.help GAE`, `--model.update.help PPO`, `--data.env.help ManiSkill`. Where a config names a class, its
+options follow directly: `--model.advantage.gamma 0.99`, `--data.num_envs 50`, `--model.update PPO`."""
+VALIDATE = "Evaluates the checkpoint given by --ckpt_path as `fit` would, with the same configuration."
+
+
+BUILDERS: dict[str, Callable[..., Any]] = {  # what parts of a config that name no class are the arguments of
+    "trainer": trainer,
+    "eval": DeterministicEval,
+    "checkpoint": SuccessCheckpoint,
+    "pitfalls": Pitfalls,
+}
+
+
+class RLFTCli(LightningCLI):
+    """LightningCLI for modules and data modules of rlft."""
+
+    arguments: Sequence[str] = ()  # what it was called with, for the report
+    configuration: dict[str, Any]  # the resolved one, flattened
+    continues = ""  # from which checkpoint, and with which changes
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and refuses a seed that no generator takes."""
+        self.arguments = args
+        super().parse_arguments(parser, nulls_as_config(help_of_plugins(args)))
+        seed = self.config[self.config.subcommand].seed_everything
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything is {seed}; it must be a number from 0 to {2**32 - 1}.")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """`fit` and `validate`."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+            "validate": {"model", "dataloaders", "datamodule"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links what the environment and the seed determine; adds the callbacks every run has."""
+        for name in LINKED:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments(("seed_everything", "data"), "data.init_args.seed", compute_fn=_seed_of_data)
+        parser.add_lightning_class_args(DeterministicEval, "eval")
+        parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Pitfalls, "pitfalls")
+        parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run (default: derived).")
+        text = "Go on from --ckpt_path with its weights alone: forget Adam's moments."
+        parser.add_argument("--reset_optimizer", type=bool, default=False, help=text)
+        parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
+
+    def before_instantiate_classes(self) -> None:
+        """Decides the run directory and the number of iterations before anything is built."""
+        config = self.config[self.subcommand]
+        for name in LINKED:
+            if config.model.init_args.get(name) is not None:  # the link would replace it without a word
+                raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
+        refuse_nulls(config, BUILDERS)
+        check_trainer(config.trainer)
+        config.run_name = config.run_name or run_name(config)
+        _set_iterations(config)
+        self.configuration = self._flattened()
+        if config.ckpt_path is not None:
+            self._read_checkpoint(config)
+        elif config.reset_optimizer:
+            raise UserError("--reset_optimizer is of use only with --ckpt_path; a new run has a new optimiser.")
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        if config.trainer.logger is None:
+            writes = self.subcommand == "fit" and not config.trainer.fast_dev_run
+            self.trainer_defaults["logger"] = run_logger(config.log_dir, config.run_name) if writes else False
+
+    def instantiate_classes(self) -> None:
+        """Looks for mistakes before the data module builds an environment for its dimensions."""
+        subcommand = str(self.subcommand)
+        check(self._subcommand_parsers[subcommand], self.config[subcommand])
+        super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Adds the progress line and the report, which run after every other callback."""
+        if "logger" in self.trainer_defaults:
+            kwargs["logger"] = self.trainer_defaults["logger"]
+        trainer: Any = super().instantiate_trainer(**kwargs)
+        report = RunReport()
+        report.command = shlex.join(["rlft", *self.arguments])
+        report.configuration, report.continues = self.configuration, self.continues
+        self.model.restarts_optimizer = self.config[self.subcommand].reset_optimizer
+        report.differences = differences(self.config[self.subcommand], self.parser_defaults())
+        ours: list[Any] = [report] if self.subcommand == "fit" else []
+        last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
+        trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last
+        return trainer
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would let hyperparameters in the checkpoint win over the command line."""
+
+    def _flattened(self) -> dict[str, Any]:
+        dumped = json.loads(self.parser.dump(self.config, format="json", skip_none=False, skip_validation=True))
+        return flattened(dumped[self.subcommand])
+
+    def _read_checkpoint(self, config: Any) -> None:
+        """Notes what differs from the run of the checkpoint, if it can go on."""
+        path = _checkpoint_path(config)
+        content = read_checkpoint(path)
+        config.ckpt_path = str(path)
+        if self.subcommand != "fit":
+            return
+        check_continues(path, content, self.configuration)
+        self.continues = summary(path, content, self.configuration, resets_optimizer=config.reset_optimizer)
+
+    def parser_defaults(self) -> Any:
+        """The configuration of a run without config file or options."""
+        return self._subcommand_parsers[str(self.subcommand)].get_defaults(skip_validation=True)
+
+
+@warnings_of_slurm()
+def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
+    """Runs `rlft fit` or `rlft validate` with command-line arguments.
+
+    Args:
+        args: the subcommand and its options.
+        cli: what is made of them.
+
+    Raises:
+        UserError: if something the user can change is wrong.
+    """
+    _quiet()
+    try:
+        cli(
+            lightning.LightningModule,
+            lightning.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            seed_everything_default=1,
+            trainer_class=trainer,
+            save_config_callback=SaveConfig,
+            trainer_defaults={"callbacks": [IterationProgress()]},
+            parser_kwargs={
+                "exit_on_error": False,
+                # A shortened `--seed` would pass for --seed_everything where names are compared whole, as by a study.
+                "allow_abbrev": False,
+                "fit": _parser(FIT, "rlft fit --config FILE [--option value ...]"),
+                "validate": _parser(VALIDATE, "rlft validate --config FILE --ckpt_path FILE [--option value ...]"),
+            },
+            args=list(args),
+            run=True,
+        )
+    except ArgumentError as error:
+        raise (user_error_behind(error) or UserError(one_sentence(str(error)))) from error
+    except SIGTERMException as error:
+        raise UserError("Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration.") from error
+    except OSError as error:
+        told = error.filename or not error.strerror
+        raise UserError(str(error) if told else f"A file of the run cannot be written: {error.strerror}.") from error
+    except (WorkerDied, MisconfigurationException) as error:
+        raise UserError(str(error)) from error
+    except Exception as error:
+        if sentence := user_error_behind(error):
+            raise sentence from error
+        raise
+    finally:
+        close_all()
+
+
+def _seed_of_data(seed: Any, data: Any) -> Any:
+    """Refuses a seed of its own, which the link would replace without a word."""
+    own = data.init_args.get("seed") if data else None  # without data, that is what is said next
+    if own is not None and own not in (seed, _default_seed(data.class_path)):
+        raise UserError(f"data.seed follows seed_everything; it cannot be set to {own}.")
+    return seed
+
+
+def _default_seed(data_module: str) -> Any:
+    """Of a data module that may be anybody's, and where the seed of ours is not what somebody has set."""
+    parameter = inspect.signature(imported(data_module)).parameters.get("seed")
+    return parameter.default if parameter else None
+
+
+def _parser(description: str, usage: str) -> dict[str, Any]:
+    return {"description": description, "usage": usage, "exit_on_error": False}
+
+
+def _set_iterations(config: Any) -> None:
+    """`data.total_timesteps` becomes the number of iterations."""
+    data = config.data.init_args
+    total, batch = data.get("total_timesteps"), data.get("num_envs", 0) * data.get("num_steps", 0)
+    if total is not None and batch > 0:  # the data module refuses other sizes
+        if total < batch:
+            raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")
+        config.trainer.max_epochs = total // batch
+    if config.trainer.max_epochs < 1:
+        raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
+
+
+def _checkpoint_path(config: Any) -> Path:
+    """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
+    if config.ckpt_path == "last":
+        checkpoints = [path / LAST_CHECKPOINT for path in versions(Path(config.log_dir) / config.run_name)]
+        found = [path for path in checkpoints if path.is_file()]
+        if not found:
+            raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
+        return found[-1]
+    path = Path(config.ckpt_path)
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path} is no file.")
+    return path
+
+
+def _quiet() -> None:
+    """Silences what Lightning says to users of its own data loaders and devices."""
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,134 @@
+"""Going on from a checkpoint: what it holds, and how this configuration differs from the one it was made with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlft.errors import UserError
+from rlft.files.tensors import read_torch
+
+STARTS = ("model.policy", "model.actor", "model.critic", "model.critic_policy", "model.inject_from", "model.inject")
+NOT_COMPARED = {  # where and how long, not what
+    "ckpt_path",
+    "config",
+    "log_dir",
+    "reset_optimizer",
+    "run_name",
+    "data.total_timesteps",
+    "trainer.logger",
+    "trainer.max_epochs",
+    "trainer.max_time",
+}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a run's checkpoint.
+
+    Raises:
+        UserError: if the file is something else, or damaged.
+    """
+    content = read_torch(path, "--ckpt_path")
+    if not isinstance(content, dict) or "env_steps" not in content:
+        raise UserError(f"--ckpt_path {path} is no checkpoint of an rlft run; policies go to --model.policy.")
+    return content
+
+
+def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped configuration as `model.advantage.gamma: 0.8`; a class has its short name under its own key."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and not _is_class(value):
+            for name, setting in value.items():
+                flat |= _settings(f"{key}.{name}", setting)
+        else:
+            flat |= _settings(key, value)
+    return flat
+
+
+def check_continues(path: Path, content: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
+    """Refuses what cannot go on with this configuration, as far as is known before anything is built.
+
+    Raises:
+        UserError: if nothing is left to do, if the checkpoint has no optimiser, or if a setting of what a run starts
+            with is not that of the checkpoint, whose weights would silently replace it.
+    """
+    if (done := _iterations_done(content)) >= configuration["trainer.max_epochs"]:
+        raise UserError(f"{path} has done its {done} iterations; give a larger --trainer.max_epochs to go on.")
+    if not content.get("optimizer_states"):
+        raise UserError(f"{path} holds weights without an optimiser; start a new run with --model.policy {path}.")
+    before = content.get("configuration")
+    if before is None:
+        return
+    for key, value in configuration.items():
+        concerned = key in STARTS or key.startswith(tuple(f"{start}." for start in STARTS))
+        if concerned and value not in (None, "none") and value != before.get(key):
+            raise UserError(
+                f"{key} is {_said(value)}, but {path} was made with {_said(before.get(key))}; a continued run keeps "
+                f"the networks of its checkpoint: leave it as it was, or start a new run with --model.policy {path}."
+            )
+
+
+def summary(path: Path, content: Mapping[str, Any], configuration: Mapping[str, Any], *, resets_optimizer: bool) -> str:
+    """What the report says of a continued run: from where to where, and what is different from now on."""
+    before = content.get("configuration")
+    planned = "" if before is None else f" of {before['trainer.max_epochs']}"
+    if before is None:
+        changed = "It is unknown what changed: the checkpoint has no record of its configuration."
+    else:
+        found = changes(before, configuration)
+        changed = f"Changed: {'; '.join(found)}." if found else "Nothing else changed."
+    tensors = len(content["optimizer_states"][0]["state"])
+    adam = "Adam starts anew" if resets_optimizer else f"Adam keeps its moments of {tensors} tensors"
+    until = configuration["trainer.max_epochs"]
+    if "current_model_state" in content and "trainer.callbacks.WeightEMA" not in configuration:
+        changed += " Without WeightEMA it is the averaged weights that go on."
+    return f"Continues {path} after iteration {_iterations_done(content)}{planned}, to {until}; {adam}. {changed}"
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """`model.learning_rate 0.0003 -> 5e-05` and the like; of a class that is another one only that it is."""
+    found: dict[str, str] = {}
+    for key in sorted({*before, *after} - NOT_COMPARED):  # a class comes before its settings
+        old, new = before.get(key), after.get(key)
+        if old == new or any(key.startswith(f"{changed}.") for changed in found):
+            continue
+        if key in before and key in after:
+            found[key] = f"{key} {_said(old)} -> {_said(new)}"
+        else:
+            value = _said(new if key in after else old)
+            what = key if key.endswith(f".{value}") else f"{key} {value}"  # a callback is known by its class
+            found[key] = f"{what} {'added' if key in after else 'removed'}"
+    return list(found.values())
+
+
+def _iterations_done(content: Mapping[str, Any]) -> int:
+    return int(content["epoch"]) + 1
+
+
+def _settings(key: str, value: Any) -> dict[str, Any]:
+    if _is_class(value):
+        flat = {key: value["class_path"].rsplit(".", 1)[-1]}
+        for name, setting in (value.get("init_args") or {}).items():
+            flat |= _settings(f"{key}.{name}", setting)
+        return flat
+    if isinstance(value, list) and value and all(_is_class(item) for item in value):
+        flat = {}
+        for item in value:
+            name = unnumbered = f"{key}.{item['class_path'].rsplit('.', 1)[-1]}"
+            number = 2
+            while name in flat:
+                name, number = f"{unnumbered}_{number}", number + 1
+            flat |= _settings(name, item)
+        return flat
+    return {key: value}
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, Mapping) and "class_path" in value
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,62 @@
+"""Lightning's Trainer as far as it means something here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import lightning
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import Logger
+
+from rlft.training.run_files import WholeCheckpoints
+from rlft.training.slurm import slurm_plugins
+
+
+def trainer(
+    max_epochs: int = 10,
+    max_time: str | None = None,
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto",
+    devices: int | str = 1,
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true"] = "32-true",
+    callbacks: list[lightning.Callback] | None = None,
+    logger: Logger | bool | None = None,
+    profiler: Literal["simple", "advanced"] | None = None,
+    detect_anomaly: bool = False,
+    fast_dev_run: bool = False,
+) -> lightning.Trainer:
+    """The part of Lightning's Trainer that means something when one epoch is one iteration.
+
+    Args:
+        max_epochs: iterations to run.
+        max_time: stop after this long, as DD:HH:MM:SS.
+        accelerator: where the networks learn: cpu, gpu or auto.
+        devices: how many of them, -1 for all, or which, as in `0,2`.
+        precision: of the networks' arithmetic, as Lightning names it.
+        callbacks: further callbacks, such as FreezeSchedule.
+        logger: where metrics go; by default TensorBoard under the run directory.
+        profiler: simple or advanced: where Lightning spends its time.
+        detect_anomaly: let autograd say which operation produced a NaN.
+        fast_dev_run: one minibatch, no files.
+    """
+    for callback in callbacks or []:
+        if isinstance(callback, EarlyStopping) and callback._check_on_train_epoch_end is None:
+            callback._check_on_train_epoch_end = True  # else it waits for validation, which `fit` never runs
+    return lightning.Trainer(
+        max_epochs=max_epochs,
+        max_time=max_time,
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,
+        callbacks=callbacks,
+        logger=logger,
+        plugins=[WholeCheckpoints(), *slurm_plugins()],
+        profiler=profiler,
+        detect_anomaly=detect_anomaly,
+        fast_dev_run=fast_dev_run,
+        enable_model_summary=False,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+        val_check_interval=10**12,  # `fit` evaluates in a callback, which also works when a KL stop ends the epoch
+        log_every_n_steps=10**9,  # metrics are logged once per iteration, by the module
+    )

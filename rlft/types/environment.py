@@ -1,0 +1,92 @@
+"""Environments: what they are like, and what they can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from rlft.types.rows import TensorRows
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What a policy needs to know about an environment."""
+
+    task: str
+    obs_dim: int
+    action_dim: int
+    action_low: Tensor  # [A]
+    action_high: Tensor  # [A]
+    max_episode_steps: int  # env steps until an episode is truncated
+
+
+@dataclass(frozen=True)
+class EnvStates(TensorRows):
+    """Everything the future of `M` environments depends on, besides the actions.
+
+    A state may be restored into any scene of any worker; from there the same actions lead to the same future, bit for
+    bit on the CPU.
+    """
+
+    physics: Tensor  # [M, P] uint8, the simulator's packed state
+    task: Tensor  # [M, Q] float64, per-environment tensors of the task and its controllers
+    obs: Tensor  # [M, O], the observation to act on: contact-derived entries are stale after a restore
+    elapsed: Tensor  # [M] int64, env steps since the episode began
+    episode: Tensor  # [M] int64, the number of the running episode in the bank of initial states
+
+
+@dataclass(frozen=True)
+class Step(TensorRows):
+    """What one step of a batch of environments returned; nothing has been reset yet."""
+
+    obs: Tensor  # [N, O], the true successor
+    reward: Tensor  # [N]
+    terminated: Tensor  # [N] bool, success or failure as the task defines them
+    success: Tensor  # [N] bool
+
+
+class BatchEnv(Protocol):
+    """N environments stepped together, without automatic reset."""
+
+    spec: EnvSpec
+    num_envs: int
+
+    def step(self, action: Tensor) -> Step:
+        """Steps the active environments with `action [N, A]`, already clipped."""
+        ...
+
+    def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Physics `[M, P]` and task state `[M, Q]` of these environments."""
+        ...
+
+    def restore(self, rows: Sequence[int], states: EnvStates) -> None:
+        """Puts environment `rows[i]` into `states[i]`."""
+        ...
+
+    def activate(self, rows: Sequence[int]) -> int:
+        """From now on only these environments need to be simulated; returns how many each step simulates."""
+        ...
+
+    def initial_states(self, seed: int) -> EnvStates:
+        """The states of all `num_envs` environments after a reset with `seed`."""
+        ...
+
+
+class EnvFactory(ABC):
+    """Configuration of an environment: small, picklable, sent to every worker."""
+
+    @abstractmethod
+    def make(self, num_envs: int) -> BatchEnv:
+        """Builds `num_envs` environments.
+
+        Raises:
+            UserError: if this machine or this package cannot run the task as configured.
+        """
+
+    def starts(self) -> str:
+        """All that initial states depend on but their seed: equal texts mean equal states for equal seeds."""
+        return repr(self)

@@ -1,0 +1,132 @@
+"""The founding documents' examples of each pitfall, and runs that are and are not in one."""
+
+import pytest
+
+from callbacks import Pitfalls
+from callbacks.known_pitfalls import PITFALLS, Facts, found
+from rlft.cli import main
+from rlft.errors import UserError
+from tests.support.hand_made import is_sentence
+from tests.support.training import run, smoke
+
+PPO = {"update": "PPO", "update_epochs": 20}
+OFFLINE_AWR = {"offline": True, "update": "AWR"}
+RETURNS = {"reward_mode": "sparse", "gamma": 0.99}
+OWN_REROLLOUTS = {"estimator": "MonteCarloRerollout", "start_policy": "a", "rollout_policy": "a"}
+OTHERS_VALUES = {"start_policy": "a", "rollout_policy": "b"}  # re-rollouts measure the values of b
+OTHERS_REROLLOUTS = {"estimator": "MonteCarloRerollout", **OTHERS_VALUES}
+EXAMPLES = [  # number, a run that is in the pitfall, one that is not
+    (1, {"start_success": 0.95}, {"start_success": 0.438, "start_success_sampled": 0.508}),
+    (1, {"start_success": 0.85, "start_success_sampled": 0.6}, {"start_success": 0.85, "start_success_sampled": 0.7}),
+    (2, {"monitors": ("eval_stochastic/success_rate",)}, {"monitors": ("eval/success_rate",)}),
+    (2, {"monitors": ("train/success_rate",)}, {"monitors": ("losses/validation_value_loss",)}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 100.0}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "update_epochs": 4}),  # from scratch
+    (3, {"start_policy": "a", "update": "AWR", "target_kl": 0.5}, {"start_policy": "a", "update": "AWR"}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "learning_rate_warmup": 100}),
+    (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 0.1, "actor_rate": 3e-5}),
+    (4, {**PPO, "warmup_iterations": 3, "target_kl": 0.1}, {**PPO, "warmup_iterations": 3, "target_kl": 100.0}),
+    (4, {**PPO, "warmup_iterations": 3, "target_kl": 0.1}, {**PPO, "warmup_iterations": 10, "target_kl": 0.1}),
+    (5, {"run_name": "mc5_awr", "num_samples": 16}, {"run_name": "mc16_awr", "num_samples": 16}),
+    (5, {"run_name": "weak-awr-k5-fast", "num_samples": 16}, {"run_name": "weak-k5fast", "num_samples": 16}),
+    (6, {"critic_of": "b", "start_policy": "a"}, {"critic_of": "a", "start_policy": "a"}),
+    (6, {"critic_of": "a", **OTHERS_VALUES}, {"critic_of": "b", **OTHERS_VALUES}),
+    (7, {**OFFLINE_AWR, "rollout_policy": "b", "data_policy": "a"}, {**OFFLINE_AWR, "rollout_policy": "a"}),
+    (8, {"q_minus_v": True, "reward_mode": "sparse"}, {"q_minus_v": False, "reward_mode": "sparse"}),
+    (9, {"regressed": True}, {"estimator": "GAE"}),
+    (10, {**RETURNS, **OTHERS_REROLLOUTS}, {"estimator": "GAE", "update": "PPO", **RETURNS}),
+    (10, {**PPO, **RETURNS, **OWN_REROLLOUTS, "gamma": 0.8}, {**PPO, **RETURNS, **OWN_REROLLOUTS, "gamma": 0.95}),
+    (10, {**RETURNS, **OTHERS_REROLLOUTS}, {"estimator": "MonteCarloRerollout", **RETURNS}),  # a new policy's own
+    (10, {**RETURNS, **OTHERS_REROLLOUTS}, {**RETURNS, **OWN_REROLLOUTS, "gamma": 0.8, "update": "AWR"}),
+    (11, {"update": "PPO", "reward_scale": 20}, {"update": "PPO", "critic_layers": 3, "critic_width": 256}),
+    (11, {"update": "PPO", "critic_width": 512}, {"update": "PPO", "critic_width": 512, "offline": True}),
+    (12, {**OFFLINE_AWR, "batch_size": 5_000, "update_epochs": 4}, {**OFFLINE_AWR, "batch_size": 25_600}),
+    (12, {**OFFLINE_AWR, "batch_size": 25_600, "update_epochs": 5}, {"update": "AWR", "batch_size": 5_000}),
+]
+
+
+@pytest.mark.parametrize(("number", "in_it", "beside_it"), EXAMPLES)
+def test_a_run_in_the_pitfall_is_told_and_one_beside_it_is_not(number, in_it, beside_it):
+    assert number in [pitfall.number for pitfall in found(Facts(**in_it))]
+    assert number not in [pitfall.number for pitfall in found(Facts(**beside_it))]
+
+
+def test_there_are_twelve_with_an_example_each():
+    assert [pitfall.number for pitfall in PITFALLS] == list(range(1, 13))
+    assert {number for number, *_ in EXAMPLES} == set(range(1, 13))
+    assert len({pitfall.id for pitfall in PITFALLS}) == 12
+    assert all(is_sentence(pitfall.sentence()) for pitfall in PITFALLS)
+
+
+def test_nothing_known_is_no_pitfall():
+    assert not found(Facts())
+
+
+def test_a_run_says_so_at_its_start_and_in_its_report(tmp_path, capsys):
+    folder = run(tmp_path, "--model.update.target_kl=0.1", "--data.update_epochs=10")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Pitfall")]
+    assert [line.split(":")[0] for line in said] == ["Pitfall tight-target-kl"]
+    assert said[0] in (folder / "report.md").read_text()
+
+
+def test_silenced(tmp_path, capsys):
+    options = ["--model.update.target_kl=0.1", "--data.update_epochs=10", "--pitfalls.silence=[tight-target-kl]"]
+    folder = run(tmp_path, *options)
+    assert "Pitfall" not in "".join(capsys.readouterr()) + (folder / "report.md").read_text()
+
+
+def test_a_sound_run_is_told_nothing(tmp_path, capsys):
+    run(tmp_path)
+    assert "Pitfall" not in "".join(capsys.readouterr())
+
+
+def test_refused_before_anything_is_simulated(tmp_path, capsys):
+    options = ["--model.update.target_kl=0.1", "--data.update_epochs=10", "--pitfalls.action=refuse"]
+    assert main(smoke(tmp_path, *options)) == 1
+    error = capsys.readouterr().err
+    assert "tight-target-kl" in error
+    assert "--pitfalls.silence '[tight-target-kl]'" in error
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_a_stop_on_sampled_success(tmp_path, capsys):
+    run(tmp_path, "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=train/success_rate")
+    assert "Pitfall sampled-evaluation" in capsys.readouterr().out
+
+
+class Told:
+    """A module and a trainer, as far as the callback asks them."""
+
+    trains_actor, fixed_data, notes, current_epoch = True, False, [], 0
+
+    def __init__(self, start, sampled):
+        self.callback_metrics, self.notes, self._sampled = {"eval/success_rate": start}, [], sampled
+
+    def iteration_metrics(self):
+        return {"train/success_rate": self._sampled}
+
+
+@pytest.mark.parametrize(
+    ("start", "sampled", "told"), [(0.95, 0.9, [1, 1]), (0.85, 0.6, [0, 1]), (0.85, 0.7, [0, 0]), (0.5, 0.6, [0, 0])]
+)
+def test_a_strong_start_is_told_once_when_it_is_measured(start, sampled, told, capsys):
+    callback, both = Pitfalls(), Told(start, sampled)
+    callback.on_train_epoch_start(both, both)
+    assert len(both.notes) == told[0]
+    callback.on_train_epoch_end(both, both)
+    assert len(both.notes) == told[1]
+    assert len(capsys.readouterr().err.splitlines()) == told[1]
+
+
+def test_an_unknown_id_is_refused():
+    with pytest.raises(UserError, match="tight-target-kl") as refused:
+        Pitfalls(silence=["tight-kl"])
+    assert is_sentence(str(refused.value))
+
+
+def test_a_gentle_actor_is_in_no_danger_of_a_tight_kl(tmp_path, capsys):
+    tight = ("--model.update.target_kl=0.1", "--data.update_epochs=10", "--trainer.max_epochs=1")
+    run(tmp_path, *tight, "--model.learning_rate_factors={actor: 0.1}")
+    assert "tight-target-kl" not in capsys.readouterr().out
+    run(tmp_path, *tight, "--model.learning_rate_factors={actor.encoder: 0.1}")
+    assert "tight-target-kl" in capsys.readouterr().out

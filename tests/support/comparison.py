@@ -1,0 +1,45 @@
+"""Runs as rlft, ManiSkill and CleanRL log them, written with TensorBoard's own writer."""
+
+from torch.utils.tensorboard import SummaryWriter
+
+from rlft.statistics.rates import wilson
+
+
+def write(folder, scalars):
+    """An event file with `{tag: {step: value}}`; returns the folder."""
+    writer = SummaryWriter(folder)
+    for tag, points in scalars.items():
+        for step, value in points.items():
+            writer.add_scalar(tag, value, step)
+    writer.close()
+    return folder
+
+
+def iterations(rates, begin=1, env_steps=100, seconds=36.0, sim_steps=None):
+    """What rlft logs of iterations `begin, begin + 1, ...`, each with an evaluation of 128 episodes."""
+    numbers = range(begin, begin + len(rates))
+    bounds = [wilson(round(rate * 128), 128) for rate in rates]
+    return {
+        "eval/success_rate": {env_steps * i: rate for i, rate in zip(numbers, rates, strict=True)},
+        "eval/success_rate_low": {env_steps * i: low for i, (low, _) in zip(numbers, bounds, strict=True)},
+        "eval/success_rate_high": {env_steps * i: high for i, (_, high) in zip(numbers, bounds, strict=True)},
+        "charts/actor_updates": {env_steps * i: 3 for i in numbers},
+        "time/iteration": {env_steps * i: seconds for i in numbers},
+        "steps/env": {env_steps * i: env_steps * i for i in numbers},
+        "steps/sim": {env_steps * i: (sim_steps or env_steps) * i for i in numbers},
+    }
+
+
+def logged(rates, **options):
+    """A run of rlft from its start: `rates[0]` is the start policy's, which is evaluated before any iteration."""
+    scalars = iterations(rates[1:], **options)
+    low, high = wilson(round(rates[0] * 128), 128)
+    for tag, value in (("", rates[0]), ("_low", low), ("_high", high)):
+        scalars[f"eval/success_rate{tag}"] = {0: value, **scalars[f"eval/success_rate{tag}"]}
+    return scalars
+
+
+def run_folder(logs, name, rates, **options):
+    """A run of rlft in a single version."""
+    write(logs / name / "version_0", logged(rates, **options))
+    return logs / name

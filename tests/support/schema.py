@@ -1,0 +1,159 @@
+"""Wrong configurations, derived from the constructors that are the schema of a config."""
+
+import inspect
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import callbacks
+import rlft.advantage
+import rlft.data
+import rlft.envs
+import rlft.modules
+import rlft.networks
+import rlft.update
+from callbacks.freeze_schedule import Freeze
+from rlft.training.cli import trainer
+
+NAN, INF = float("nan"), float("inf")
+BASE: dict[str, Any] = {
+    "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+    "model": {
+        "class_path": "FinetuneModule",
+        "init_args": {"advantage": {"class_path": "GAE"}, "update": {"class_path": "PPO"}},
+    },
+    "data": {"class_path": "RolloutDataModule", "init_args": {"env": {"class_path": "PointReach"}, "num_workers": 0}},
+}
+REQUIRED = {  # arguments without which a class cannot be built at all
+    "OfflineDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
+    "RolloutDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
+    "FinetuneModule": BASE["model"]["init_args"],
+    "FreezeSchedule": {"schedule": [{"module": "critic"}]},
+    "ExplorationSchedule": {"points": [[0, -1.0]]},
+    "LearningRateSchedule": {"points": [[0, 1.0]]},
+}
+LINKED = {  # taken from the environment, the data and the seed
+    ("model",): {"obs_dim", "action_dim", "reward_mode", "data_policy"},
+    ("data",): {"seed"},
+}
+NO_OPTIONS = {"IterationProgress", "RunReport"}  # every run has one, built by the command line
+IN_EVERY_RUN = {"DeterministicEval": "eval", "SuccessCheckpoint": "checkpoint", "Pitfalls": "pitfalls"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A class and where its arguments stand in a config."""
+
+    name: str  # of the class
+    cls: Any
+    path: tuple[str, ...]  # `model`, `model.update`, `trainer.callbacks`
+
+    def config(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A config that is right but for these arguments."""
+        arguments = {**REQUIRED.get(self.name, {}), **arguments}
+        node: Any = {"class_path": self.name, "init_args": arguments}
+        if self.cls is Freeze:  # no class of its own in a config, but an entry of a list
+            node = {"class_path": "FreezeSchedule", "init_args": {"schedule": [{"module": "critic", **arguments}]}}
+        if self.cls is trainer or self.name in IN_EVERY_RUN:
+            return merged(BASE, {self.path[0]: arguments})
+        if self.path == ("trainer", "callbacks"):
+            return merged(BASE, {"trainer": {"callbacks": [node]}})
+        if len(self.path) == 1:
+            return {**BASE, self.path[0]: node}
+        if self.path[0] == "data":
+            return merged(BASE, {"data": {"init_args": {self.path[1]: node}}})
+        inner = {"class_path": f"rlft.networks.{self.name}", "init_args": arguments}
+        return merged(BASE, {"model": {"init_args": {self.path[1]: inner if self.path[1] in NETWORKS else node}}})
+
+
+NETWORKS = ("actor", "critic")
+
+
+def merged(config: Any, overlay: Any) -> Any:
+    """`config` with what `overlay` says otherwise; a class that is another one takes nothing over."""
+    if not isinstance(config, dict) or not isinstance(overlay, dict):
+        return overlay
+    if config.get("class_path") != overlay.get("class_path", config.get("class_path")):
+        return overlay
+    return {
+        key: merged(config.get(key), overlay[key]) if key in overlay else config[key] for key in {**config, **overlay}
+    }
+
+
+def concrete(package: Any) -> list[Any]:
+    """The classes of a package that can be built."""
+    found = (getattr(package, name) for name in package.__all__)
+    return [cls for cls in found if inspect.isclass(cls) and not inspect.isabstract(cls)]
+
+
+def places() -> list[Place]:
+    """Every class that a config may name."""
+    found = [Place("trainer", trainer, ("trainer",))]
+    for package, path in (
+        (rlft.modules, ("model",)),
+        (rlft.advantage, ("model", "advantage")),
+        (rlft.update, ("model", "update")),
+        (rlft.data, ("data",)),
+        (rlft.envs, ("data", "env")),
+        (callbacks, ("trainer", "callbacks")),
+    ):
+        found += [Place(cls.__name__, cls, path) for cls in concrete(package) if cls.__name__ not in NO_OPTIONS]
+    found += [Place("GaussianActor", rlft.networks.GaussianActor, ("model", "actor"))]
+    found += [Place("ValueCritic", rlft.networks.ValueCritic, ("model", "critic"))]
+    found += [Place("Freeze", Freeze, ("trainer", "callbacks"))]
+    return [Place(p.name, p.cls, (IN_EVERY_RUN[p.name],)) if p.name in IN_EVERY_RUN else p for p in found]
+
+
+def parameters(place: Place) -> dict[str, Any]:
+    """Name and type of what a user sets."""
+    init = place.cls if inspect.isfunction(place.cls) else place.cls.__init__
+    linked = LINKED.get(place.path, {"obs_dim", "action_dim"})
+    hints = typing.get_type_hints(init)
+    return {name: hints[name] for name in inspect.signature(init).parameters if name in hints and name not in linked}
+
+
+def wrong_values(hint: Any) -> list[Any]:
+    """Values of the wrong type, out of any range, or not a number; which of them a parameter takes is for tests."""
+    members = typing.get_args(hint)
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        others = [wrong_values(member) for member in members if member is not type(None)]
+        shared = [value for value in others[0] if all(str(value) in map(str, other) for other in others[1:])]
+        return [value for value in shared if value is not None or type(None) not in members]
+    if typing.get_origin(hint) is Literal:
+        return ["nonsense", None]
+    if hint is bool:
+        return ["maybe", None]
+    if hint is int:
+        return ["many", None, -1, 0]
+    if hint is float:
+        return ["much", NAN, INF, -1]
+    if hint is str:
+        return [{"a": 1}, None]
+    return ["nonsense", {"nonsense": "much"}]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One argument of one class that should be refused."""
+
+    place: Place
+    key: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.place.name}.{self.key}={self.value}"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything else in it is right."""
+        return self.place.config({self.key: self.value})
+
+
+def wrong_configs() -> list[Wrong]:
+    """Every parameter of every class with every wrong value, and an unknown key for every class."""
+    found = []
+    for place in places():
+        found += [Wrong(place, name, v) for name, hint in parameters(place).items() for v in wrong_values(hint)]
+        found.append(Wrong(place, "nonsense", 1))
+    return found
