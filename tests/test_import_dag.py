@@ -35,7 +35,7 @@ LAYERS = {  # room of rlft: which other rooms it may import
     | {"training"},  # for sentences about mistyped arguments
     "zoo": BASICS | {"cli", "commands", "networks", "statistics"},
     "cli": {"errors", "training"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "system"},
 }
 WITH_LIGHTNING = {"data", "modules", "training"}
 

@@ -138,7 +138,7 @@ class WorkerPool:
             times = f", {attempts} times in one request" if attempts > 1 else ""
             raise WorkerDied(f"{who} {self.last_failure}{times}.\n{answer.details}".strip())
         worker.kill()
-        worker.bury()
+        worker.release()
         self._workers[number] = WorkerProcess(self._factory, self._shares[number], self.queue)
         self.replaced += 1
         print(f"{who} {self.last_failure}; a new process does its work again.", file=sys.stderr, flush=True)
@@ -148,7 +148,7 @@ class WorkerPool:
         for worker in self._workers:
             worker.kill()
         for worker in self._workers:
-            worker.bury()
+            worker.release()
         self._workers = []
 
 

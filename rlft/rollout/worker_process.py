@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -24,10 +23,10 @@ from rlft.errors import UserError
 from rlft.rollout.heartbeat import BeatingFactory, Heartbeat
 from rlft.rollout.job_queue import JobQueue
 from rlft.rollout.worker import RolloutWorker
+from rlft.system import end_with_parent
 from rlft.types import EnvFactory
 
 GRACE = 5.0  # seconds until a killed process is given up: the system cannot end one that waits for a device
-PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the thread that started this process ends
 FOR_THE_RUN = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 
 
@@ -55,7 +54,7 @@ class WorkerProcess:
         arguments = (theirs, factory, env_ids, queue, self.heartbeat, os.getpid())
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._exchanging: threading.Thread | None = None
-        with _deaf():
+        with _signals_blocked():
             self._process.start()
         theirs.close()
 
@@ -90,7 +89,7 @@ class WorkerProcess:
         """Ends the process, whatever it is doing."""
         self._process.kill()
 
-    def bury(self) -> None:
+    def release(self) -> None:
         """Waits for the end of a killed process and frees what it held here."""
         self._process.join(timeout=GRACE)
         if self._exchanging:
@@ -105,7 +104,7 @@ def to_bytes(message: Any) -> bytes:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """A process started within never hears what is meant for the run.
 
     Ctrl-C, the SIGTERM of a batch system and SLURM's SIGUSR1 reach the whole process group, and the main process
@@ -129,10 +128,8 @@ def _serve(
     parent: int,
 ) -> None:
     """A worker process: answers requests until the connection closes or the main process ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            return
+    if not end_with_parent(parent, signal.SIGKILL):
+        return
     if sys.stderr is not None:
         faulthandler.enable()  # a crash of the simulator shows where it was
     torch.set_num_threads(1)
