@@ -141,7 +141,7 @@ def test_runs_that_begin_at_the_same_moment_have_directories_of_their_own(tmp_pa
 
 def test_a_directory_is_taken_by_one_run_alone(tmp_path):
     """As many at once as there are processors are not enough to meet in the same microsecond."""
-    from rlft.training.cli import RunLogger
+    from rlft.training.run_files import RunLogger
 
     loggers = [RunLogger(str(tmp_path), name="run") for _ in range(64)]
     threads = [threading.Thread(target=lambda one=one: one.version) for one in loggers]
