@@ -6,4 +6,12 @@ from rlft.networks.conditioned_actor import ConditionedActor
 from rlft.networks.critics import NoCritic, ValueCritic
 from rlft.networks.deterministic import DeterministicActor
 
-__all__ = ["ActionValueCritic", "ConditionedActor", "DeterministicActor", "DiagonalGaussianActor", "GaussianActor", "NoCritic", "ValueCritic"]
+__all__ = [
+    "ActionValueCritic",
+    "ConditionedActor",
+    "DeterministicActor",
+    "DiagonalGaussianActor",
+    "GaussianActor",
+    "NoCritic",
+    "ValueCritic",
+]

@@ -21,9 +21,9 @@ NEGATIVE, POSITIVE, NULL = 0, 1, 2  # the indicator: worse actions, better actio
 class ConditionedActor(DiagonalGaussianActor):
     """A `GaussianActor` whose mean also depends on an indicator; it acts under the condition POSITIVE.
 
-    One learned vector per condition is added to the first hidden layer before its activation, which equals a one-hot input
-    beside the observation. The vectors begin as zeros: at first every condition acts as the given actor does, bit for
-    bit. All conditions share one standard deviation.
+    One learned vector per condition is added to the first hidden layer before its activation, which equals a one-hot
+    input beside the observation. The vectors begin as zeros: at first every condition acts as the given actor does, bit
+    for bit. All conditions share one standard deviation.
 
     Args:
         actor: gives its weights, which are copied.

@@ -56,9 +56,7 @@ def build(description: Any, base: type[N]) -> N:
     except UserError:
         raise
     except Exception as error:  # of somebody's constructor
-        raise UserError(
-            f"{description['class_path']} cannot be built with {arguments}: {one_line(error)}."
-        ) from error
+        raise UserError(f"{description['class_path']} cannot be built with {arguments}: {one_line(error)}.") from error
 
 
 def described_class(description: Any, base: type[N]) -> type[N]:

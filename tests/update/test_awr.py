@@ -6,12 +6,12 @@ import torch
 
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
-from rlft.networks.actors import gaussian_log_prob
 from rlft.update import AWR
 from tests.support.hand_made import (
     BiasActor,
     batch_without_obs,
     estimate_of,
+    gaussian_log_prob,
     is_sentence,
     random_batch,
     same,

@@ -6,13 +6,13 @@ import torch
 
 from rlft.errors import UserError
 from rlft.networks import ConditionedActor, GaussianActor
-from rlft.networks.actors import gaussian_log_prob
 from rlft.networks.conditioned_actor import NEGATIVE, NULL, POSITIVE
 from rlft.update import ConditionedRECAP
 from tests.support.hand_made import (
     BiasActor,
     batch_without_obs,
     estimate_of,
+    gaussian_log_prob,
     is_sentence,
     random_batch,
     same,
