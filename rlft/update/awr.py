@@ -15,7 +15,7 @@ from torch import Tensor
 from rlft.networks.distributions import approx_kl
 from rlft.types import Ability, Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate, check_target_kl
-from rlft.update.exploration import check_bounds, exploration_needs, hold_exploration
+from rlft.update.exploration import Exploration
 from rlft.update.weights import check_positive, effective_sample_size, exponential, standardize, weighted_mean
 
 
@@ -47,26 +47,22 @@ class AWR(PolicyUpdate):
     ) -> None:
         check_positive("beta", beta)
         check_positive("max_weight", max_weight)
-        check_bounds(log_std_min)
+        self.exploration = Exploration(train_log_std, log_std_min)
         check_target_kl(target_kl)
         self.beta = beta
         self.max_weight = max_weight
         self.norm_adv = norm_adv
-        self.train_log_std = train_log_std
-        self.log_std_min = log_std_min
         self.target_kl = target_kl
 
     @property
     def needs(self) -> frozenset[Ability]:
         """A density only for a `target_kl`."""
         needs: set[Ability] = {"act", "imitation"} if self.target_kl is None else {"act", "imitation", "log_prob"}
-        return frozenset(needs) | exploration_needs(self.train_log_std, self.log_std_min)
+        return frozenset(needs) | self.exploration.needs
 
     def adapt(self, actor: Actor) -> Actor:
         """The same actor, whose standard deviation is kept if it is not to be trained."""
-        if not self.train_log_std:
-            hold_exploration(actor)
-        return actor
+        return self.exploration.adapt(actor)
 
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The weights, not yet rescaled."""
@@ -89,8 +85,7 @@ class AWR(PolicyUpdate):
 
     def project(self, actor: Actor) -> None:
         """Raises the log standard deviation to its bound."""
-        if self.train_log_std:
-            actor.clamp_exploration(self.log_std_min, None)
+        self.exploration.project(actor)
 
 
 def _imitation(actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

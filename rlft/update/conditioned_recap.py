@@ -16,7 +16,7 @@ from rlft.networks.conditioned_actor import NULL
 from rlft.networks.distributions import approx_kl
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
-from rlft.update.exploration import check_bounds, hold_exploration
+from rlft.update.exploration import Exploration
 
 
 class ConditionedRECAP(PolicyUpdate):
@@ -57,12 +57,10 @@ class ConditionedRECAP(PolicyUpdate):
             raise UserError(
                 f"model.update.guidance {guidance} needs the unconditioned policy; set null_probability above 0."
             )
-        check_bounds(log_std_min)
+        self.exploration = Exploration(train_log_std, log_std_min)
         self.positive_ratio = positive_ratio
         self.null_probability = null_probability
         self.guidance = guidance
-        self.train_log_std = train_log_std
-        self.log_std_min = log_std_min
 
     def adapt(self, actor: Actor) -> Actor:
         """A conditioned actor with the weights of `actor`; one that already is conditioned only gets the guidance.
@@ -76,9 +74,7 @@ class ConditionedRECAP(PolicyUpdate):
             )
         conditioned = actor if isinstance(actor, ConditionedActor) else ConditionedActor(actor)
         conditioned.guidance.fill_(self.guidance)
-        if not self.train_log_std:
-            hold_exploration(conditioned)
-        return conditioned
+        return self.exploration.adapt(conditioned)
 
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The indicator 1(A > threshold), the threshold being the 1 - positive_ratio quantile of the advantages."""
@@ -117,5 +113,4 @@ class ConditionedRECAP(PolicyUpdate):
 
     def project(self, actor: Actor) -> None:
         """Raises the log standard deviation to its bound."""
-        if self.train_log_std:
-            actor.clamp_exploration(self.log_std_min, None)
+        self.exploration.project(actor)

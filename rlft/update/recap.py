@@ -18,7 +18,7 @@ from rlft.errors import UserError, require
 from rlft.networks.distributions import approx_kl
 from rlft.types import Ability, Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
-from rlft.update.exploration import check_bounds, exploration_needs, hold_exploration
+from rlft.update.exploration import Exploration
 from rlft.update.weights import check_positive, effective_sample_size, exponential, standardize, weighted_mean
 
 
@@ -66,7 +66,7 @@ class RECAP(PolicyUpdate):
             require(0 <= value < math.inf, f"model.update.{name}", value, "at least 0 and finite")
         if not 0 < clip_coef < 1:
             raise UserError(f"model.update.clip_coef is {clip_coef}; it must be between 0 and 1.")
-        check_bounds(log_std_min, log_std_max)
+        self.exploration = Exploration(train_log_std, log_std_min, log_std_max)
         self.alpha = alpha
         self.beta = beta
         self.max_weight = max_weight
@@ -75,21 +75,16 @@ class RECAP(PolicyUpdate):
         self.margin = margin
         self.clip_coef = clip_coef
         self.kl_coef = kl_coef
-        self.train_log_std = train_log_std
-        self.log_std_min = log_std_min
-        self.log_std_max = log_std_max
 
     @property
     def needs(self) -> frozenset[Ability]:
         """Both groups are weighed against each other in log-probabilities."""
         needs: set[Ability] = {"act", "log_prob"}
-        return frozenset(needs) | exploration_needs(self.train_log_std, self.log_std_min, self.log_std_max)
+        return frozenset(needs) | self.exploration.needs
 
     def adapt(self, actor: Actor) -> Actor:
         """The same actor, whose standard deviation is kept if it is not to be trained."""
-        if not self.train_log_std:
-            hold_exploration(actor)
-        return actor
+        return self.exploration.adapt(actor)
 
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The weights, not yet rescaled, with a minus sign in the negative group; 0 if there is nothing to learn."""
@@ -129,8 +124,7 @@ class RECAP(PolicyUpdate):
 
     def project(self, actor: Actor) -> None:
         """Puts the log standard deviation back within its bounds."""
-        if self.train_log_std:
-            actor.clamp_exploration(self.log_std_min, self.log_std_max)
+        self.exploration.project(actor)
 
     def _push(self, log_prob: Tensor, log_ratio: Tensor, old_log_prob: Tensor) -> Tensor:
         """[B]: what is minimised for the actions of the negative group."""

@@ -182,9 +182,11 @@ def test_the_log_std_has_an_exact_floor():
 
 
 def test_an_untrained_log_std_takes_no_gradient():
-    actor = unlike_conditions()
-    ConditionedRECAP(train_log_std=False).actor_loss(actor, indicator_batch())[0].backward()
-    assert actor.log_std.grad is None
+    update = ConditionedRECAP(train_log_std=False)
+    for start in (unlike_conditions(), GaussianActor(6, 3, 16, 2)):
+        actor = update.adapt(start)
+        update.actor_loss(actor, indicator_batch())[0].backward()
+        assert actor.log_std.grad is None
     assert actor.embedding.grad.any(1).all()
 
 
