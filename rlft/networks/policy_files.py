@@ -139,30 +139,29 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 def _built(path: Path, weights: Mapping[str, Tensor], networks: Any) -> tuple[Actor, Critic | None]:
     """What a file describes, with its weights."""
+    if not (isinstance(networks, Mapping) and networks.keys() == {"actor", "critic"}):
+        raise UserError(f"{path} holds no rlft policy: its {NETWORKS} do not say what actor and critic are.")
     try:
-        actor, critic = networks["actor"], networks["critic"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no rlft policy: its {NETWORKS} do not say what actor and critic are.") from error
-    # In this order: initial weights are drawn, and those that a run draws later are to be the same.
-    return (
-        _with_weights(path, _part(weights, "actor"), actor, Actor),
-        None if critic is None else _with_weights(path, _part(weights, "critic"), critic, Critic),
-    )
+        # In this order: initial weights are drawn, and those that a run draws later are to be the same.
+        actor = _with_weights(_part(weights, "actor"), networks["actor"], Actor)
+        if networks["critic"] is not None:
+            return actor, _with_weights(_part(weights, "critic"), networks["critic"], Critic)
+        _refuse_misfit(_part(weights, "critic"), {})
+    except UserError as error:
+        raise UserError(f"{path} holds no rlft policy: {error}") from error
+    return actor, None
 
 
 def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
 
 
-def _with_weights(path: Path, weights: Mapping[str, Tensor], description: Any, base: type[N]) -> N:
-    """One network; sizes that the file has no numbers for are noticed before they take memory."""
-    try:
-        if (expected := shapes(description, base)) is not None:
-            _refuse_misfit(weights, expected)
-        network = build(description, base)
-        _refuse_misfit(weights, {name: tensor.shape for name, tensor in network.state_dict().items()})
-    except UserError as error:
-        raise UserError(f"{path} holds no rlft policy: {error}") from error
+def _with_weights(weights: Mapping[str, Tensor], description: Any, base: type[N]) -> N:
+    """One network; sizes that there are no numbers for are noticed before they take memory."""
+    if (expected := shapes(description, base)) is not None:
+        _refuse_misfit(weights, expected)
+    network = build(description, base)
+    _refuse_misfit(weights, {name: tensor.shape for name, tensor in network.state_dict().items()})
     network.load_state_dict(weights)
     return network
 
