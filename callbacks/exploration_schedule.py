@@ -7,10 +7,11 @@ from typing import Any
 import lightning
 
 from callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
+from rlft.errors import UserError
 
 
 class ExplorationSchedule(lightning.Callback):
-    """Gives the actor the log standard deviation of a schedule, the same for every action dimension.
+    """Sets how much the actor explores: for Gaussians the log standard deviation, the same for every action dimension.
 
     It is set before an iteration collects and stays as it is while the iteration learns: gradients do not reach it.
     Logs `charts/log_std`.
@@ -33,19 +34,24 @@ class ExplorationSchedule(lightning.Callback):
         self._current = 0.0  # of the running iteration
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Takes the log standard deviation from the optimiser, before a FreezeSchedule looks at what learns."""
+        """Takes what says how much it explores from the optimiser, before a FreezeSchedule looks at what learns."""
         check_unit(pl_module, self.unit, "ExplorationSchedule")
-        pl_module.actor.log_std.requires_grad_(False)
+        if not pl_module.actor.can("set_exploration"):
+            kind = type(pl_module.actor).__name__
+            raise UserError(f"ExplorationSchedule has nothing to set: the actor, a {kind}, has no set_exploration.")
+        for parameter in pl_module.actor.exploration_parameters():
+            parameter.requires_grad_(False)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Forgets the Adam moments of a resumed run, in which it may still have been learned."""
         for optimizer in trainer.optimizers:
-            optimizer.state.pop(pl_module.actor.log_std, None)
+            for parameter in pl_module.actor.exploration_parameters():
+                optimizer.state.pop(parameter, None)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Sets the log standard deviation of the iteration that begins; the data module collects later."""
         self._current = self.log_std.at(progress(pl_module, self.unit))
-        pl_module.actor.log_std.data.fill_(self._current)
+        pl_module.actor.set_exploration(self._current)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Hands the number to the module, which cleared its metrics after `on_train_epoch_start`."""

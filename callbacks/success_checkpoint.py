@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from rlft.errors import UserError
-from rlft.networks.policy_files import save_policy
+from rlft.networks.policy_files import describe_networks, save_policy
 
 
 class SuccessCheckpoint(ModelCheckpoint):
@@ -38,6 +38,11 @@ class SuccessCheckpoint(ModelCheckpoint):
             raise UserError(f"checkpoint.keep_every is {keep_every}; it must be at least 1.")
         self.keep_every = keep_every
         self._best_exported: float | None = None
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Refuses networks that no file could describe before anything is simulated."""
+        super().setup(trainer, pl_module, stage)
+        describe_networks(pl_module.actor, pl_module.critic)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves the best checkpoint, then policies, then the last checkpoint."""

@@ -20,6 +20,7 @@ from rlft.advantage.base import ValueEstimator
 from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError, require
+from rlft.networks import DiagonalGaussianActor
 from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.statistics.fit import correlation, explained_variance
 from rlft.types import Actor, AdvantageEstimate, Batch, Branches, Critic, Jobs, Rerollouts, Rollout
@@ -212,12 +213,16 @@ class MonteCarloRerollout(ValueEstimator):
         random numbers are needed.
 
         Raises:
-            UserError: if there are too few environments.
+            UserError: if there are too few environments, or the actions are no mean plus noise.
         """
         if self.center_actions >= rollout.action.shape[1]:
             raise UserError(f"model.advantage.center_actions is {self.center_actions}; it must be below data.num_envs.")
-        device = next(actor.parameters()).device
-        mean = actor(rollout.obs.to(device)).cpu()
+        if not isinstance(actor, DiagonalGaussianActor):
+            raise UserError(
+                "model.advantage.center state exchanges the noise of Gaussian actions, but the actor is a "
+                f"{type(actor).__name__}; use batch or none."
+            )
+        mean = actor(rollout.obs.to(actor.device)).cpu()
         noise = rollout.action - mean  # [T, N, A]
         return [mean + noise.roll(i + 1, 1) for i in range(self.center_actions)]
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -20,12 +18,13 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.errors import UserError
+from rlft.networks import DeterministicActor
 from rlft.networks.policy_files import Policy, check_shapes, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.rates import wilson
 from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories
 from rlft.trajectories.playing import Episode, play_episodes
-from rlft.types import Actor, EnvFactory, EnvStates, Rollouts
+from rlft.types import EnvFactory, EnvStates, Rollouts
 
 SCENES = 64  # in which states are described
 
@@ -76,7 +75,7 @@ def collect(
         policies: zoo name such as `pickcube/weak`, or policy or checkpoint file; or several, as `[one, other]`.
         shares: of the episodes, one number per policy; by default equal.
         episodes: how many in all.
-        deterministic: take the mean action, in place of a sample.
+        deterministic: take the mean or most likely action, in place of a sample.
         env: the environment; by default the task and control mode that the first policy's file names, with the
             sparse reward.
         num_envs: environments stepped in parallel.
@@ -151,7 +150,7 @@ class _Collector:
 
     def play(self, policy: Policy, numbers: range, writer: TrajectoryWriter) -> Collected:
         """Episodes `numbers` of the bank, played by `policy`."""
-        actor = _without_noise(policy.actor) if self.deterministic else policy.actor
+        actor = DeterministicActor(policy.actor) if self.deterministic else policy.actor
         num_envs, horizon = self.rollouts.num_envs, self.rollouts.spec.max_episode_steps
         starts = self._bank.get(TRAINING, self.seed, range(numbers.start, numbers.start + num_envs))
         episodes = transitions = successes = sim_steps = 0
@@ -195,14 +194,6 @@ def _join(parts: Sequence[Any]) -> Any:
     if isinstance(parts[0], dict):
         return {name: _join([part[name] for part in parts]) for name in parts[0]}
     return np.concatenate(parts)
-
-
-def _without_noise(actor: Actor) -> Actor:
-    """The same mean action with a standard deviation of 0."""
-    certain = deepcopy(actor)
-    with torch.no_grad():
-        certain.log_std.fill_(-torch.inf)
-    return certain
 
 
 def _print(path: Path, accounts: Sequence[Collected]) -> None:

@@ -15,7 +15,6 @@ from rlft.data.dataset import LabelledRollout, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
 from rlft.data.rollout_datamodule import NOWHERE, Learner, RolloutDataModule, episode_metrics
 from rlft.errors import UserError
-from rlft.networks.actors import gaussian_log_prob
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
 from rlft.types import Actor, AdvantageEstimate, EnvFactory, Rerollouts, Rollout, TensorRows
@@ -254,8 +253,10 @@ class OfflineDataModule(RolloutDataModule):
 
 def _with_log_prob(rollout: Rollout, actor: Actor) -> Rollout:
     """Puts the density under `actor` where that of the policy that acted is not known."""
+    if not actor.can("log_prob"):
+        return rollout
     with torch.no_grad():
-        log_prob = gaussian_log_prob(rollout.action, actor(rollout.obs), actor.log_std)  # [T, N]
+        log_prob = actor.log_prob(rollout.obs, rollout.action)  # [T, N]
     return replace(rollout, log_prob=torch.where(rollout.log_prob.isnan(), log_prob, rollout.log_prob))
 
 

@@ -35,7 +35,7 @@ def without_bad_rows(module: IterationModule, rollout: Rollout, estimate: Advant
     quantities = {  # causes before effects
         "obs": rollout.obs,
         "action": rollout.action,
-        "log_prob": rollout.log_prob,
+        **({"log_prob": rollout.log_prob} if module.actor.can("log_prob") else {}),
         "reward": rollout.reward,
         "value": estimate.value,
         "advantage": estimate.advantage,
@@ -94,7 +94,7 @@ def _quantities(module: IterationModule, batch: TensorRows) -> dict[str, Tensor]
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
     floating = {k: v for k, v in fields.items() if isinstance(v, Tensor) and v.is_floating_point()}
     with torch.no_grad():
-        return {**floating, "mean_action": module.actor(fields["obs"]), "critic": module.critic(fields["obs"])}
+        return {**floating, "mean_action": module.actor.mode(fields["obs"]), "critic": module.critic(fields["obs"])}
 
 
 def _finite_rows(values: Tensor, row_dims: int) -> Tensor:

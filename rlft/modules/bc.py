@@ -16,7 +16,7 @@ from rlft.modules.injection import Inject, check_source, inject_part, start_acto
 from rlft.modules.iteration import IterationModule
 from rlft.modules.offsets import actions_at, checked_weights
 from rlft.networks import GaussianActor, NoCritic
-from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
 from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.types import Actor, AdvantageEstimate, CloningBatch, Critic, Rerollouts, Rollout
@@ -202,7 +202,7 @@ class BCModule(IterationModule):
         losses = self.offset_losses(batch, self._dropout)  # [K]
         loss = losses @ self.offset_weights
         with torch.no_grad():
-            metrics = {"losses/entropy": gaussian_entropy(self.actor.log_std), **self._named(losses.detach())}
+            metrics = {"losses/entropy": self.actor.entropy(batch.obs), **self._named(losses.detach())}
             self.metrics.average({**metrics, **({"losses/total_loss": loss.detach()} if self.heads else {})})
         if not loss.requires_grad:  # all that could learn is frozen
             return None
@@ -216,21 +216,20 @@ class BCModule(IterationModule):
         if self.loss == "mse":
             error = ((batch.action - mean) ** 2).mean(-1)  # [B, K]
         else:
-            error = -gaussian_log_prob(batch.action, mean, log_std)  # [B, K]
+            error = -DiagonalGaussian(mean, log_std).log_prob(batch.action)  # [B, K]
         return torch.where(batch.known, error, 0).sum(0) / batch.known.sum(0).clamp(min=1)
 
     def after_step(self) -> None:
         """Raises log standard deviations to their bound."""
         if self.loss == "gaussian" and self.log_std_min is not None:
             for head in self.heads.all(self.actor):
-                if head.log_std.requires_grad:  # what is frozen stays bit-identical
-                    head.log_std.clamp_(min=self.log_std_min)
+                head.clamp_exploration(self.log_std_min, None)
 
     def _validate(self, held_out: CloningBatch) -> dict[str, float]:
         """How well the demonstrations that never train are predicted."""
         weights = cast(BCModule, self.evaluated())
         own = self.offsets.index(0)
-        error = held_out.action[:, own] - weights.actor(held_out.obs)  # [M, A]
+        error = held_out.action[:, own] - weights.actor.mode(held_out.obs)  # [M, A]
         found = torch.where(held_out.known.any(0), weights.offset_losses(held_out), torch.nan)  # [K]
         losses = {name.replace("/", "/validation_"): float(loss) for name, loss in self._named(found).items()}
         return {**losses, "losses/validation_mse": float((error**2).mean())}

@@ -95,6 +95,7 @@ class FinetuneModule(IterationModule):
         own = start_actor(policy, actor, obs_dim, action_dim)
         self.notes += inject_part(own, inject_from, inject)
         self.actor = update.adapt(own)
+        update.check_actor(self.actor)
         self.critic: Critic = NoCritic()
         if advantage.wants_critic:
             start = self._start_critic(critic, obs_dim)
@@ -127,10 +128,9 @@ class FinetuneModule(IterationModule):
         critic = file.critic
         if critic is None:
             raise UserError(f"model.critic_policy {name!r} holds no critic; leave it out to start with a new one.")
-        width = critic.state_dict()["value.0.weight"].shape[1]
-        if width != obs_dim:
+        if critic.obs_dim != obs_dim:
             raise UserError(
-                f"The critic of {name!r} takes {width} observations, but the task has {obs_dim} observations."
+                f"The critic of {name!r} takes {critic.obs_dim} observations, but the task has {obs_dim} observations."
             )
         found = file.info.get("critic") or {}
         wanted = critic_provenance.value_of(self.advantage, self.reward_mode, self.data_policy)

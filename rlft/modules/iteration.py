@@ -17,6 +17,7 @@ from rlft.modules import bad_numbers
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.metrics import IterationMetrics, log_metrics
 from rlft.modules.parameters import ParameterGroup, and_more, matching, parameter_groups
+from rlft.networks.policy_files import NETWORKS, describe_networks
 from rlft.types import Actor, Critic, TensorRows
 
 
@@ -268,6 +269,7 @@ class IterationModule(lightning.LightningModule, ABC):
         """Adds the step counts, the notes, and which tensor is which in the optimiser's state."""
         checkpoint["env_steps"], checkpoint["sim_steps"] = self.env_steps, self.sim_steps
         checkpoint["notes"] = self.notes
+        checkpoint[NETWORKS] = describe_networks(self.actor, self.critic)  # it can be read as a policy
         checkpoint["optimizer_parameters"] = [name for group in self.parameter_groups() for name in group.parameters]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

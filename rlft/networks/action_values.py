@@ -1,11 +1,13 @@
 """Action-value functions beside a state-value function, with target networks."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rlft.networks.critics import ValueCritic
+from rlft.networks.descriptions import build, describe
 from rlft.networks.mlp import MLP
 from rlft.types import Critic
 
@@ -19,18 +21,25 @@ class ActionValueCritic(Critic):
     action beyond them does what the clipped one does is for Q to learn from the data.
 
     Args:
-        state_value: V(s), which becomes part of this critic; each Q has as many and as wide hidden layers.
+        state_value: V(s), which becomes part of this critic; each Q has hidden layers like it.
         action_dim: numbers per action.
         num_q: how many Q networks, with independent initial weights.
     """
 
     def __init__(self, state_value: ValueCritic, action_dim: int, num_q: int = 2) -> None:
         super().__init__()
-        self.value = value = state_value.value
+        self.obs_dim = state_value.obs_dim
         self.action_dim = action_dim
+        self.num_q = num_q
+        self.value = value = state_value.value
         input_dim = value.input_dim + action_dim
-        self.q = nn.ModuleList(MLP(input_dim, 1, value.hidden_dim, value.num_layers) for _ in range(num_q))
+        self.q = nn.ModuleList(MLP(input_dim, 1, value.widths, value.activation) for _ in range(num_q))
         self.target_q = _with_buffers_only(copy.deepcopy(self.q))
+        self._given = describe(state_value)
+
+    def arguments(self) -> dict[str, Any]:
+        """A V like the given one, which is part of this critic under another name."""
+        return {"state_value": self._given, "action_dim": self.action_dim, "num_q": self.num_q}
 
     def forward(self, obs: Tensor) -> Tensor:
         """State values `[...]` of observations `[..., O]`."""
@@ -60,7 +69,7 @@ class ActionValueCritic(Critic):
 
     def state_value(self) -> ValueCritic:
         """V alone; shares its weights."""
-        critic = ValueCritic(self.value.input_dim, self.value.hidden_dim, self.value.num_layers)
+        critic = build(self._given, ValueCritic)
         critic.value = self.value
         return critic
 

@@ -1,21 +1,74 @@
 """Policies."""
 
+from __future__ import annotations
+
 import math
 
 import torch
 from torch import Tensor, nn
 
 from rlft.errors import require
-from rlft.networks.mlp import MLP
-from rlft.types import Actor
+from rlft.networks.distributions import DiagonalGaussian
+from rlft.networks.mlp import MLP, Activation, widths_of
+from rlft.types import Acted, Actor
 
-LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+class DiagonalGaussianActor(Actor):
+    """What Gaussian policies share: a mean, which `forward` computes, and a free log standard deviation per dimension.
+
+    Args:
+        obs_dim: numbers per observation.
+        log_std: at the start, `[A]`.
+    """
+
+    def __init__(self, obs_dim: int, log_std: Tensor) -> None:
+        super().__init__()
+        self.obs_dim = obs_dim
+        self.action_dim = self.noise_dim = len(log_std)
+        self.log_std = nn.Parameter(log_std)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """The mean action `[..., A]` of observations `[..., O]`."""
+        raise NotImplementedError
+
+    def distribution(self, obs: Tensor) -> DiagonalGaussian:
+        """Of the actions it takes."""
+        return DiagonalGaussian(self(obs), self.log_std)
+
+    def act(self, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
+        """The mean, plus its standard deviation times the noise if it explores."""
+        distribution = self.distribution(obs)
+        if not explore:
+            mode = distribution.mode()
+            return Acted(mode, mode[..., :0])
+        action = distribution.sample(noise)
+        return Acted(action, distribution.log_prob(action)[..., None])
+
+    def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Log density `[...]` of unclipped actions `[..., A]`."""
+        return self.distribution(obs).log_prob(action)
+
+    def entropy(self, obs: Tensor) -> Tensor:
+        """Nats, a scalar: it is the same everywhere."""
+        return DiagonalGaussian(self.log_std, self.log_std).entropy()  # of any mean
+
+    def exploration_parameters(self) -> list[nn.Parameter]:
+        """The log standard deviation."""
+        return [self.log_std]
+
+    def set_exploration(self, level: float) -> None:
+        """Gives every action dimension this log standard deviation."""
+        self.log_std.data.fill_(level)
+
+    def clamp_exploration(self, low: float | None, high: float | None) -> None:
+        """Puts the log standard deviation back within its bounds."""
+        clamp_log_std(self.log_std, low, high)
 
 
-class GaussianActor(Actor):
+class GaussianActor(DiagonalGaussianActor):
     """Gaussian policy with a network for the mean and one free log standard deviation per action dimension.
 
-    The network is a tanh `MLP` in two named parts, so that they can be pretrained, transferred and frozen apart: the
+    The network is an `MLP` in two named parts, so that they can be pretrained, transferred and frozen apart: the
     `encoder` is all hidden layers but the last, the `action_head` the last one and the output. A single hidden layer
     belongs to the encoder.
 
@@ -25,17 +78,31 @@ class GaussianActor(Actor):
         hidden_dim: width of the hidden layers.
         num_layers: number of hidden layers.
         init_log_std: initial log standard deviation of every action dimension.
+        hidden_dims: widths of the hidden layers one by one, in place of `hidden_dim` and `num_layers`.
+        activation: after every hidden layer.
     """
 
     def __init__(
-        self, obs_dim: int, action_dim: int, hidden_dim: int = 256, num_layers: int = 3, init_log_std: float = -0.5
+        self,
+        obs_dim: int,
+        action_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 3,
+        init_log_std: float = -0.5,
+        hidden_dims: tuple[int, ...] | None = None,
+        activation: Activation = "tanh",
     ) -> None:
-        super().__init__()
         require(math.isfinite(init_log_std), "init_log_std of an actor", init_log_std, "finite")
-        layers = list(MLP(obs_dim, action_dim, hidden_dim, num_layers, output_gain=0.01 * math.sqrt(2)))
-        self.encoder = nn.Sequential(*layers[: encoder_length(num_layers)])
-        self.action_head = nn.Sequential(*layers[encoder_length(num_layers) :])
-        self.log_std = nn.Parameter(torch.full((action_dim,), init_log_std))
+        widths = widths_of(hidden_dim, num_layers, hidden_dims)
+        super().__init__(obs_dim, torch.full((action_dim,), init_log_std))
+        self.hidden_dim = hidden_dim
+        self.num_layers = num_layers
+        self.init_log_std = init_log_std
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        layers = list(MLP(obs_dim, action_dim, widths, activation, output_gain=0.01 * math.sqrt(2)))
+        self.encoder = nn.Sequential(*layers[: encoder_length(len(widths))])
+        self.action_head = nn.Sequential(*layers[encoder_length(len(widths)) :])
 
     def forward(self, obs: Tensor) -> Tensor:
         """The mean action `[..., A]`."""
@@ -48,19 +115,7 @@ def encoder_length(num_layers: int) -> int:
     return 2 * max(1, num_layers - 1)
 
 
-def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log density `[...]` of the unclipped sample `action [..., A]` under N(mean, diag(exp(2 log_std)))."""
-    return -(0.5 * ((action - mean) * torch.exp(-log_std)) ** 2 + log_std + LOG_SQRT_2PI).sum(-1)  # [...]
-
-
-def approx_kl(log_ratio: Tensor) -> Tensor:
-    """KL(old || new) in nats, a scalar, from log pi_new - log pi_old `[B]` of actions that pi_old took.
-
-    k3 of Schulman's 2020 note "Approximating KL divergence": unbiased, and no sample is negative.
-    """
-    return (log_ratio.exp() - 1 - log_ratio).mean()
-
-
-def gaussian_entropy(log_std: Tensor) -> Tensor:
-    """Entropy (nats) of a diagonal Gaussian, a scalar."""
-    return (log_std + 0.5 + LOG_SQRT_2PI).sum()
+def clamp_log_std(log_std: nn.Parameter, low: float | None, high: float | None) -> None:
+    """Puts a log standard deviation that is being trained back within its bounds, in place."""
+    if log_std.requires_grad and (low is not None or high is not None):  # what is frozen stays bit-identical
+        log_std.data.clamp_(low, high)

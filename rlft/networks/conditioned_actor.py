@@ -6,22 +6,24 @@ Operator" (arXiv 2505.23458).
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rlft.networks.actors import GaussianActor
-from rlft.types import Actor
+from rlft.networks.actors import DiagonalGaussianActor, GaussianActor
+from rlft.networks.descriptions import describe
+from rlft.networks.distributions import DiagonalGaussian
 
 NEGATIVE, POSITIVE, NULL = 0, 1, 2  # the indicator: worse actions, better actions, not told which
 
 
-class ConditionedActor(Actor):
+class ConditionedActor(DiagonalGaussianActor):
     """A `GaussianActor` whose mean also depends on an indicator; it acts under the condition POSITIVE.
 
-    One learned vector per condition is added to the first hidden layer before its tanh, which equals a one-hot input
-    beside the observation. The vectors begin as zeros: at first every condition acts as the given actor does, bit for
-    bit. All conditions share one standard deviation.
+    One learned vector per condition is added to the first hidden layer before its activation, which equals a one-hot
+    input beside the observation. The vectors begin as zeros: at first every condition acts as the given actor does, bit
+    for bit. All conditions share one standard deviation.
 
     Args:
         actor: gives its weights, which are copied.
@@ -31,13 +33,17 @@ class ConditionedActor(Actor):
     guidance: Tensor  # a buffer, so that a saved policy acts as it did
 
     def __init__(self, actor: GaussianActor, guidance: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(actor.obs_dim, actor.log_std.detach().clone())
         self.encoder = copy.deepcopy(actor.encoder)
         self.action_head = copy.deepcopy(actor.action_head)
-        self.log_std = copy.deepcopy(actor.log_std)
         hidden_dim = len(next(self.encoder.parameters()))
         self.embedding = nn.Parameter(self.log_std.new_zeros(3, hidden_dim))  # [condition, hidden]
         self.register_buffer("guidance", torch.tensor(guidance))
+        self._given = describe(actor)
+
+    def arguments(self) -> dict[str, Any]:
+        """An actor like the one that gave its weights, and the guidance of now."""
+        return {"actor": self._given, "guidance": self.guidance.item()}
 
     def forward(self, obs: Tensor) -> Tensor:
         """The guided mean action `[..., A]`.
@@ -61,3 +67,7 @@ class ConditionedActor(Actor):
             hidden = layer(hidden)
         mean: Tensor = self.action_head(hidden)
         return mean
+
+    def conditioned(self, obs: Tensor, indicator: Tensor | int) -> DiagonalGaussian:
+        """Of the actions under such a condition."""
+        return DiagonalGaussian(self.conditional(obs, indicator), self.log_std)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rlft.networks.mlp import MLP
+from rlft.networks.mlp import MLP, Activation, widths_of
 from rlft.types import Critic
 
 
@@ -22,11 +22,25 @@ class ValueCritic(Critic):
         obs_dim: numbers per observation.
         hidden_dim: width of the hidden layers.
         num_layers: number of hidden layers.
+        hidden_dims: widths of the hidden layers one by one, in place of `hidden_dim` and `num_layers`.
+        activation: after every hidden layer.
     """
 
-    def __init__(self, obs_dim: int, hidden_dim: int = 256, num_layers: int = 3) -> None:
+    def __init__(
+        self,
+        obs_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 3,
+        hidden_dims: tuple[int, ...] | None = None,
+        activation: Activation = "tanh",
+    ) -> None:
         super().__init__()
-        self.value = MLP(obs_dim, 1, hidden_dim, num_layers)
+        self.obs_dim = obs_dim
+        self.hidden_dim = hidden_dim
+        self.num_layers = num_layers
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        self.value = MLP(obs_dim, 1, widths_of(hidden_dim, num_layers, hidden_dims), activation)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Values `[...]` of observations `[..., O]`."""

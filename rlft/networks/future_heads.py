@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rlft.networks.actors import GaussianActor
+from rlft.networks.actors import GaussianActor, clamp_log_std
 
 Dropout = Callable[[Tensor, float], Tensor]  # zeros a share of hidden numbers
 
@@ -30,6 +30,10 @@ class FutureHead(nn.Module):
         super().__init__()
         self.action_head = copy.deepcopy(actor.action_head)
         self.log_std = copy.deepcopy(actor.log_std)  # [A]
+
+    def clamp_exploration(self, low: float | None, high: float | None) -> None:
+        """Puts the log standard deviation back within its bounds, as those of actors."""
+        clamp_log_std(self.log_std, low, high)
 
 
 class FutureHeads(nn.ModuleDict):

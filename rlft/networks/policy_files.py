@@ -3,28 +3,34 @@
 A policy is named by a zoo name (`pickcube/weak`), by the path of its `.safetensors` file, or by the path of a
 checkpoint: rlft's own `.ckpt`, or a state dict of ManiSkill's PPO baseline (`.pt` with `actor_mean.*`, `actor_logstd`,
 `critic.*`).
+
+The json, and a checkpoint, say under `networks` which classes of actor and critic to build, and with which arguments.
+Reading a policy imports the modules of these classes and calls their constructors: code that is installed here, which
+the file can only choose. Files that do not say it are older, or ManiSkill's: see `old_policy_files`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
-from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, ValueCritic
-from rlft.networks.actors import encoder_length
-from rlft.types import Actor, Critic
+from rlft.networks import NoCritic, old_policy_files
+from rlft.networks.descriptions import build, describe, shapes
+from rlft.types import Actor, Critic, Network
 
 ZOO = Path(__file__).parents[1] / "zoo"
 FORMAT = "rlft-policy-1"
+NETWORKS = "networks"  # where a file says what to build
+N = TypeVar("N", bound=Network)
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,28 @@ class Policy:
 
 
 def save_policy(path: Path, actor: Actor, critic: Critic | None, info: Mapping[str, Any]) -> None:
-    """Writes `path` (`.safetensors`) and the `.json` beside it; each appears complete or not at all."""
+    """Writes `path` (`.safetensors`) and the `.json` beside it; each appears complete or not at all.
+
+    Raises:
+        UserError: if a network cannot be described, or the files cannot be written.
+    """
+    content = {"format": FORMAT, **info, NETWORKS: describe_networks(actor, critic)}
     weights = {f"actor.{k}": v for k, v in actor.state_dict().items()}
     if critic is not None:
         weights |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
     write_tensors(path, weights, {"format": FORMAT})
     with replacing(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def describe_networks(actor: Actor, critic: Critic | None) -> dict[str, Any]:
+    """How to build both again; `null` for no critic.
+
+    Raises:
+        UserError: if one of them cannot be described.
+    """
+    none = critic is None or isinstance(critic, NoCritic)
+    return {"actor": describe(actor), "critic": None if critic is None or none else describe(critic)}
 
 
 def load_policy(name: str) -> Policy:
@@ -57,9 +78,14 @@ def load_policy(name: str) -> Policy:
     if path.suffix == ".safetensors":
         weights, _ = read_tensors(path, "Policy file")
         info = _read_info(path.with_suffix(".json"))
+        networks = info.pop(NETWORKS, None)
     else:
-        weights, info = _read_checkpoint(path), {}
-    return _build(name, path, weights, info)
+        weights, networks = _read_checkpoint(path)
+        info = {}
+    actor, critic = old_policy_files.networks(path, weights) if networks is None else _built(path, weights, networks)
+    if not all(bool(v.isfinite().all()) for v in weights.values()):
+        raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
+    return Policy(name, actor, critic, info)
 
 
 def zoo_names() -> list[str]:
@@ -73,8 +99,7 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
     Raises:
         UserError: if the observation or action dimensions differ.
     """
-    weights = policy.actor.state_dict()
-    shape = (weights["encoder.0.weight"].shape[1], weights["log_std"].shape[0])
+    shape = (policy.actor.obs_dim, policy.actor.action_dim)
     if shape != (obs_dim, action_dim):
         raise UserError(
             f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
@@ -97,70 +122,53 @@ def _read_info(path: Path) -> dict[str, Any]:
         return {}
     try:
         info = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path}, which describes a policy, is not valid json: {error}.") from error
     if not isinstance(info, dict):
         raise UserError(f"{path}, which describes a policy, must hold a json object.")
     return info
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Tensors by name, and what the file says to build, if it does."""
     content = read_torch(path, "Policy file")
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     weights = {str(k): v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
-    return {_rlft_name(k): v.reshape(-1) if k == "actor_logstd" else v for k, v in weights.items()}
+    return weights, content.get(NETWORKS) if isinstance(content, dict) else None
 
 
-def _rlft_name(key: str) -> str:
-    """`actor_mean.0.weight`, `actor_logstd`, `critic.0.weight` of ManiSkill's PPO in our words; others unchanged."""
-    key = re.sub(r"^actor_mean\.(?=\d)", "actor.mean.", key)
-    key = re.sub(r"^critic\.(?=\d)", "critic.value.", key)
-    return "actor.log_std" if key == "actor_logstd" else key
-
-
-def _build(name: str, path: Path, weights: dict[str, Tensor], info: dict[str, Any]) -> Policy:
-    actor = {k.removeprefix("actor."): v for k, v in weights.items() if k.startswith("actor.")}
-    critic = {k.removeprefix("critic."): v for k, v in weights.items() if k.startswith("critic.")}
+def _built(path: Path, weights: Mapping[str, Tensor], networks: Any) -> tuple[Actor, Critic | None]:
+    """What a file describes, with its weights."""
+    if not (isinstance(networks, Mapping) and networks.keys() == {"actor", "critic"}):
+        raise UserError(f"{path} holds no rlft policy: its {NETWORKS} do not say what actor and critic are.")
     try:
-        actor = _in_parts(actor)
-        layers = [*_layers(actor, "encoder"), *_layers(actor, "action_head")]
-        obs_dim, hidden_dim, action_dim = layers[0].shape[1], layers[0].shape[0], layers[-1].shape[0]
-        gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
-        actor_net = ConditionedActor(gaussian) if "embedding" in actor else gaussian
-        actor_net.load_state_dict(actor)
-        critic_net = _build_critic(critic, action_dim) if critic else None  # a run without a critic saves none
-    except (KeyError, IndexError, RuntimeError) as error:
-        found = ", ".join(sorted(weights)[:4]) or "no tensors"
-        raise UserError(
-            f"{path} holds no rlft policy: expected the layers of a tanh MLP under actor.encoder and "
-            f"actor.action_head (and critic.value) and actor.log_std, found {found}."
-        ) from error
-    if not all(bool(v.isfinite().all()) for v in weights.values()):
-        raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
-    return Policy(name, actor_net, critic_net, info)
+        # In this order: initial weights are drawn, and those that a run draws later are to be the same.
+        actor = _with_weights(_part(weights, "actor"), networks["actor"], Actor)
+        if networks["critic"] is not None:
+            return actor, _with_weights(_part(weights, "critic"), networks["critic"], Critic)
+        _refuse_misfit(_part(weights, "critic"), {})
+    except UserError as error:
+        raise UserError(f"{path} holds no rlft policy: {error}") from error
+    return actor, None
 
 
-def _in_parts(actor: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The layers under `mean`, as in ManiSkill's files and in our older ones, as those of encoder and action head."""
-    in_encoder = encoder_length(len(_layers(actor, "mean")) - 1)
-
-    def part(match: re.Match[str]) -> str:
-        layer = int(match[1])
-        return f"encoder.{layer}" if layer < in_encoder else f"action_head.{layer - in_encoder}"
-
-    return {re.sub(r"^mean\.(\d+)", part, key): weight for key, weight in actor.items()}
+def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
 
 
-def _build_critic(weights: dict[str, Tensor], action_dim: int) -> Critic:
-    layers = _layers(weights, "value")
-    value = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1)
-    num_q = len({key.split(".")[1] for key in weights if key.startswith("q.")})
-    critic = ActionValueCritic(value, action_dim, num_q) if num_q else value
-    critic.load_state_dict(weights)
-    return critic
+def _with_weights(weights: Mapping[str, Tensor], description: Any, base: type[N]) -> N:
+    """One network; sizes that there are no numbers for are noticed before they take memory."""
+    if (expected := shapes(description, base)) is not None:
+        _refuse_misfit(weights, expected)
+    network = build(description, base)
+    _refuse_misfit(weights, {name: tensor.shape for name, tensor in network.state_dict().items()})
+    network.load_state_dict(weights)
+    return network
 
 
-def _layers(weights: Mapping[str, Tensor], prefix: str) -> list[Tensor]:
-    """The weight matrices of an MLP, first to last."""
-    found = [(int(m[1]), v) for k, v in weights.items() if (m := re.fullmatch(rf"{prefix}\.(\d+)\.weight", k))]
-    return [v for _, v in sorted(found, key=lambda item: item[0])]
+def _refuse_misfit(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    for name in (*expected, *found):
+        if found.get(name) != expected.get(name):
+            said = [str(list(of[name])) if name in of else "missing" for of in (found, expected)]
+            raise UserError(f"its tensor {name} is {said[0]}, and {said[1]} in the {NETWORKS} that it describes.")

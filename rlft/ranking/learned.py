@@ -37,7 +37,7 @@ class Scalar(nn.Module):
         scale = examples.std(0)
         self.register_buffer("mean", examples.mean(0))
         self.register_buffer("scale", torch.where(scale > 1e-6, scale, 1.0))
-        self.layers = MLP(examples.shape[-1], 1, hidden_dim, 3, output_gain=1.0)
+        self.layers = MLP(examples.shape[-1], 1, (hidden_dim,) * 3, output_gain=1.0)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """`[...]` of inputs `[..., *]`."""

@@ -18,16 +18,17 @@ class JobTable:
         env: the environments.
         jobs: all re-rollouts, `[J]`.
         address: of the noise; a job adds its own number.
+        noise_dim: numbers of it per decision.
     """
 
-    def __init__(self, env: BatchEnv, jobs: Jobs, address: Sequence[int]) -> None:
+    def __init__(self, env: BatchEnv, jobs: Jobs, address: Sequence[int], noise_dim: int) -> None:
         size, spec = env.num_envs, env.spec
         self.env, self.jobs, self.address = env, jobs, address
         self.job = torch.full((size,), -1)  # which job a row plays, -1 for none
         self.obs = torch.zeros(size, spec.obs_dim)
         self.length, self.horizon = torch.zeros(2, size, dtype=torch.int64)  # env steps done, and at most
         self.total, self.discount = torch.zeros(2, size)
-        self.noise = torch.zeros(size, spec.max_episode_steps, spec.action_dim)
+        self.noise = torch.zeros(size, spec.max_episode_steps, noise_dim)
         self.first_action = torch.zeros(size, spec.action_dim)  # NaN lets the policy choose
         nothing = self.job[:0]
         self.played = [nothing]
@@ -53,17 +54,19 @@ class JobTable:
         self.first_action[rows] = jobs.first_action
         columns = (jobs.noise, jobs.noise_sign, jobs.noise_start, jobs.noise_start + jobs.horizon)
         for row, address, sign, start, end in zip(rows, *(column.tolist() for column in columns), strict=True):
-            draws = standard_normal([*self.address, address], end, self.env.spec.action_dim)  # [end, A]
+            draws = standard_normal([*self.address, address], end, self.noise.shape[-1])  # [end, Z]
             self.noise[row, : end - start] = sign * draws[start:]
 
-    def actions(self, busy: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-        """Unclipped actions of all rows `[S, A]`: those given, else samples around `mean [b, A]`."""
-        chosen = mean + scale * self.noise[busy, self.length[busy]]  # [b, A]
-        given = ((self.length == 0) & ~self.first_action.isnan().any(1))[busy]
-        chosen[given] = self.first_action[busy[given]]
+    def noise_of(self, busy: Tensor) -> Tensor:
+        """What addresses the next decision of rows `busy`, `[b, Z]`."""
+        return self.noise[busy, self.length[busy]]
+
+    def actions(self, busy: Tensor, chosen: Tensor) -> Tensor:
+        """Unclipped actions of all rows `[S, A]`: those given, else what the policy has `chosen [b, A]`."""
+        given = (self.length == 0) & ~self.first_action.isnan().any(1)  # [S]
         actions = torch.zeros_like(self.first_action)
         actions[busy] = chosen
-        return actions
+        return torch.where(given[:, None], self.first_action, actions)
 
     def stepped(self, busy: Tensor, step: Step, gamma: float) -> None:
         """Notes what a step of rows `busy` returned, and which of them have finished."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def standard_normal(address: Sequence[int], num_steps: int, action_dim: int) -> Tensor:
-    """`[T, A]` standard normal numbers of the generator at `address` (non-negative integers)."""
+def standard_normal(address: Sequence[int], num_steps: int, noise_dim: int) -> Tensor:
+    """`[T, Z]` standard normal numbers of the generator at `address` (non-negative integers)."""
     generator = np.random.default_rng(list(address))
-    return torch.from_numpy(generator.standard_normal((num_steps, action_dim), dtype=np.float32))
+    return torch.from_numpy(generator.standard_normal((num_steps, noise_dim), dtype=np.float32))

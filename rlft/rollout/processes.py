@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -47,6 +48,7 @@ class ProcessRollouts:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
         common["keep_visited"] = keep_visited
+        actor = _on_cpu(actor)
         jobs = [{"actor": actor, "states": states[slice(s.start, s.stop)], **common} for s in self.shares]
         rollouts, ends, visited = zip(*self._pool.call("collect", jobs), strict=True)
         return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)
@@ -66,7 +68,8 @@ class ProcessRollouts:
 
         What a worker had taken when it died is missing at the end, and played once more.
         """
-        request = {"actor": actor, "states": states, "jobs": jobs, "gamma": gamma, "seed": seed, "iteration": iteration}
+        common = {"gamma": gamma, "seed": seed, "iteration": iteration}
+        request = {"actor": _on_cpu(actor), "states": states, "jobs": jobs, **common}
         answers: list[tuple[torch.Tensor, Branches, int]] = []
         played = torch.zeros(len(jobs), dtype=torch.bool)  # [J]
         for _ in range(ATTEMPTS):
@@ -90,12 +93,17 @@ class ProcessRollouts:
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
         parts = _split(num_episodes, min(num_episodes, len(self.shares)))
-        common = {"actor": actor, "seed": seed, "deterministic": deterministic}
+        common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
         return EpisodeResults.cat(self._pool.call("evaluate", [{"episodes": part, **common} for part in parts]))
 
     def close(self) -> None:
         """Ends the workers. Idempotent."""
         self._pool.close()
+
+
+def _on_cpu(actor: Actor) -> Actor:
+    """The actor, or a copy: else every worker would open the device that its weights are on."""
+    return actor if actor.device.type == "cpu" else copy.deepcopy(actor).to("cpu")
 
 
 def _split(total: int, parts: int) -> list[range]:

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from rlft.envs.initial_states import EVALUATION, REROLLOUT, TRAINING, InitialStates
-from rlft.networks.actors import gaussian_log_prob
 from rlft.rollout.job_table import JobTable
 from rlft.rollout.noise import standard_normal
 from rlft.rollout.recorder import Recorder
-from rlft.types import Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
+from rlft.types import Acted, Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
 
-CHUNK = 32  # rows per policy call; see `mean_action`
+CHUNK = 32  # decisions per call of the policy; see `decide`
 
 
 class RolloutWorker:
@@ -61,7 +60,7 @@ class RolloutWorker:
         states alone and a resumed run continues bit for bit.
 
         Args:
-            actor: the policy; samples its Gaussian.
+            actor: the policy; it explores.
             states: where environments `env_ids` are, `[N]`.
             num_steps: env steps per environment.
             seed: the run's seed: addresses the noise and the bank of episodes.
@@ -70,22 +69,20 @@ class RolloutWorker:
             keep_visited: also return every state on the way.
         """
         rows = list(range(len(self.env_ids)))
-        spec, device = self.env.spec, next(actor.parameters()).device
-        scale = actor.log_std.exp().cpu()
-        draws = torch.stack(
-            [standard_normal([TRAINING, seed, iteration, i], num_steps, spec.action_dim) for i in self.env_ids], 1
-        )  # [T, N, A]
+        spec = self.env.spec
+        noise = torch.stack(
+            [standard_normal([TRAINING, seed, iteration, i], num_steps, actor.noise_dim) for i in self.env_ids], 1
+        )  # [T, N, Z]
         self.env.activate(rows)
         self.env.restore(rows, states)
         obs, elapsed, episode = states.obs.clone(), states.elapsed.clone(), states.episode.clone()
         steps: list[tuple[Tensor, ...]] = []
         visited = Recorder(states) if keep_visited else None
         for t in range(num_steps):
-            mean = mean_action(actor, obs.to(device)).cpu()  # [N, A]
-            action = mean + scale * draws[t]
+            acted = decide(actor, obs, noise[t])  # [N]
+            action, log_prob = acted.action, acted.joint_log_prob
             step = self.env.step(action.clamp(spec.action_low, spec.action_high))
             truncated = ~step.terminated & (elapsed + 1 >= spec.max_episode_steps)
-            log_prob = gaussian_log_prob(action, mean, actor.log_std.cpu())
             steps.append(
                 (obs, action, log_prob, step.obs, step.reward, step.terminated, truncated, step.success, elapsed)
             )
@@ -123,7 +120,7 @@ class RolloutWorker:
         `jobs` alone.
 
         Args:
-            actor: the policy that acts; samples its Gaussian.
+            actor: the policy that acts; it explores.
             states: where jobs may begin, `[M]`.
             jobs: all re-rollouts, `[J]`, of which this worker plays some.
             take: takes up to so many jobs off the queue; fewer, or none, once it is empty.
@@ -134,8 +131,7 @@ class RolloutWorker:
         Returns:
             Rows of `jobs` that were played here `[j]`, what came of them `[j]`, and env steps simulated.
         """
-        table = JobTable(self.env, jobs, address=(REROLLOUT, seed, iteration))
-        device, scale = next(actor.parameters()).device, actor.log_std.exp().cpu()
+        table = JobTable(self.env, jobs, (REROLLOUT, seed, iteration), actor.noise_dim)
         simulated, queue_empty = 0, False
         while True:
             idle = [] if queue_empty else table.idle()
@@ -147,8 +143,8 @@ class RolloutWorker:
             if not len(busy):
                 return *table.results(), simulated
             simulated += self.env.activate(busy.tolist())
-            mean = mean_action(actor, table.obs[busy].to(device)).cpu()  # [b, A]
-            action = table.actions(busy, mean, scale).clamp(self.env.spec.action_low, self.env.spec.action_high)
+            acted = decide(actor, table.obs[busy], table.noise_of(busy))  # [b]
+            action = table.actions(busy, acted.action).clamp(self.env.spec.action_low, self.env.spec.action_high)
             table.stepped(busy, self.env.step(action)[busy], gamma)
 
     @torch.no_grad()
@@ -160,12 +156,11 @@ class RolloutWorker:
 
     def _play(self, actor: Actor, episodes: Sequence[int], seed: int, *, deterministic: bool) -> EpisodeResults:
         """One episode in each of the first `len(episodes)` environments."""
-        spec, device = self.env.spec, next(actor.parameters()).device
+        spec = self.env.spec
         horizon, count = spec.max_episode_steps, len(episodes)
-        scale = torch.zeros(spec.action_dim) if deterministic else actor.log_std.exp().cpu()
-        draws = torch.stack(
-            [standard_normal([EVALUATION, seed, e], horizon, spec.action_dim) for e in episodes], 1
-        )  # [T, M, A]
+        noise = torch.stack(
+            [standard_normal([EVALUATION, seed, e], horizon, actor.noise_dim) for e in episodes], 1
+        )  # [T, M, Z]
         states = self.bank.get(EVALUATION, seed, episodes)
         self.env.activate(range(count))
         self.env.restore(range(count), states)
@@ -175,8 +170,8 @@ class RolloutWorker:
         success = once = torch.zeros(count, dtype=torch.bool)
         total, length = torch.zeros(count), torch.zeros(count, dtype=torch.int64)
         for t in range(horizon):
-            mean = mean_action(actor, obs.to(device)).cpu()
-            action[:count] = (mean + scale * draws[t]).clamp(spec.action_low, spec.action_high)
+            acted = decide(actor, obs, noise[t], explore=not deterministic)  # [M]
+            action[:count] = acted.action.clamp(spec.action_low, spec.action_high)
             step = self.env.step(action)[:count]
             obs, success = step.obs, step.success
             total += step.reward * running
@@ -186,12 +181,13 @@ class RolloutWorker:
         return EpisodeResults(once, success, total, length)
 
 
-def mean_action(actor: Actor, obs: Tensor) -> Tensor:
-    """`actor(obs)` in calls of a fixed size: `[M, O]` to `[M, A]`.
+def decide(actor: Actor, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
+    """`actor.act` in calls of a fixed size: of `obs [M, O]` and `noise [M, Z]`, on the CPU like what it returns.
 
     A matrix product rounds differently for different numbers of rows. With every call the same size, the result of a
     row no longer depends on how environments are split over workers.
     """
-    padding = -len(obs) % CHUNK
-    padded = torch.cat([obs, obs.new_zeros(padding, obs.shape[1])])
-    return torch.cat([actor(padded[i : i + CHUNK]) for i in range(0, len(padded), CHUNK)])[: len(obs)]
+    device, padding = actor.device, -len(obs) % CHUNK
+    obs, noise = (torch.cat([x, x.new_zeros(padding, x.shape[1])]).to(device) for x in (obs, noise))
+    chunks = [slice(first, first + CHUNK) for first in range(0, len(obs), CHUNK)]
+    return Acted.cat([actor.act(obs[c], noise[c], explore=explore) for c in chunks])[: len(obs) - padding].to("cpu")

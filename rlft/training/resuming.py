@@ -11,6 +11,7 @@ from rlft.errors import UserError
 from rlft.files.tensors import read_torch
 
 STARTS = ("model.policy", "model.actor", "model.critic", "model.critic_policy", "model.inject_from", "model.inject")
+UNSAID = {"model.actor.activation": "tanh", "model.critic.activation": "tanh"}  # what older checkpoints do not say
 NOT_COMPARED = {  # where and how long, not what
     "ckpt_path",
     "config",
@@ -59,7 +60,7 @@ def check_continues(path: Path, content: Mapping[str, Any], configuration: Mappi
         raise UserError(f"{path} has done its {done} iterations; give a larger --trainer.max_epochs to go on.")
     if not content.get("optimizer_states"):
         raise UserError(f"{path} holds weights without an optimiser; start a new run with --model.policy {path}.")
-    before = content.get("configuration")
+    before = _before(content, configuration)
     if before is None:
         return
     for key, value in configuration.items():
@@ -73,7 +74,7 @@ def check_continues(path: Path, content: Mapping[str, Any], configuration: Mappi
 
 def summary(path: Path, content: Mapping[str, Any], configuration: Mapping[str, Any], *, resets_optimizer: bool) -> str:
     """What the report says of a continued run: from where to where, and what is different from now on."""
-    before = content.get("configuration")
+    before = _before(content, configuration)
     planned = "" if before is None else f" of {before['trainer.max_epochs']}"
     if before is None:
         changed = "It is unknown what changed: the checkpoint has no record of its configuration."
@@ -102,6 +103,13 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             what = key if key.endswith(f".{value}") else f"{key} {value}"  # a callback is known by its class
             found[key] = f"{what} {'added' if key in after else 'removed'}"
     return list(found.values())
+
+
+def _before(content: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The configuration that a checkpoint was made with, if it says."""
+    before = content.get("configuration")
+    unsaid = {key: value for key, value in UNSAID.items() if key in configuration}
+    return None if before is None else unsaid | before
 
 
 def _iterations_done(content: Mapping[str, Any]) -> int:

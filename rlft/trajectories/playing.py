@@ -61,7 +61,7 @@ def play_episodes(
 
     Args:
         rollouts: the environments.
-        actor: the policy; samples its Gaussian.
+        actor: the policy; it explores.
         starts: the first episode of every environment, `[N]`.
         count: episodes to play.
         seed: of the bank of episodes and of the noise.

@@ -1,8 +1,8 @@
 """Tensors that belong together, row by row.
 
 Legend of shapes, for all of rlft: `T` steps, `N` environments, `M` states, `B` minibatch, `O` observation, `A` action,
-`P` bytes of packed physics, `Q` numbers of task and controller state, `E` episodes, `J` re-rollouts, `K` actions that
-are predicted.
+`P` bytes of packed physics, `Q` numbers of task and controller state, `E` episodes, `J` re-rollouts, `Z` noise of
+a decision, `K` actions that are predicted, or random choices of one decision.
 """
 
 from __future__ import annotations

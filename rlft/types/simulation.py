@@ -23,7 +23,7 @@ class Rollout(TensorRows):
 
     obs: Tensor  # [T, N, O]
     action: Tensor  # [T, N, A], the unclipped sample; the environment got it clipped to its bounds
-    log_prob: Tensor  # [T, N], of the unclipped sample
+    log_prob: Tensor  # [T, N], of the unclipped sample; NaN where it is not known
     next_obs: Tensor  # [T, N, O], the true successor, never the first observation of the next episode
     reward: Tensor  # [T, N]
     terminated: Tensor  # [T, N] bool
@@ -146,7 +146,7 @@ class Rollouts(Protocol):
         """Plays re-rollouts from `states [M]`, as many at a time as there are environments.
 
         Args:
-            actor: the policy that acts; samples its Gaussian.
+            actor: the policy that acts; it explores.
             states: where re-rollouts may begin.
             jobs: the re-rollouts.
             gamma: discount per env step.

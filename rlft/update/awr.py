@@ -3,7 +3,8 @@
 Peng, Kumar, Zhang, Levine 2019, "Advantage-Weighted Regression", equation 9 and algorithm 1: the policy that maximises
 the expected advantage within a KL ball around the one that acted is pi_old exp(A / beta), and the actor is fitted to it
 by weighted maximum likelihood. Deviations: only the current iteration's data, no replay buffer; the weights are
-rescaled to mean 1 in every minibatch, so that beta controls greediness and not the step size.
+rescaled to mean 1 in every minibatch, so that beta controls greediness and not the step size; an actor may have
+something else than its likelihood to be fitted by.
 """
 
 import math
@@ -11,18 +12,11 @@ import math
 import torch
 from torch import Tensor
 
-from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
-from rlft.types import Actor, AdvantageEstimate, Batch
+from rlft.networks.distributions import approx_kl
+from rlft.types import Ability, Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate, check_target_kl
-from rlft.update.weights import (
-    check_bounds,
-    check_positive,
-    clamp_log_std,
-    effective_sample_size,
-    exponential,
-    standardize,
-    weighted_mean,
-)
+from rlft.update.exploration import Exploration
+from rlft.update.weights import check_positive, effective_sample_size, exponential, standardize, weighted_mean
 
 
 class AWR(PolicyUpdate):
@@ -53,14 +47,22 @@ class AWR(PolicyUpdate):
     ) -> None:
         check_positive("beta", beta)
         check_positive("max_weight", max_weight)
-        check_bounds(log_std_min)
+        self.exploration = Exploration(train_log_std, log_std_min)
         check_target_kl(target_kl)
         self.beta = beta
         self.max_weight = max_weight
         self.norm_adv = norm_adv
-        self.train_log_std = train_log_std
-        self.log_std_min = log_std_min
         self.target_kl = target_kl
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """A density only for a `target_kl`."""
+        needs: set[Ability] = {"act", "imitation"} if self.target_kl is None else {"act", "imitation", "log_prob"}
+        return frozenset(needs) | self.exploration.needs
+
+    def adapt(self, actor: Actor) -> Actor:
+        """The same actor, whose standard deviation is kept if it is not to be trained."""
+        return self.exploration.adapt(actor)
 
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The weights, not yet rescaled."""
@@ -76,19 +78,25 @@ class AWR(PolicyUpdate):
         }
 
     def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean of -w log pi, the weights rescaled to mean 1."""
-        log_std = actor.log_std if self.train_log_std else actor.log_std.detach()
-        log_prob = gaussian_log_prob(batch.action, actor(batch.obs), log_std)  # [B]
-        policy_loss = weighted_mean(-log_prob, batch.signal)
-        with torch.no_grad():
-            metrics = {
-                "losses/policy_loss": policy_loss.detach(),
-                "losses/entropy": gaussian_entropy(actor.log_std),
-                "losses/approx_kl": approx_kl(log_prob - batch.log_prob),
-            }
-        return policy_loss, metrics
+        """Mean of w times what imitating the action takes, -log pi, the weights rescaled to mean 1."""
+        error, known = _imitation(actor, batch)
+        policy_loss = weighted_mean(error, batch.signal)
+        return policy_loss, {"losses/policy_loss": policy_loss.detach(), **known}
 
     def project(self, actor: Actor) -> None:
         """Raises the log standard deviation to its bound."""
-        if self.train_log_std:
-            clamp_log_std(actor, self.log_std_min)
+        self.exploration.project(actor)
+
+
+def _imitation(actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """What to minimise for every action, `[B]`, and metrics of what else the actor knows."""
+    known: dict[str, Tensor] = {}
+    if actor.can("entropy"):
+        with torch.no_grad():
+            known["losses/entropy"] = actor.entropy(batch.obs).mean()
+    if not actor.can("log_prob"):
+        return actor.imitation(batch.obs, batch.action), known
+    with torch.set_grad_enabled(actor.imitates_by_likelihood and torch.is_grad_enabled()):
+        log_prob = actor.log_prob(batch.obs, batch.action)  # [B]
+    known["losses/approx_kl"] = approx_kl((log_prob - batch.log_prob).detach())
+    return -log_prob if actor.imitates_by_likelihood else actor.imitation(batch.obs, batch.action), known

@@ -6,8 +6,17 @@ from typing import Literal
 
 from torch import Tensor
 
-from rlft.errors import require
-from rlft.types import Actor, AdvantageEstimate, Batch
+from rlft.errors import UserError, require
+from rlft.types import Ability, Actor, AdvantageEstimate, Batch
+
+ASKED: dict[Ability, str] = {  # of an actor, for sentences
+    "act": "acts",
+    "log_prob": "knows how likely its actions are",
+    "imitation": "can imitate actions",
+    "entropy": "knows its entropy",
+    "clamp_exploration": "bounds its exploration (null sets no bounds)",
+    "exploration_parameters": "can keep its exploration while it learns",
+}
 
 
 def check_target_kl(value: float | None) -> None:
@@ -22,6 +31,24 @@ class PolicyUpdate(ABC):
     trains_actor: bool = True  # else a run leaves its policy as it is
     kl_stop_scope: Literal["actor", "both"] = "actor"  # who stops learning when `wants_to_stop` says so
     target_kl: float | None = None  # KL(old || new) in nats, of a minibatch, at which it does; never if there is none
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """What this update, as configured, asks of the actor that it trains."""
+        return frozenset({"act"})
+
+    def check_actor(self, actor: Actor) -> None:
+        """Refuses an actor that cannot do what this update needs.
+
+        Raises:
+            UserError: if it cannot.
+        """
+        for ability in sorted(self.needs):
+            if not actor.can(ability):
+                raise UserError(
+                    f"model.update {type(self).__name__} as configured needs an actor that {ASKED[ability]}; "
+                    f"{type(actor).__name__} does not: it defines no {ability}."
+                )
 
     def adapt(self, actor: Actor) -> Actor:
         """The actor that this update trains, made from the one a run starts with; acts the same at first."""

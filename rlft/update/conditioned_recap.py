@@ -12,11 +12,11 @@ from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.networks import ConditionedActor, GaussianActor
-from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
 from rlft.networks.conditioned_actor import NULL
+from rlft.networks.distributions import approx_kl
 from rlft.types import Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
-from rlft.update.weights import check_bounds, clamp_log_std
+from rlft.update.exploration import Exploration
 
 
 class ConditionedRECAP(PolicyUpdate):
@@ -57,12 +57,10 @@ class ConditionedRECAP(PolicyUpdate):
             raise UserError(
                 f"model.update.guidance {guidance} needs the unconditioned policy; set null_probability above 0."
             )
-        check_bounds(log_std_min)
+        self.exploration = Exploration(train_log_std, log_std_min)
         self.positive_ratio = positive_ratio
         self.null_probability = null_probability
         self.guidance = guidance
-        self.train_log_std = train_log_std
-        self.log_std_min = log_std_min
 
     def adapt(self, actor: Actor) -> Actor:
         """A conditioned actor with the weights of `actor`; one that already is conditioned only gets the guidance.
@@ -70,14 +68,13 @@ class ConditionedRECAP(PolicyUpdate):
         Raises:
             UserError: if there is no way to condition this kind of actor.
         """
-        if isinstance(actor, ConditionedActor):
-            actor.guidance.fill_(self.guidance)
-            return actor
-        if isinstance(actor, GaussianActor):
-            return ConditionedActor(actor, self.guidance)
-        raise UserError(
-            f"ConditionedRECAP cannot condition an actor of class {type(actor).__name__}; use GaussianActor."
-        )
+        if not isinstance(actor, ConditionedActor | GaussianActor):
+            raise UserError(
+                f"ConditionedRECAP cannot condition an actor of class {type(actor).__name__}; use GaussianActor."
+            )
+        conditioned = actor if isinstance(actor, ConditionedActor) else ConditionedActor(actor)
+        conditioned.guidance.fill_(self.guidance)
+        return self.exploration.adapt(conditioned)
 
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The indicator 1(A > threshold), the threshold being the 1 - positive_ratio quantile of the advantages."""
@@ -95,27 +92,25 @@ class ConditionedRECAP(PolicyUpdate):
         through a small network; it has less variance than dropping, and no random state to save for resuming.
         """
         assert isinstance(actor, ConditionedActor)  # made by `adapt`
-        log_std = actor.log_std if self.train_log_std else actor.log_std.detach()
-        null_mean = actor.conditional(batch.obs, NULL)  # [B, A]
-        told_mean = actor.conditional(batch.obs, batch.signal.long())  # [B, A]
-        null_loss = -gaussian_log_prob(batch.action, null_mean, log_std).mean()
-        told_loss = -gaussian_log_prob(batch.action, told_mean, log_std).mean()
+        null = actor.conditioned(batch.obs, NULL)
+        told = actor.conditioned(batch.obs, batch.signal.long())
+        null_loss = -null.log_prob(batch.action).mean()
+        told_loss = -told.log_prob(batch.action).mean()
         policy_loss = torch.lerp(told_loss, null_loss, self.null_probability)
         with torch.no_grad():
-            acting_mean = actor(batch.obs)
-            log_ratio = gaussian_log_prob(batch.action, acting_mean, actor.log_std) - batch.log_prob
-            gap = (acting_mean - null_mean) * torch.exp(-actor.log_std)  # [B, A]
+            acting = actor.distribution(batch.obs)
+            log_ratio = acting.log_prob(batch.action) - batch.log_prob  # [B]
+            gap = null.standardized(acting.mode())  # [B, A]
             metrics = {
                 "losses/policy_loss": policy_loss.detach(),
                 "losses/conditioned_loss": told_loss.detach(),
                 "losses/null_loss": null_loss.detach(),
                 "losses/condition_gap": (gap**2).mean().sqrt(),
-                "losses/entropy": gaussian_entropy(actor.log_std),
+                "losses/entropy": acting.entropy(),
                 "losses/approx_kl": approx_kl(log_ratio),
             }
         return policy_loss, metrics
 
     def project(self, actor: Actor) -> None:
         """Raises the log standard deviation to its bound."""
-        if self.train_log_std:
-            clamp_log_std(actor, self.log_std_min)
+        self.exploration.project(actor)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from rlft.errors import require
-from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
-from rlft.types import Actor, AdvantageEstimate, Batch
+from rlft.networks.distributions import approx_kl
+from rlft.types import Ability, Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate, check_target_kl
 
 
@@ -47,28 +47,37 @@ class PPO(PolicyUpdate):
         self.norm_adv = norm_adv
         self.target_kl = target_kl
 
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """Entropy only if there is a bonus for it."""
+        needs: set[Ability] = {"act", "log_prob", "entropy"} if self.ent_coef else {"act", "log_prob"}
+        return frozenset(needs)
+
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The advantages as they are; PPO normalises per minibatch."""
         return estimate.advantage, {}
 
     def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean of max(-A r, -A clip(r, 1 - eps, 1 + eps)) - c H, with r = pi_new / pi_old."""
-        log_ratio = gaussian_log_prob(batch.action, actor(batch.obs), actor.log_std) - batch.log_prob  # [B]
+        log_ratio = actor.log_prob(batch.obs, batch.action) - batch.log_prob  # [B]
         ratio = log_ratio.exp()
         advantage = batch.signal
         if self.norm_adv:
             advantage = normalize(advantage)
         clipped_ratio = ratio.clamp(1 - self.clip_coef, 1 + self.clip_coef)
         policy_loss = torch.maximum(-advantage * ratio, -advantage * clipped_ratio).mean()
-        entropy = gaussian_entropy(actor.log_std)
+        loss, entropy = policy_loss, {}
+        if actor.can("entropy"):
+            bonus = actor.entropy(batch.obs).mean()
+            loss, entropy = policy_loss - self.ent_coef * bonus, {"losses/entropy": bonus.detach()}
         with torch.no_grad():
             metrics = {
                 "losses/policy_loss": policy_loss.detach(),
-                "losses/entropy": entropy.detach(),
+                **entropy,
                 "losses/approx_kl": approx_kl(log_ratio),
                 "losses/clipfrac": ((ratio - 1).abs() > self.clip_coef).float().mean(),
             }
-        return policy_loss - self.ent_coef * entropy, metrics
+        return loss, metrics
 
 
 def normalize(advantage: Tensor) -> Tensor:

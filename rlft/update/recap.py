@@ -15,18 +15,11 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError, require
-from rlft.networks.actors import approx_kl, gaussian_entropy, gaussian_log_prob
-from rlft.types import Actor, AdvantageEstimate, Batch
+from rlft.networks.distributions import approx_kl
+from rlft.types import Ability, Actor, AdvantageEstimate, Batch
 from rlft.update.base import PolicyUpdate
-from rlft.update.weights import (
-    check_bounds,
-    check_positive,
-    clamp_log_std,
-    effective_sample_size,
-    exponential,
-    standardize,
-    weighted_mean,
-)
+from rlft.update.exploration import Exploration
+from rlft.update.weights import check_positive, effective_sample_size, exponential, standardize, weighted_mean
 
 
 class RECAP(PolicyUpdate):
@@ -73,7 +66,7 @@ class RECAP(PolicyUpdate):
             require(0 <= value < math.inf, f"model.update.{name}", value, "at least 0 and finite")
         if not 0 < clip_coef < 1:
             raise UserError(f"model.update.clip_coef is {clip_coef}; it must be between 0 and 1.")
-        check_bounds(log_std_min, log_std_max)
+        self.exploration = Exploration(train_log_std, log_std_min, log_std_max)
         self.alpha = alpha
         self.beta = beta
         self.max_weight = max_weight
@@ -82,9 +75,16 @@ class RECAP(PolicyUpdate):
         self.margin = margin
         self.clip_coef = clip_coef
         self.kl_coef = kl_coef
-        self.train_log_std = train_log_std
-        self.log_std_min = log_std_min
-        self.log_std_max = log_std_max
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """Both groups are weighed against each other in log-probabilities."""
+        needs: set[Ability] = {"act", "log_prob"}
+        return frozenset(needs) | self.exploration.needs
+
+    def adapt(self, actor: Actor) -> Actor:
+        """The same actor, whose standard deviation is kept if it is not to be trained."""
+        return self.exploration.adapt(actor)
 
     def signal(self, estimate: AdvantageEstimate) -> tuple[Tensor, dict[str, float]]:
         """The weights, not yet rescaled, with a minus sign in the negative group; 0 if there is nothing to learn."""
@@ -102,8 +102,7 @@ class RECAP(PolicyUpdate):
 
     def actor_loss(self, actor: Actor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """mean_P(-w log pi) + alpha mean_N(w f), with f = log pi bounded as `neg_bound` says."""
-        log_std = actor.log_std if self.train_log_std else actor.log_std.detach()
-        log_prob = gaussian_log_prob(batch.action, actor(batch.obs), log_std)  # [B]
+        log_prob = actor.log_prob(batch.obs, batch.action)  # [B]
         log_ratio = log_prob - batch.log_prob
         positive, negative = batch.signal.clamp(min=0), (-batch.signal).clamp(min=0)  # [B], weights of the groups
         positive_loss = weighted_mean(-log_prob, positive)
@@ -118,15 +117,14 @@ class RECAP(PolicyUpdate):
                 "losses/positive_loss": positive_loss.detach(),
                 "losses/negative_loss": negative_loss.detach(),
                 "losses/negative_log_prob": weighted_mean(log_prob, (negative > 0).float()),
-                "losses/entropy": gaussian_entropy(actor.log_std),
+                **({"losses/entropy": actor.entropy(batch.obs).mean()} if actor.can("entropy") else {}),
                 "losses/approx_kl": kl.detach(),
             }
         return policy_loss, metrics
 
     def project(self, actor: Actor) -> None:
         """Puts the log standard deviation back within its bounds."""
-        if self.train_log_std:
-            clamp_log_std(actor, self.log_std_min, self.log_std_max)
+        self.exploration.project(actor)
 
     def _push(self, log_prob: Tensor, log_ratio: Tensor, old_log_prob: Tensor) -> Tensor:
         """[B]: what is minimised for the actions of the negative group."""

@@ -1,4 +1,4 @@
-"""Exponential weights of advantages, and what the updates that imitate weighted actions have in common.
+"""Exponential weights of advantages, for the updates that imitate weighted actions.
 
 Peng, Kumar, Zhang, Levine 2019, "Advantage-Weighted Regression", equation 9 and section 5.
 """
@@ -8,8 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError, require
-from rlft.types import Actor
+from rlft.errors import UserError
 
 MAX_EXPONENT = 60.0  # also without a `max_weight`: sums of such weights are still finite in single precision
 
@@ -43,12 +42,6 @@ def effective_sample_size(weights: Tensor) -> float:
     return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
 
 
-def clamp_log_std(actor: Actor, low: float | None, high: float | None = None) -> None:
-    """Puts a log standard deviation that is being trained back within its bounds, in place."""
-    if actor.log_std.requires_grad and (low is not None or high is not None):  # what is frozen stays bit-identical
-        actor.log_std.data.clamp_(low, high)
-
-
 def check_positive(name: str, value: float) -> None:
     """Refuses a value that is not above 0.
 
@@ -57,16 +50,3 @@ def check_positive(name: str, value: float) -> None:
     """
     if not value > 0:  # also NaN
         raise UserError(f"model.update.{name} is {value}; it must be greater than 0.")
-
-
-def check_bounds(low: float | None, high: float | None = None) -> None:
-    """Refuses bounds of the log standard deviation that exclude every value.
-
-    Raises:
-        UserError: if the lower bound is above the upper one, or one of them is not finite.
-    """
-    for name, bound in (("log_std_min", low), ("log_std_max", high)):
-        if bound is not None:
-            require(math.isfinite(bound), f"model.update.{name}", bound, "finite, or null for no bound")
-    if low is not None and high is not None and not low <= high:
-        raise UserError(f"model.update.log_std_min is {low}; it must not be above log_std_max, which is {high}.")

@@ -15,8 +15,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from rlft import cli
 from rlft.commands.evaluate import evaluate
 from rlft.errors import UserError
@@ -80,8 +78,7 @@ def make(name: str, run: Path, iteration: int) -> None:
     source = run / "policies" / f"iteration_{iteration}.safetensors"
     policy = load_policy(str(source))
     if recipe.log_std is not None:
-        with torch.no_grad():
-            policy.actor.log_std.fill_(recipe.log_std)
+        policy.actor.set_exploration(recipe.log_std)
     info = {
         "task": policy.info["task"],
         "control_mode": policy.info["control_mode"],

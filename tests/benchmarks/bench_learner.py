@@ -19,10 +19,10 @@ import torch
 
 from rlft.advantage import GAE
 from rlft.modules import FinetuneModule
-from rlft.networks.actors import gaussian_log_prob
 from rlft.types import Batch, Transition
 from rlft.update import PPO
 from tests.benchmarks.training import begin, check_same, train
+from tests.support.hand_made import gaussian_log_prob
 
 BATCH, OBS, ACTION, MINIBATCHES = 1000, 42, 8, 5
 

@@ -4,8 +4,8 @@ import torch
 
 from callbacks import ExplorationSchedule, FreezeSchedule
 from callbacks.freeze_schedule import Freeze
-from rlft.networks.actors import gaussian_log_prob
 from rlft.update import AWR
+from tests.support.hand_made import gaussian_log_prob
 from tests.support.schedules import last_checkpoint, with_callbacks
 from tests.support.training import MemoryLogger, data, fit, module, run
 

@@ -11,11 +11,10 @@ from callbacks.freeze_schedule import Freeze
 from rlft.errors import UserError
 from rlft.modules.offsets import actions_at
 from rlft.networks import ConditionedActor, GaussianActor
-from rlft.networks.actors import gaussian_log_prob
 from rlft.networks.policy_files import load_policy, save_policy
 from rlft.types import CloningBatch
 from tests.support.cloning import LOG_STD, cloner, demonstrations, demonstrator
-from tests.support.hand_made import is_sentence, rollout_of, same, weights_of
+from tests.support.hand_made import gaussian_log_prob, is_sentence, rollout_of, same, weights_of
 from tests.support.training import MemoryLogger, data, fit
 
 VALIDATION = "losses/validation_policy_loss"

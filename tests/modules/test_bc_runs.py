@@ -5,10 +5,9 @@ from safetensors.torch import load_file
 
 from rlft.cli import main
 from rlft.data.dataset import read_dataset
-from rlft.networks.actors import gaussian_log_prob
 from rlft.networks.policy_files import load_policy
 from tests.support.cloning import demonstrator
-from tests.support.hand_made import is_sentence, same
+from tests.support.hand_made import gaussian_log_prob, is_sentence, same
 from tests.support.training import run, scalars, smoke
 
 BATCH = 320  # env steps of the smoke overlay: 16 x 20

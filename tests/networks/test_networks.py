@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from rlft.networks import GaussianActor, ValueCritic
-from rlft.networks.actors import gaussian_entropy, gaussian_log_prob
+from rlft.networks.distributions import DiagonalGaussian
 
 
 def num_parameters(module):
@@ -28,22 +28,22 @@ def test_critic_has_142849_parameters_on_pickcube():
 
 def test_entropy_of_eight_dimensions():
     # 8 (0.5 log(2 pi e) - 0.5)
-    assert gaussian_entropy(GaussianActor(42, 8).log_std).item() == pytest.approx(7.351508, abs=1e-5)
+    assert GaussianActor(42, 8).entropy(torch.zeros(3, 42)).item() == pytest.approx(7.351508, abs=1e-5)
 
 
 def test_log_prob_of_the_mean():
     # -8 (-0.5 + 0.5 log(2 pi))
     actor = GaussianActor(42, 8)
-    mean = actor(torch.randn(3, 42))
-    log_prob = gaussian_log_prob(mean, mean, actor.log_std)
+    obs = torch.randn(3, 42)
+    log_prob = actor.log_prob(obs, actor.mode(obs))
     assert log_prob.tolist() == pytest.approx([-3.351508] * 3, abs=1e-5)
 
 
 def test_log_prob_and_entropy_agree_with_torch():
     log_std, mean, action = torch.randn(5), torch.randn(4, 7, 5), torch.randn(4, 7, 5)
     normal = Independent(Normal(mean, log_std.exp()), 1)
-    assert torch.allclose(gaussian_log_prob(action, mean, log_std), normal.log_prob(action), atol=1e-4)
-    assert torch.allclose(gaussian_entropy(log_std), normal.entropy()[0, 0], atol=1e-5)
+    assert torch.allclose(DiagonalGaussian(mean, log_std).log_prob(action), normal.log_prob(action), atol=1e-4)
+    assert torch.allclose(DiagonalGaussian(mean, log_std).entropy(), normal.entropy()[0, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("module", [GaussianActor(42, 8), ValueCritic(42)], ids=["actor", "critic"])

@@ -9,6 +9,7 @@ from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, NoCritic, ValueCritic
 from rlft.networks.policy_files import check_shapes, load_policy, save_policy, zoo_names
 from tests.support.hand_made import is_sentence, same, weights_of
+from tests.support.user_actors import ForgetfulActor
 
 
 @pytest.fixture
@@ -43,6 +44,46 @@ def test_round_trip(saved):
     assert torch.equal(policy.actor(obs), actor(obs))
     assert torch.equal(policy.critic(obs), critic(obs))
     assert {p.name for p in path.parent.iterdir()} == {"policy.safetensors", "policy.json"}  # no temporary file is left
+
+
+@pytest.mark.parametrize("critic", [None, "value", "action values"])
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_networks_of_any_shape_come_back(tmp_path, conditioned, critic):
+    shape = {"hidden_dims": (24, 8, 4), "activation": "relu"}
+    actor, value = GaussianActor(6, 2, **shape), ValueCritic(6, **shape)
+    actor = ConditionedActor(actor, 0.3) if conditioned else actor
+    critic = {None: None, "value": value, "action values": ActionValueCritic(value, 2, 3)}[critic]
+    save_policy(tmp_path / "policy.safetensors", actor, critic, {})
+    policy = load_policy(str(tmp_path / "policy.safetensors"))
+    obs, action = torch.randn(5, 6), torch.randn(5, 2)
+    check_shapes(policy, 6, 2)
+    assert torch.equal(policy.actor.mode(obs), actor.mode(obs))
+    assert torch.equal(policy.actor.log_prob(obs, action), actor.log_prob(obs, action))
+    assert type(policy.critic) is type(critic)
+    assert critic is None or torch.equal(policy.critic(obs), critic(obs))
+    assert critic is None or policy.critic.obs_dim == 6
+
+
+def test_what_is_loaded_and_saved_again_is_the_same_file(saved, tmp_path):
+    path, _, _ = saved
+    policy = load_policy(str(path))
+    again = tmp_path / "again.safetensors"
+    save_policy(again, policy.actor, policy.critic, policy.info)
+    for suffix in (".safetensors", ".json"):
+        assert again.with_suffix(suffix).read_bytes() == path.with_suffix(suffix).read_bytes()
+
+
+def test_a_file_that_says_what_to_build_and_one_that_does_not_give_the_same(saved):
+    """Also the random numbers that are drawn: those of a run come after them."""
+    path, _, _ = saved
+    found = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        policy = load_policy(str(path))
+        found.append((weights_of(policy.actor) | weights_of(policy.critic), torch.get_rng_state()))
+        path.with_suffix(".json").write_text("{}")
+    assert same(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
 
 
 def test_a_policy_without_critic_and_description(saved):
@@ -190,6 +231,7 @@ def with_tensor(key, *shape):
     return lambda weights: weights.update({key: torch.zeros(shape)})
 
 
+@pytest.mark.parametrize("described", [True, False])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -207,15 +249,18 @@ def with_tensor(key, *shape):
         with_tensor("critic.nonsense", 2),
     ],
 )
-def test_wrong_weights(saved, damage):
+def test_wrong_weights(saved, damage, described):
     path, actor, critic = saved
     weights = {f"actor.{k}": v for k, v in actor.state_dict().items()}
     weights |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
     damage(weights)
     save_file(weights, path)
+    if not described:
+        path.with_suffix(".json").unlink()
     assert "holds no rlft policy" in refuse(path)
 
 
+@pytest.mark.parametrize("described", [True, False])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -226,13 +271,16 @@ def test_wrong_weights(saved, damage):
         with_tensor("critic.q.0.0.weight", 8, 9),  # of an action with three numbers
     ],
 )
-def test_wrong_weights_of_action_values(saved, damage):
+def test_wrong_weights_of_action_values(saved, damage, described):
     path, actor, value = saved
     critic = ActionValueCritic(value, 2)
+    save_policy(path, actor, critic, {})
     weights = {f"actor.{k}": v for k, v in actor.state_dict().items()}
     weights |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
     damage(weights)
     save_file(weights, path)
+    if not described:
+        path.with_suffix(".json").unlink()
     assert "holds no rlft policy" in refuse(path)
 
 
@@ -251,6 +299,43 @@ def test_a_policy_of_another_task(saved, obs_dim, action_dim):
         check_shapes(policy, obs_dim, action_dim)
     assert f"{obs_dim} observations and {action_dim} actions" in str(refused.value)
     assert is_sentence(str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda n: n.pop("critic"), "do not say what actor and critic are"),
+        (lambda n: n["actor"].update(class_path="os.system"), "'os.system' is no Actor"),
+        (lambda n: n["actor"]["init_args"].update(hidden_dim=10**6), "is [16, 6], and [1000000, 6] in the networks"),
+        (lambda n: n["actor"]["init_args"].update(num_layers=2**31), "num_layers of a network is 2147483648"),
+        (lambda n: n["critic"]["init_args"].update(num_layers=2), "is [1, 8], and [8, 8] in the networks"),
+        (lambda n: n.update(critic=None), "is [8], and missing in the networks"),
+        (lambda n: n.update(critic=n["actor"]), "is no Critic"),
+    ],
+)
+def test_a_description_of_something_else(saved, change, words):
+    path, _, _ = saved
+    beside = path.with_suffix(".json")
+    info = json.loads(beside.read_text())
+    change(info["networks"])
+    beside.write_text(json.dumps(info))
+    refusal = refuse(path)
+    assert words in refusal
+    assert str(path) in refusal
+
+
+@pytest.mark.parametrize("networks", [3, [], "text", {}, {"actor": None, "critic": None}], ids=str)
+def test_a_checkpoint_with_a_broken_description(saved, tmp_path, networks):
+    _, actor, _ = saved
+    state = {f"actor.{k}": v for k, v in actor.state_dict().items()}
+    torch.save({"state_dict": state, "networks": networks}, tmp_path / "last.ckpt")
+    assert "holds no rlft policy" in refuse(tmp_path / "last.ckpt")
+
+
+def test_a_network_that_cannot_be_described_leaves_no_file(tmp_path):
+    with pytest.raises(UserError, match="ForgetfulActor"):
+        save_policy(tmp_path / "policy.safetensors", ForgetfulActor(6, 2), None, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_description_is_plain_json(saved):

@@ -1,6 +1,7 @@
 import multiprocessing
 
 import pytest
+import torch
 
 from rlft.envs import PointReach
 from rlft.errors import UserError
@@ -49,6 +50,17 @@ def test_evaluation_is_bit_identical_with_any_number_of_workers(local, workers, 
 def test_fewer_episodes_than_workers(local, workers):
     ours, theirs = (r.evaluate(policy(), 1, seed=5, deterministic=True) for r in (workers, local))
     assert_equal(ours, theirs)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_workers_act_on_the_cpu_wherever_the_actor_is(local, workers):
+    actor = policy().to("cuda")
+    states = local.initial_states(3)
+    assert_equal(workers.collect(actor, states, 20, 3, 0)[0], local.collect(policy(), states, 20, 3, 0)[0])
+    assert actor.device.type == "cuda"
+    theirs = local.evaluate(policy(), 20, seed=5, deterministic=False)
+    assert_equal(workers.evaluate(actor, 20, seed=5, deterministic=False), theirs)
 
 
 def test_what_a_factory_refuses_reaches_the_user():

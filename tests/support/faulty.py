@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from rlft.envs import PointReach
 from rlft.errors import UserError
+from rlft.networks import DiagonalGaussianActor
 from rlft.rollout.job_queue import JobQueue
-from rlft.types import Actor, EnvFactory
+from rlft.types import EnvFactory
 
 
 def fail(how):
@@ -26,12 +26,12 @@ def fail(how):
         raise how
 
 
-class FaultyActor(Actor):
+class FaultyActor(DiagonalGaussianActor):
     """Acts as `actor` does until `how` it fails: in its step number `after`, and `times` in all processes together."""
 
     def __init__(self, actor, how, folder, after=3, times=1):
-        super().__init__()
-        self.actor, self.log_std = actor, actor.log_std
+        super().__init__(actor.obs_dim, actor.log_std.detach())
+        self.actor = actor
         self.how, self.folder, self.after, self.times = how, str(folder), after, times
         self.steps = 0
 
@@ -55,12 +55,11 @@ class Unbuildable(PointReach, EnvFactory):
         raise UserError("This machine has no such robot.")
 
 
-class DeadlyPlace(Actor):
+class DeadlyPlace(DiagonalGaussianActor):
     """Kills the process that is to act at one observation."""
 
     def __init__(self, obs):
-        super().__init__()
-        self.log_std = nn.Parameter(torch.zeros(2))
+        super().__init__(6, torch.zeros(2))
         self.register_buffer("obs", obs)
 
     def forward(self, obs):
@@ -81,12 +80,11 @@ class SlowToBuild(PointReach, EnvFactory):
         return super().make(num_envs)
 
 
-class SlowActor(Actor):
+class SlowActor(DiagonalGaussianActor):
     """Takes its time over every step."""
 
     def __init__(self, seconds):
-        super().__init__()
-        self.log_std = nn.Parameter(torch.zeros(2))
+        super().__init__(6, torch.zeros(2))
         self.seconds = seconds
 
     def forward(self, obs):

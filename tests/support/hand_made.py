@@ -5,7 +5,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rollout, Transition
+from rlft.networks import DiagonalGaussianActor
+from rlft.networks.distributions import DiagonalGaussian
+from rlft.types import AdvantageEstimate, Batch, Critic, Rollout, Transition
 
 REPO = Path(__file__).parents[2]
 
@@ -17,12 +19,16 @@ class ObsCritic(Critic):
         return obs[..., 0]
 
 
-class ConstantActor(Actor):
+def gaussian_log_prob(action, mean, log_std):
+    """The log density of a diagonal Gaussian."""
+    return DiagonalGaussian(mean, log_std).log_prob(action)
+
+
+class ConstantActor(DiagonalGaussianActor):
     """Always the same mean action."""
 
     def __init__(self, mean, log_std=-0.5):
-        super().__init__()
-        self.log_std = nn.Parameter(torch.full((len(mean),), log_std))
+        super().__init__(1, torch.full((len(mean),), log_std))
         self.action = torch.tensor(mean)
 
     def forward(self, obs):
@@ -81,12 +87,11 @@ def batch_without_obs(action, signal, log_prob=None):
     return batch_of(zeros[:, None], action, zeros if log_prob is None else log_prob, signal, zeros, zeros)
 
 
-class BiasActor(Actor):
+class BiasActor(DiagonalGaussianActor):
     """A Gaussian that ignores the observation; its mean is a parameter."""
 
     def __init__(self, mean, log_std=0.0):
-        super().__init__()
-        self.log_std = nn.Parameter(torch.full((len(mean),), log_std))
+        super().__init__(1, torch.full((len(mean),), log_std))
         self.bias = nn.Parameter(torch.tensor(mean))
 
     def forward(self, obs):

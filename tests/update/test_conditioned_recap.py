@@ -6,13 +6,13 @@ import torch
 
 from rlft.errors import UserError
 from rlft.networks import ConditionedActor, GaussianActor
-from rlft.networks.actors import gaussian_log_prob
 from rlft.networks.conditioned_actor import NEGATIVE, NULL, POSITIVE
 from rlft.update import ConditionedRECAP
 from tests.support.hand_made import (
     BiasActor,
     batch_without_obs,
     estimate_of,
+    gaussian_log_prob,
     is_sentence,
     random_batch,
     same,
@@ -182,9 +182,11 @@ def test_the_log_std_has_an_exact_floor():
 
 
 def test_an_untrained_log_std_takes_no_gradient():
-    actor = unlike_conditions()
-    ConditionedRECAP(train_log_std=False).actor_loss(actor, indicator_batch())[0].backward()
-    assert actor.log_std.grad is None
+    update = ConditionedRECAP(train_log_std=False)
+    for start in (unlike_conditions(), GaussianActor(6, 3, 16, 2)):
+        actor = update.adapt(start)
+        update.actor_loss(actor, indicator_batch())[0].backward()
+        assert actor.log_std.grad is None
     assert actor.embedding.grad.any(1).all()
 
 

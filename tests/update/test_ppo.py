@@ -7,11 +7,10 @@ from torch.distributions import Independent, Normal
 
 from rlft.advantage import GAE
 from rlft.networks import GaussianActor, ValueCritic
-from rlft.networks.actors import gaussian_log_prob
 from rlft.types import AdvantageEstimate
 from rlft.update import PPO
 from rlft.update.ppo import normalize
-from tests.support.hand_made import ConstantActor, batch_without_obs, random_batch
+from tests.support.hand_made import ConstantActor, batch_without_obs, gaussian_log_prob, random_batch
 
 
 def one_transition(advantage, ratio):

@@ -4,9 +4,16 @@ import pytest
 import torch
 
 from rlft.errors import UserError
-from rlft.networks.actors import gaussian_log_prob
 from rlft.update import AWR, RECAP
-from tests.support.hand_made import BiasActor, batch_without_obs, estimate_of, is_sentence, same, weights_of
+from tests.support.hand_made import (
+    BiasActor,
+    batch_without_obs,
+    estimate_of,
+    gaussian_log_prob,
+    is_sentence,
+    same,
+    weights_of,
+)
 
 BOUNDS = ["margin", "ppo", "kl", "none"]
 
