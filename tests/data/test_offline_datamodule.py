@@ -21,6 +21,7 @@ from rlft.errors import UserError
 from rlft.files.tensors import read_tensors, write_tensors
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
+from rlft.types import Steps
 from rlft.update import AWR, PPO
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.training import MemoryLogger, fit, module, run, scalars, smoke
@@ -133,7 +134,7 @@ def test_advantages_of_a_critic_that_learns_follow_it(estimator, collected):
 def test_steps_are_counted_once_and_metrics_logged_against_iterations():
     logger, model = MemoryLogger(), module()
     fit(model, offline(), 3, [DeterministicEval(num_episodes=4, every_n_iterations=2)], logger)
-    assert (model.env_steps, model.sim_steps) == (STEPS, STEPS)
+    assert model.source.steps == Steps(STEPS, STEPS)
     for name in ("steps/env", "steps/sim"):
         assert logger.series(name) == [(1, STEPS), (2, STEPS), (3, STEPS)]
     assert [x for x, _ in logger.series("losses/value_loss")] == [1, 2, 3]
@@ -185,8 +186,8 @@ def test_held_out_transitions_are_whole_episodes_and_never_train(fraction, tmp_p
     assert not set(numbers[held_out].tolist()) & set(numbers[~held_out].tolist())
     trained = torch.cat([served.obs for part in batches.served.values() for served in part])
     assert torch.equal(trained.unique(dim=0), rollout.obs[~held_out].unique(dim=0))
-    assert torch.equal(model.held_out.obs, rollout.obs[held_out])
-    assert len(torch.cat([trained.unique(dim=0), model.held_out.obs]).unique(dim=0)) == STEPS
+    assert torch.equal(model.source.held_out.obs, rollout.obs[held_out])
+    assert len(torch.cat([trained.unique(dim=0), model.source.held_out.obs]).unique(dim=0)) == STEPS
 
 
 def test_holding_out_every_episode_is_refused():
@@ -198,14 +199,14 @@ def test_holding_out_every_episode_is_refused():
 def test_nothing_is_held_out_unless_asked_for():
     logger, model = MemoryLogger(), module()
     fit(model, offline(), 1, logger=logger)
-    assert model.held_out is None
+    assert model.source.held_out is None
     assert not logger.series(MONITOR)
 
 
 def test_the_loss_of_held_out_transitions_is_that_of_the_iterations_last_weights():
     logger, model = MemoryLogger(), module(update=PPO(target_kl=None))
     fit(model, offline(validation_fraction=0.25), 3, logger=logger)
-    expected = model.update.actor_loss(model.actor, model.held_out)[0].item()
+    expected = model.update.actor_loss(model.actor, model.source.held_out)[0].item()
     series = logger.series(MONITOR)
     assert [x for x, _ in series] == [1, 2, 3]
     assert series[-1][1] == expected
@@ -259,7 +260,7 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
     batch = batches.served[0][0]
     flat = type(batch)(
         *(getattr(data.rollout, name).flatten(0, 1) for name in ("obs", "action", "log_prob")),
-        *(getattr(data.estimate, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
+        *(getattr(data.labels, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
         batch.transition,  # nothing
     )
     assert torch.equal(sorted_rows(flat), served)
@@ -285,15 +286,15 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
 def test_writing_and_reading_again_changes_no_bit(tmp_path):
     _, path = train(tmp_path)
     data = read_dataset(path)
-    data.estimate.advantage[0, 0] = torch.nan  # is legal where the mask is False
-    data.estimate.mask[0, 0] = False
+    data.labels.advantage[0, 0] = torch.nan  # is legal where the mask is False
+    data.labels.mask[0, 0] = False
     write_dataset(tmp_path / "new/again.safetensors", data)
     again = read_dataset(tmp_path / "new/again.safetensors")
     first, second = data.tensors(), again.tensors()
     assert first.pop("estimate.advantage").view(torch.int32).equal(second.pop("estimate.advantage").view(torch.int32))
     assert same(first, second)
     assert data.info == again.info
-    assert data.estimate.metrics == again.estimate.metrics
+    assert data.labels.metrics == again.labels.metrics
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["again.safetensors"]
 
 
@@ -303,7 +304,7 @@ def test_a_run_on_the_file_equals_the_run_that_wrote_it_and_collects_nothing(tmp
     again, _ = train(tmp_path, 3, dataset=str(path))
     assert len(collected) == 1
     assert same(weights_of(first), weights_of(again))
-    assert (again.env_steps, again.sim_steps) == (STEPS, STEPS)
+    assert again.source.steps == Steps(STEPS, STEPS)
 
 
 def change(path, **fields):
