@@ -36,6 +36,8 @@ class BCModule(IterationModule):
     dropout: `losses/validation_policy_loss`, `losses/validation_offset_<o>`, and `losses/validation_mse`, the mean
     squared error of the mean action whatever the loss is.
 
+    The optimiser's arguments are documented in `IterationModule`; the heads of other offsets are the submodule `heads`.
+
     Args:
         obs_dim: numbers per observation; taken from the environment.
         action_dim: numbers per action; taken from the environment.
@@ -55,14 +57,6 @@ class BCModule(IterationModule):
         head_dropout: the same between the two layers of every head.
         log_std_min: the log standard deviation never falls below this, as it would without end where demonstrations are
             deterministic; `null` sets no bound.
-        learning_rate: of Adam.
-        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`; the
-            heads of other offsets are `heads`.
-        learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0.
-        anneal_lr: lower the learning rates linearly to 0 over the run.
-        max_grad_norm: the joint gradient norm is clipped to this.
-        on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
-            counts them.
     """
 
     actor: GaussianActor

@@ -26,6 +26,8 @@ from rlft.update import PolicyUpdate
 class FinetuneModule(IterationModule):
     """Finetunes an actor with an advantage estimator and a policy update; one epoch is one iteration.
 
+    The optimiser's arguments are documented in `IterationModule`.
+
     Args:
         obs_dim: numbers per observation; taken from the environment.
         action_dim: numbers per action; taken from the environment.
@@ -43,18 +45,10 @@ class FinetuneModule(IterationModule):
         accept_critic_mismatch: which of these may differ, e.g. `[policy]` for an expert's critic.
         reward_mode: of the environment; taken from it.
         data_policy: whose data the run learns from, if not from that of its own policy; taken from the data.
-        learning_rate: of Adam.
         critic_learning_rate: of the critic, if it differs.
-        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
-        learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0. Adam's first steps are
-            as long as the learning rate in every weight, whatever the gradient; a KL stop may leave it at one of them,
-            and without a stop one run in ten did not find back from them. 100 prevented both (docs/gae_ppo.md).
-        anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
             diagnostic apart.
         warmup_iterations: iterations at the start that update the critic only.
-        on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
-            counts them.
     """
 
     def __init__(

@@ -37,7 +37,9 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         learning_rate: of Adam.
         learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
         learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0: that of the i-th step
-            of Adam with the moments it has, from 0, is multiplied by i / learning_rate_warmup.
+            of Adam with the moments it has, from 0, is multiplied by i / learning_rate_warmup. Adam's first steps are
+            as long as the learning rate in every weight, whatever the gradient, and a KL stop may end the iteration
+            with one of them (docs/gae_ppo.md).
         anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm is clipped to this.
         on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and

@@ -22,7 +22,7 @@ def source_of(trainer: lightning.Trainer, who: str) -> DataSource:
     if not isinstance(data, DataSource):
         raise UserError(
             f"{who} needs a data module that is a rlft.types.DataSource, such as RolloutDataModule; "
-            f"{_named(data)} is none."
+            f"{'there is none' if data is None else f'{type(data).__name__} is not'}."
         )
     return data
 
@@ -33,10 +33,6 @@ def environments_of(trainer: lightning.Trainer, who: str) -> EnvSource:
     if not isinstance(data, EnvSource):
         raise UserError(
             f"{who} needs a data module with environments, a rlft.types.EnvSource such as RolloutDataModule; "
-            f"{_named(data)} has none."
+            f"{type(data).__name__} has none."
         )
     return data
-
-
-def _named(data: object) -> str:
-    return "nothing" if data is None else type(data).__name__

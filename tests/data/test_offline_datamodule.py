@@ -16,13 +16,14 @@ from rlft.cli import main
 from rlft.data import OfflineDataModule
 from rlft.data.dataset import read_dataset, write_dataset
 from rlft.data.held_out import episode_numbers, held_out_steps
-from rlft.envs import PointReach
+from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError
 from rlft.files.tensors import read_tensors, write_tensors
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
 from rlft.types import Steps
 from rlft.update import AWR, PPO
+from tests.support.cloning import cloner, demonstrator
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.training import MemoryLogger, fit, module, run, scalars, smoke
 
@@ -403,6 +404,72 @@ def test_what_is_estimated_anew_may_differ_from_the_files(tmp_path):
 def test_the_weight_of_the_value_loss_may_differ_from_the_files(tmp_path):
     _, path = train(tmp_path, model=module(advantage=MonteCarloRerollout(num_samples=2, critic=True)))
     train(tmp_path, dataset=str(path), model=module(advantage=MonteCarloRerollout(num_samples=2, vf_coef=0.1)))
+
+
+# ---- data without labels -----------------------------------------------------------------------------------------
+
+
+def clone(tmp_path, **options):
+    """Clones a demonstrator and returns the module and the directory's dataset."""
+    torch.manual_seed(0)
+    model, logger = cloner(demonstrator(tmp_path)), TensorBoardLogger(tmp_path, "name")
+    trainer = fit(model, offline(**options), 2, logger=logger, root=tmp_path)
+    return model, Path(trainer.log_dir) / "dataset.safetensors"
+
+
+def as_written_before(path):
+    """What earlier versions wrote of demonstrations: advantages of 0, of an estimator that there was not."""
+    tensors, header = read_tensors(path, "")
+    zeros = torch.zeros_like(tensors["rollout.reward"])
+    names = ("advantage", "value", "value_target")
+    tensors |= {f"estimate.{name}": zeros.clone() for name in names} | {"estimate.mask": zeros == 0}
+    info = json.loads(header["info"]) | {"advantage.class": "NoAdvantage"}
+    write_tensors(path, tensors, {**header, "info": json.dumps(info)})
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_demonstrations_have_no_labels_whoever_wrote_them(before, tmp_path):
+    first, path = clone(tmp_path)
+    if before:
+        as_written_before(path)
+    assert read_dataset(path).labels is None
+    again, _ = clone(tmp_path, dataset=str(path))
+    assert same(weights_of(first), weights_of(again))
+    policy = demonstrator(tmp_path)
+    fit(module(policy=policy), offline(dataset=str(path)), 1)  # estimates anew
+    with pytest.raises(UserError, match=r"made with advantage\.class none, but .* MonteCarloRerollout") as refused:
+        fit(module(policy=policy, advantage=MonteCarloRerollout(num_samples=2)), offline(dataset=str(path)), 1)
+    assert is_sentence(str(refused.value))
+
+
+def test_labels_that_nobody_reads_are_refused(tmp_path):
+    model = module(policy=demonstrator(tmp_path))
+    _, path = train(tmp_path, model=model)
+    with pytest.raises(UserError, match=r"made with advantage\.class GAE, but this config has none") as refused:
+        clone(tmp_path, dataset=str(path))
+    assert is_sentence(str(refused.value))
+
+
+# ---- what data depend on -----------------------------------------------------------------------------------------
+
+
+def test_settings_of_labels_are_those_that_older_files_have():
+    """Written down from a file of before: a name that comes or goes would refuse it, or take it for what it is not."""
+    assert MonteCarloRerollout(num_samples=2, critic=True, vf_coef=0.1).label_settings() == {
+        **{"class": "MonteCarloRerollout", "gamma": 0.8, "policy": None, "num_samples": 2, "estimator": "identity"},
+        **{"horizon": "remaining", "tolerance": 1e-3, "tail_steps": None, "common_noise": False, "antithetic": False},
+        **{"every_k": 1, "pilot_samples": None, "center": "none", "center_actions": 4},
+    }
+    assert MonteCarlo(tail="drop", clip_vloss=True).label_settings() == {
+        **{"class": "MonteCarlo", "gamma": 0.8, "tail": "drop", "bootstrap_at_done": "truncation", "reward_scale": 1.0}
+    }
+
+
+def test_where_a_task_is_simulated_is_no_setting_of_the_data():
+    assert ManiSkill(device="cpu").data_settings() == {
+        **{"class": "ManiSkill", "task": "PickCube-v1", "control_mode": "pd_joint_delta_pos"},
+        **{"reward_mode": "sparse", "robot": None},
+    }
 
 
 # ---- from the command line ---------------------------------------------------------------------------------------
