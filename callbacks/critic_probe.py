@@ -9,16 +9,18 @@ import lightning
 import torch
 from torch import Tensor
 
+from callbacks.access import environments, finetuner
 from rlft.advantage import MonteCarloRerollout
-from rlft.data.dataset import LabelledRollout
+from rlft.data.dataset import Dataset
 from rlft.data.rollout_datamodule import NOWHERE
 from rlft.errors import UserError, require
+from rlft.modules import FinetuneModule
 from rlft.modules.metrics import log_metrics
 from rlft.networks import NoCritic
 from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.statistics.fit import correlation
 from rlft.statistics.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
-from rlft.types import Rollout
+from rlft.types import AdvantageEstimate, Rollout
 
 FEWEST_STATES = 20  # below, distances between distributions mean nothing
 MOST_STATES = 2000  # that distances are measured of: memory and time grow with their square
@@ -73,36 +75,40 @@ class CriticProbe(lightning.Callback):
         self.every_k = every_k
         self.seed = seed
         self.name = name
-        self._truth: LabelledRollout | None = None
+        self._truth: Dataset | None = None
 
     @property
     def state_key(self) -> str:
         """Where its state is in a checkpoint."""
         return f"CriticProbe {self.name}"
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Refuses a run without a critic."""
-        if not pl_module.advantage.wants_critic:
-            raise UserError(f"CriticProbe: {type(pl_module.advantage).__name__} as configured has no critic to probe.")
-        states = trainer.datamodule.num_envs * self.num_steps
+        module, data = finetuner(self, pl_module), environments(self, trainer)
+        if not module.advantage.wants_critic:
+            raise UserError(f"CriticProbe: {type(module.advantage).__name__} as configured has no critic to probe.")
+        states = data.num_envs * self.num_steps
         if states < FEWEST_STATES:
             raise UserError(
                 f"CriticProbe.num_steps {self.num_steps} makes {states} states; raise it for {FEWEST_STATES}."
             )
         for name in (self.policy, self.states_policy):
             if name is not None:
-                check_shapes(load_policy(name), trainer.datamodule.obs_dim, trainer.datamodule.action_dim)
+                check_shapes(load_policy(name), data.rollouts.spec.obs_dim, data.rollouts.spec.action_dim)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measures the truth, and the critic a run starts with; a resumed run has both."""
         if self._truth is None:
-            self._truth = self._measure(trainer, pl_module)
-            metrics = {**self._truth.estimate.metrics, **self._compare(trainer, pl_module)}
-            log_metrics(trainer, metrics, pl_module.x_axis)
+            module = finetuner(self, pl_module)
+            self._truth = self._measure(trainer, module)
+            metrics = {**self._labels.metrics, **self._compare(trainer, module)}
+            log_metrics(trainer, metrics, module.x_axis)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Compares the critic that this iteration's updates have produced; the module logs it with the iteration."""
-        pl_module.add_metrics({**self._compare(trainer, pl_module), **self._distance(trainer.datamodule.rollout)})
+        module, rollout = finetuner(self, pl_module), environments(self, trainer).rollout
+        assert rollout is not None  # the iteration has had one
+        module.add_metrics({**self._compare(trainer, module), **self._distance(rollout)})
 
     def state_dict(self) -> dict[str, Any]:
         """The truth, which a resumed run cannot measure again: its policy has moved on."""
@@ -111,11 +117,12 @@ class CriticProbe(lightning.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
         if state_dict:
-            self._truth = LabelledRollout.of_tensors(state_dict["tensors"], state_dict["info"])
+            self._truth = Dataset.of_tensors(state_dict["tensors"], state_dict["info"])
 
-    def _estimator(self, module: Any) -> MonteCarloRerollout:
+    def _estimator(self, module: FinetuneModule) -> MonteCarloRerollout:
         """Of the truth, with the horizon of the run's critic."""
-        ends = module.critic_info()["bootstrap_at_done"] == "never"
+        critic = module.critic_info()
+        ends = critic is not None and critic["bootstrap_at_done"] == "never"
         return MonteCarloRerollout(
             self.policy,
             self.num_samples,
@@ -125,13 +132,21 @@ class CriticProbe(lightning.Callback):
             every_k=self.every_k,
         )
 
+    @property
+    def _labels(self) -> AdvantageEstimate:
+        """What was measured in the states of the probe."""
+        assert self._truth is not None
+        assert self._truth.labels is not None
+        return self._truth.labels
+
     @torch.no_grad()
-    def _measure(self, trainer: Any, module: Any) -> LabelledRollout:
-        rollouts = trainer.datamodule.rollouts
+    def _measure(self, trainer: lightning.Trainer, module: FinetuneModule) -> Dataset:
+        data = environments(self, trainer)
+        rollouts = data.rollouts
         actor = module.actor if self.states_policy is None else load_policy(self.states_policy).actor
         states = rollouts.initial_states(self.seed)
         rollout, _, visited = rollouts.collect(actor, states, self.num_steps, self.seed, iteration=0, keep_visited=True)
-        simulator = trainer.datamodule.rerollouts_from(visited, module.actor, self.seed, iteration=0)
+        simulator = data.rerollouts_from(visited, module.actor, self.seed, iteration=0)
         estimate = self._estimator(module).estimate(rollout, NoCritic(), simulator)
         metrics = {
             f"{self.name}/advantage_reliability": estimate.metrics.get("charts/advantage_reliability", float("nan")),
@@ -140,12 +155,12 @@ class CriticProbe(lightning.Callback):
         scale = module.advantage.reward_scale
         advantage, value = scale * estimate.advantage, scale * estimate.value_target
         estimate = replace(estimate, advantage=advantage, value_target=value, metrics=metrics)
-        return LabelledRollout(rollout, estimate, {"metrics": metrics})
+        return Dataset(rollout, estimate, {"metrics": metrics})
 
     @torch.no_grad()
-    def _compare(self, trainer: Any, module: Any) -> dict[str, float]:
+    def _compare(self, trainer: lightning.Trainer, module: FinetuneModule) -> dict[str, float]:
         assert self._truth is not None
-        truth, mask = self._truth.estimate, self._truth.estimate.mask
+        truth, mask = self._labels, self._labels.mask
         value = module.evaluated().critic(self._truth.rollout.obs.to(module.device)).cpu()[mask]  # [M]
         advantage = self._advantage(trainer, module, self._truth.rollout.to(module.device)).cpu()[mask]  # [M]
         fit = critic_fit(value, truth.value_target[mask])
@@ -166,16 +181,15 @@ class CriticProbe(lightning.Callback):
             f"{self.name}/state_neighbour_percentile": float(neighbour_percentile(probe, states).mean()),
         }
 
-    def _advantage(self, trainer: Any, module: Any, rollout: Rollout) -> Tensor:
+    def _advantage(self, trainer: lightning.Trainer, module: FinetuneModule, rollout: Rollout) -> Tensor:
         """What the run's estimator makes of its critic, `[T, N]`; one TD error where it would simulate instead."""
         critic, estimator = module.evaluated().critic, module.advantage
         if estimator.needs_visited:
             successor = torch.where(rollout.terminated, 0.0, critic(rollout.next_obs))  # [T, N]
             delta: Tensor = rollout.reward + estimator.gamma * successor - critic(rollout.obs)
             return delta
-        nothing = trainer.datamodule.rerollouts_from(NOWHERE, module.actor, self.seed, iteration=0)
-        advantage: Tensor = estimator.estimate(rollout, critic, nothing).advantage
-        return advantage
+        nothing = environments(self, trainer).rerollouts_from(NOWHERE, module.actor, self.seed, iteration=0)
+        return estimator.estimate(rollout, critic, nothing).advantage
 
 
 def _by_environment(obs: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """Deterministic evaluation: the mean action, one episode per fixed initial state."""
 
 import time
-from typing import Any
 
 import lightning
 
+from callbacks.access import environments, learner
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
+from rlft.modules.iteration import IterationModule
 from rlft.modules.metrics import log_metrics
 from rlft.runs import directory, outcomes
 from rlft.statistics.evaluations import summarize
@@ -47,46 +48,46 @@ class DeterministicEval(lightning.Callback):
         self.stochastic = stochastic
         self.seed = seed
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Evaluates the start policy; a resumed run has been evaluated where it stopped."""
         if trainer.current_epoch == 0:
-            log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.x_axis)
+            self._log(trainer, learner(self, pl_module))
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Evaluates the policy that this iteration's updates have produced; the module logs it with the iteration."""
-        if not pl_module.trains_actor:
-            return
-        iteration = trainer.current_epoch + 1
-        if iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs:
-            pl_module.add_metrics(self._evaluate(trainer, pl_module))
+        module, iteration = learner(self, pl_module), trainer.current_epoch + 1
+        due = iteration % self.every_n_iterations == 0 or iteration == trainer.max_epochs
+        if module.trains_actor and due:
+            module.add_metrics(self._evaluate(trainer, module))
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Evaluates the last policy of a run that did not get as far as its last iteration."""
-        evaluated = "eval/success_rate" in pl_module.iteration_metrics() or not pl_module.trains_actor
-        if pl_module.iteration and not evaluated:
-            metrics = self._evaluate(trainer, pl_module)
-            pl_module.add_metrics(metrics)
-            log_metrics(trainer, metrics, pl_module.x_axis)
+        module = learner(self, pl_module)
+        if module.trains_actor and module.record and "eval/success_rate" not in module.record.metrics:
+            module.amend_record(self._evaluate(trainer, module))
 
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Evaluates for `rlft validate`."""
-        log_metrics(trainer, self._evaluate(trainer, pl_module), pl_module.x_axis)
+        self._log(trainer, learner(self, pl_module))
 
-    def _evaluate(self, trainer: Any, module: Any) -> dict[str, float]:
+    def _log(self, trainer: lightning.Trainer, module: IterationModule) -> None:
+        log_metrics(trainer, self._evaluate(trainer, module), module.x_axis)
+
+    def _evaluate(self, trainer: lightning.Trainer, module: IterationModule) -> dict[str, float]:
         started = time.perf_counter()
         metrics: dict[str, float] = {}
         for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
             if deterministic or self.stochastic:
-                results = trainer.datamodule.rollouts.evaluate(
+                results = environments(self, trainer).rollouts.evaluate(
                     module.evaluated().actor, self.num_episodes, seed=self.seed, deterministic=deterministic
                 )
                 metrics |= {f"{prefix}/{name}": value for name, value in summarize(results).items()}
                 self._keep(trainer, module, f"{prefix}/success_rate", results)
         return metrics | {"time/eval": time.perf_counter() - started}
 
-    def _keep(self, trainer: Any, module: Any, metric: str, results: EpisodeResults) -> None:
+    def _keep(self, trainer: lightning.Trainer, module: IterationModule, metric: str, results: EpisodeResults) -> None:
         """Notes which episodes succeeded."""
         if folder := directory.of_trainer(trainer):
-            states = f"{trainer.datamodule.env.starts()}, seed {self.seed}"
+            states = f"{environments(self, trainer).env.starts()}, seed {self.seed}"
             success = tuple(results.success_once.tolist())
             outcomes.add(folder, outcomes.Episodes(metric, module.x_axis, states, success))

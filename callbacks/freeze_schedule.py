@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import lightning
 from torch import nn
 
+from callbacks.access import callbacks_of, learner
 from callbacks.schedule import Unit, check_unit, progress
 from rlft.errors import UserError, require
+from rlft.modules.optimisation import Optimisation
+from rlft.modules.parameters import ParameterGroup
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,25 @@ class FreezeSchedule(lightning.Callback):
         self._step = 0  # at which the running iteration began
         self._frozen: set[nn.Parameter] = set()  # by this callback, and now
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Sets the submodules apart, and refuses ones that do not exist before anything is simulated."""
-        if sum(isinstance(callback, FreezeSchedule) for callback in trainer.callbacks) > 1:
+        if sum(isinstance(callback, FreezeSchedule) for callback in callbacks_of(trainer)) > 1:
             raise UserError("FreezeSchedule is there twice; all lines must be in the schedule of one.")
-        check_unit(pl_module, self.unit, "FreezeSchedule")
+        module = learner(self, pl_module)
+        check_unit(module, self.unit, "FreezeSchedule")
         for line in self.schedule:
-            pl_module.parameters_of(line.module, "FreezeSchedule")
-            pl_module.own_groups.add(line.module)
-        pl_module.rate_factors.append(partial(self._factor, pl_module))
+            module.optimisation.set_apart(line.module, "FreezeSchedule")
+        module.optimisation.multiply(partial(self._factor, module.optimisation))
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Applies the schedule to the iteration that begins."""
-        self._step = progress(pl_module, self.unit)
+        module = learner(self, pl_module)
+        self._step = progress(module, self.unit)
         frozen = {
             parameter
             for line in self.schedule
             if line.freezes(self._step)
-            for parameter in pl_module.parameters_of(line.module, "FreezeSchedule").values()
+            for parameter in module.optimisation.parameters(line.module, "FreezeSchedule").values()
             if parameter in self._frozen or parameter.requires_grad
         }
         for parameter in frozen ^ self._frozen:
@@ -91,15 +94,16 @@ class FreezeSchedule(lightning.Callback):
             trainer.optimizers[0].state.pop(parameter, None)
         self._frozen = frozen
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Hands what was frozen to the module, which cleared its metrics after `on_train_epoch_start`."""
         frozen = {line.module for line in self.schedule if line.freezes(self._step)}
-        pl_module.add_metrics({f"charts/frozen/{line.module}": float(line.module in frozen) for line in self.schedule})
+        charts = {f"charts/frozen/{line.module}": float(line.module in frozen) for line in self.schedule}
+        learner(self, pl_module).add_metrics(charts)
 
-    def _factor(self, module: Any, group: Any) -> float:
+    def _factor(self, optimisation: Optimisation, group: ParameterGroup) -> float:
         lines = [line for line in self.schedule if line.module in group.names]
         if any(line.freezes(self._step) for line in lines):
             return 0.0
         ended = [line for line in lines if line.end is not None and line.end <= self._step]
         warmup = max(ended, key=lambda line: line.end or 0).warmup if ended else 0
-        return float(module.warm_up(group, warmup))  # new moments count their steps from 0
+        return optimisation.warm_up(group, warmup)  # new moments count their steps from 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import lightning
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor
+
+from callbacks.access import environments, learner
+from rlft.modules.iteration import IterationModule
 
 WIDE = 105  # columns of a terminal that has room for a bar
 PATIENCE = 30.0  # seconds between lines about re-rollouts where the output is no terminal
@@ -40,18 +45,18 @@ class IterationProgress(ProgressBar):
         """Called by Lightning where another process reports."""
         self._enabled = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Says what is special about the start."""
         if self._enabled:
-            for note in pl_module.notes:
+            for note in learner(self, pl_module).notes:
                 print(note, flush=True)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Opens the bar."""
-        self._started, self._steps_at_start = time.perf_counter(), pl_module.env_steps
+        self._started, self._steps_at_start = time.perf_counter(), learner(self, pl_module).env_steps
         if not self._enabled:
             return
-        trainer.datamodule.on_rerollouts = self._show_rerollouts
+        environments(self, trainer).on_rerollouts = self._show_rerollouts
         if sys.stdout.isatty():
             console = Console(file=sys.stdout)
             columns: list[ProgressColumn] = [TextColumn("{task.description}"), TimeElapsedColumn()]
@@ -60,35 +65,42 @@ class IterationProgress(ProgressBar):
             self._progress = Progress(*columns, console=console)
             self._task = self._progress.add_task("", total=float(trainer.max_epochs or 1))
             self._progress.start()
-        self._show(trainer, pl_module, trainer.current_epoch, trainer.callback_metrics)
+        self._show(trainer, learner(self, pl_module), trainer.current_epoch, trainer.callback_metrics)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Moves the bar within an iteration."""
         if self._progress and batch_idx % 20 == 0:
             within = batch_idx / max(1, int(trainer.num_training_batches))
             self._progress.update(self._task, completed=trainer.current_epoch + within)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Shows the iteration that ended."""
-        self._show(trainer, pl_module, trainer.current_epoch + 1, pl_module.iteration_metrics())
+        module = learner(self, pl_module)
+        self._show(trainer, module, trainer.current_epoch + 1, module.finish_iteration().metrics)
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Shows what `rlft validate` measured."""
         numbers = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("eval")}
         for name, value in numbers.items():
             print(f"{name:32s} {value:.3f}")
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
         """Lightning does not call `teardown` then."""
         self.teardown(trainer, pl_module, "fit")
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Leaves the terminal as it was, whatever ended the run."""
         if self._progress:
             self._progress.stop()
             self._progress = None
 
-    def _show(self, trainer: Any, module: Any, done: int, metrics: Mapping[str, Any]) -> None:
+    def _show(
+        self, trainer: lightning.Trainer, module: IterationModule, done: int, metrics: Mapping[str, float | Tensor]
+    ) -> None:
         seconds = time.perf_counter() - self._started
         rate = (module.env_steps - self._steps_at_start) / seconds if done else 0.0
         text = f"iteration {done}/{trainer.max_epochs}  {module.env_steps:,} env steps  {rate:,.0f} SPS"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import lightning
 
+from callbacks.access import learner
 from callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
 from rlft.errors import UserError
+from rlft.modules.parameters import ParameterGroup
 
 
 class LearningRateSchedule(lightning.Callback):
@@ -39,17 +39,17 @@ class LearningRateSchedule(lightning.Callback):
         self.group = group
         self._factor = 1.0  # of the running iteration
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Sets the group apart, and refuses one that the module does not have before anything is simulated."""
-        check_unit(pl_module, self.unit, "LearningRateSchedule")
+        module = learner(self, pl_module)
+        check_unit(module, self.unit, "LearningRateSchedule")
         if self.group is not None:
-            pl_module.parameters_of(self.group, "LearningRateSchedule.group")
-            pl_module.own_groups.add(self.group)
-        pl_module.rate_factors.append(self._factor_of)
+            module.optimisation.set_apart(self.group, "LearningRateSchedule.group")
+        module.optimisation.multiply(self._factor_of)
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Looks up the factor of the iteration that begins."""
-        self._factor = self.factors.at(progress(pl_module, self.unit))
+        self._factor = self.factors.at(progress(learner(self, pl_module), self.unit))
 
-    def _factor_of(self, group: Any) -> float:
+    def _factor_of(self, group: ParameterGroup) -> float:
         return self._factor if self.group is None or self.group in group.names else 1.0

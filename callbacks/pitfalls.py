@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from typing import Literal
 
 import lightning
 
+from callbacks.access import callbacks_of, environments, learner
 from callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.errors import UserError
+from rlft.modules.iteration import IterationModule
+from rlft.types import EnvSource
 
 
 class Pitfalls(lightning.Callback):
@@ -29,26 +32,28 @@ class Pitfalls(lightning.Callback):
         self.action = action
         self.silence = set(silence or [])
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Looks at the configuration."""
         if stage == "fit":
-            self._look(pl_module, facts_of(trainer, pl_module))  # printed with the other notes of the start
+            module, data = learner(self, pl_module), environments(self, trainer)
+            self._look(module, facts_of(trainer, module, data))  # printed with the other notes of the start
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Looks at the evaluation of the start policy."""
-        start = trainer.callback_metrics.get("eval/success_rate")
-        if trainer.current_epoch == 0 and pl_module.trains_actor and start is not None:
-            self._tell(self._look(pl_module, Facts(start_success=float(start))))
+        module, start = learner(self, pl_module), trainer.callback_metrics.get("eval/success_rate")
+        if trainer.current_epoch == 0 and module.trains_actor and start is not None:
+            self._tell(self._look(module, Facts(start_success=float(start))))
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Compares it with the first rollout, which the start policy collected with sampled actions."""
         start = trainer.callback_metrics.get("eval/success_rate")  # the iteration has not been logged yet
-        collected = pl_module.trains_actor and not pl_module.fixed_data
+        module = learner(self, pl_module)
+        collected = module.trains_actor and not module.source.fixed
         if trainer.current_epoch == 0 and collected and start is not None:
-            sampled = pl_module.iteration_metrics().get("train/success_rate", float("nan"))
-            self._tell(self._look(pl_module, Facts(start_success=float(start), start_success_sampled=sampled)))
+            sampled = module.finish_iteration().metrics.get("train/success_rate", float("nan"))
+            self._tell(self._look(module, Facts(start_success=float(start), start_success_sampled=sampled)))
 
-    def _look(self, module: Any, facts: Facts) -> list[str]:
+    def _look(self, module: IterationModule, facts: Facts) -> list[str]:
         """Notes every pitfall once, and returns what is new."""
         pitfalls = [pitfall for pitfall in found(facts) if pitfall.id not in self.silence]
         for pitfall in pitfalls:
@@ -65,10 +70,9 @@ class Pitfalls(lightning.Callback):
             print(sentence, file=sys.stderr, flush=True)
 
 
-def facts_of(trainer: Any, module: Any) -> Facts:
+def facts_of(trainer: lightning.Trainer, module: IterationModule, data: EnvSource) -> Facts:
     """What the built parts of a run tell of it."""
-    data = trainer.datamodule
-    advantage, update = module.advantage, getattr(module, "update", None)
+    advantage, update = getattr(module, "advantage", None), getattr(module, "update", None)
     network = getattr(module.critic, "value", None)
     own = module.policy
     rerolls = hasattr(advantage, "num_samples")
@@ -81,17 +85,17 @@ def facts_of(trainer: Any, module: Any) -> Facts:
         q_minus_v=getattr(advantage, "advantage", None) == "q_minus_v",
         regressed=getattr(advantage, "regressed", False),
         num_samples=getattr(advantage, "num_samples", None),
-        rollout_policy=(advantage.policy or own) if rerolls else None,
+        rollout_policy=(getattr(advantage, "policy", None) or own) if rerolls else None,
         gamma=getattr(advantage, "gamma", None),
         reward_mode=data.reward_mode,
         reward_scale=getattr(advantage, "reward_scale", 1.0),
         update_epochs=data.update_epochs,
         target_kl=getattr(update, "target_kl", None),
         actor_rate=_actor_rate(module),
-        learning_rate_warmup=module.learning_rate_warmup,
+        learning_rate_warmup=module.optimisation.warmup,
         warmup_iterations=getattr(module, "warmup_iterations", 0),
         batch_size=data.batch_size,
-        offline=module.fixed_data,
+        offline=data.fixed,
         data_policy=data.data_policy or own,
         critic_of=module.critic_of,
         critic_layers=getattr(network, "num_layers", 0),
@@ -99,12 +103,13 @@ def facts_of(trainer: Any, module: Any) -> Facts:
     )
 
 
-def _actor_rate(module: Any) -> float:
+def _actor_rate(module: IterationModule) -> float:
     """The highest learning rate of a part of the actor, as the configuration says."""
-    factors = [module.own_factor(group) for group in module.parameter_groups() if group.network == "actor"]
+    optimisation = module.optimisation
+    factors = [optimisation.own_factor(group) for group in optimisation.groups() if group.network == "actor"]
     return float(module.network_rates().get("actor", 0.0) * max(factors, default=0.0))
 
 
-def _monitors(trainer: Any) -> tuple[str, ...]:
+def _monitors(trainer: lightning.Trainer) -> tuple[str, ...]:
     """What decides in the callbacks of a run."""
-    return tuple(str(callback.monitor) for callback in trainer.callbacks if getattr(callback, "monitor", None))
+    return tuple(str(monitor) for callback in callbacks_of(trainer) if (monitor := getattr(callback, "monitor", None)))

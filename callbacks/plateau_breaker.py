@@ -8,7 +8,9 @@ from typing import Any, Literal
 import lightning
 import torch
 
+from callbacks.access import learner
 from rlft.errors import UserError, require
+from rlft.modules.iteration import IterationModule
 
 
 class PlateauBreaker(lightning.Callback):
@@ -64,30 +66,36 @@ class PlateauBreaker(lightning.Callback):
         self._improved = self._looked = -1  # how many were when the best value, and the last one, was measured
         self._running = 0  # how many were when the running one began
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Has a say in the learning rates."""
-        pl_module.rate_factors.append(lambda group: self._factor())
+        learner(self, pl_module).optimisation.multiply(lambda group: self._factor())
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Looks at the iteration before, whose metrics are complete now and still there."""
-        self._look(trainer, pl_module, trainer.current_epoch)
+        module = learner(self, pl_module)
+        self._look(trainer, module, trainer.current_epoch)
         self._running = trainer.current_epoch
-        if pl_module.iteration == 1 and self.monitor not in trainer.callback_metrics:
+        if module.iteration == 1 and self.monitor not in trainer.callback_metrics:
             raise UserError(
                 f"PlateauBreaker.monitor is {self.monitor!r}, which neither the start nor the first iteration has "
                 "measured; it must be a metric that is logged, such as 'eval/success_rate'."
             )
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Hands the factor to the module."""
-        pl_module.add_metrics({"charts/plateau_factor": self._factor()})
+        learner(self, pl_module).add_metrics({"charts/plateau_factor": self._factor()})
 
-    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Looks at the iteration that ends, since its metrics are in no checkpoint, and adds what is known."""
-        self._look(trainer, pl_module, pl_module.iteration)
+        module = learner(self, pl_module)
+        self._look(trainer, module, module.iteration)
         checkpoint[self._key] = (self._best, self._bumps, self._improved, self._looked)
 
-    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Restores what is known, if it is of this metric."""
         if self._key in checkpoint:
             self._best, self._bumps, self._improved, self._looked = checkpoint[self._key]
@@ -99,10 +107,10 @@ class PlateauBreaker(lightning.Callback):
     def _factor(self) -> float:
         return self.factor if any(0 <= self._running - start < self.duration for start in self._bumps) else 1.0
 
-    def _look(self, trainer: Any, module: Any, complete: int) -> None:
+    def _look(self, trainer: lightning.Trainer, module: IterationModule, complete: int) -> None:
         """Begins a bump if the metric was measured after so many iterations and is on a plateau."""
         # Later ones of `callback_metrics` may be stale; those of the start are nowhere else.
-        metrics = module.iteration_metrics() if module.iteration else trainer.callback_metrics
+        metrics = module.record.metrics if module.record else trainer.callback_metrics
         value = float(torch.tensor(float(metrics.get(self.monitor, math.nan))))  # in the precision of both
         if complete == self._looked or math.isnan(value):
             return

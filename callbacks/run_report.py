@@ -77,12 +77,12 @@ class RunReport(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes the iteration that ended."""
-        self._note(trainer, pl_module.iteration_metrics())
+        self._note(trainer, dict(pl_module.finish_iteration().metrics))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the last row with what was measured after it had been noted."""
-        if pl_module.iteration:
-            self._rows[-1] = pl_module.iteration_metrics()
+        if pl_module.record:
+            self._rows[-1] = dict(pl_module.record.metrics)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Says in the report why the run ended early."""

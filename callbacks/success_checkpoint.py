@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from callbacks.access import environments, folder_of, learner
 from rlft.errors import UserError
+from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_files import describe_networks, save_policy
 
 
@@ -39,50 +42,51 @@ class SuccessCheckpoint(ModelCheckpoint):
         self.keep_every = keep_every
         self._best_exported: float | None = None
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Refuses networks that no file could describe before anything is simulated."""
         super().setup(trainer, pl_module, stage)
-        describe_networks(pl_module.actor, pl_module.critic)
+        module = learner(self, pl_module)
+        describe_networks(module.actor, module.critic)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Saves the best checkpoint, then policies, then the last checkpoint."""
-        evaluated = self.monitor in pl_module.iteration_metrics()
+        module = learner(self, pl_module)
+        evaluated = self.monitor in module.finish_iteration().metrics
         if evaluated:  # else the monitored value is of an earlier policy
             super().on_train_epoch_end(trainer, pl_module)
-        if trainer.fast_dev_run or trainer.log_dir is None:
+        if (folder := folder_of(trainer)) is None:
             return
-        self._export(trainer, pl_module, "last")
-        if self.keep_every and pl_module.iteration % self.keep_every == 0:
-            self._export(trainer, pl_module, f"iteration_{pl_module.iteration}")
+        self._export(folder, trainer, module, "last")
+        if self.keep_every and module.iteration % self.keep_every == 0:
+            self._export(folder, trainer, module, f"iteration_{module.iteration}")
         best = None if self.best_model_score is None else float(self.best_model_score)
         if evaluated and best is not None and best != self._best_exported:
-            self._export(trainer, pl_module, "best")
+            self._export(folder, trainer, module, "best")
             self._best_exported = best
         # After everything else of the iteration: a run that is killed and goes on from here repeats none of it.
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(Path(self.dirpath or ".") / "last.ckpt")
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Notes beside the last policy what was measured at the end of a run that ended early."""
-        if pl_module.iteration and trainer.log_dir is not None and not trainer.fast_dev_run:
-            self._export(trainer, pl_module, "last")
+        module = learner(self, pl_module)
+        if module.record and (folder := folder_of(trainer)):
+            self._export(folder, trainer, module, "last")
 
-    def _export(self, trainer: Any, module: Any, name: str) -> None:
+    def _export(self, folder: Path, trainer: lightning.Trainer, module: IterationModule, name: str) -> None:
         weights = module.evaluated()
-        path = Path(trainer.log_dir) / f"policies/{name}.safetensors"
+        path = folder / f"policies/{name}.safetensors"
         save_policy(path, weights.actor, weights.critic, self._describe(trainer, module))
 
-    @staticmethod
-    def _describe(trainer: Any, module: Any) -> dict[str, Any]:
-        spec = trainer.datamodule.rollouts.spec
-        metrics = {k: v for k, v in module.iteration_metrics().items() if k.startswith("eval")}
+    def _describe(self, trainer: lightning.Trainer, module: IterationModule) -> dict[str, Any]:
+        data, record = environments(self, trainer), module.finish_iteration()
         return {
-            "task": spec.task,
-            "control_mode": getattr(trainer.datamodule.env, "control_mode", None),
+            "task": data.rollouts.spec.task,
+            "control_mode": data.env.data_settings().get("control_mode"),
             "run": str(trainer.log_dir),
-            "iteration": module.iteration,
-            "env_steps": module.env_steps,
-            "metrics": metrics,
+            "iteration": record.iteration,
+            "env_steps": record.steps.env,
+            "metrics": {k: v for k, v in record.metrics.items() if k.startswith("eval")},
             "critic": module.critic_info(),
         }

@@ -1,11 +1,11 @@
 """Evaluation and export of averaged weights, while training goes on with the raw ones."""
 
-from typing import Any
-
 import lightning.pytorch.callbacks
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from callbacks.access import learner
 from rlft.errors import UserError
+from rlft.modules.iteration import IterationModule
 
 
 class WeightEMA(lightning.pytorch.callbacks.WeightAveraging):
@@ -27,16 +27,18 @@ class WeightEMA(lightning.pytorch.callbacks.WeightAveraging):
             raise UserError(f"WeightEMA.decay is {decay}; it must be at least 0 and below 1.")
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Makes the average, equal to the weights at the start, what the module has evaluated."""
         super().setup(trainer, pl_module, stage)
         if (average := self._average_model) is not None:
-            pl_module.evaluated = lambda: average.module
+            averaged = average.module
+            assert isinstance(averaged, IterationModule)  # a copy of the module
+            learner(self, pl_module).evaluate_instead(lambda: averaged)
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Follows the module to its device, where it went after `setup`."""
         assert self._average_model is not None
         self._average_model.to(pl_module.device)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Leaves the raw weights in the module, unlike Lightning's callback."""

@@ -2,23 +2,27 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from rlft.errors import require
 from rlft.networks import ActionValueCritic
-from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
+from rlft.types import AdvantageEstimate, Batch, Critic, Primitive, Rerollouts, Rollout, Transition, settings_of
 
 
 class AdvantageEstimator(ABC):
     """Turns a rollout into advantages, and says how its critic learns. Holds no weights."""
 
+    gamma: float  # discount per env step
+    reward_scale: float  # factor on every reward before anything else is computed
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
     labels_with_critic: bool = False  # what it measures once, in the simulator, has a part that a critic valued
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
     fewest_envs: int = 1  # environments that an estimate needs side by side
+    not_in_labels: frozenset[str] = frozenset()  # constructor arguments that advantages do not depend on
     regressed: bool = False  # its advantages are the output of a network that was fitted to advantages
 
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
@@ -27,6 +31,10 @@ class AdvantageEstimator(ABC):
     def adapt(self, critic: Critic, obs_dim: int, action_dim: int) -> Critic:
         """The critic that this estimator trains, made from the one a run starts with; the same V at first."""
         return critic
+
+    def label_settings(self) -> Mapping[str, Primitive]:
+        """What stored advantages depend on: they are used again only where these are equal."""
+        return settings_of(self, self.not_in_labels)
 
     @abstractmethod
     def estimate(self, rollout: Rollout, critic: Critic, rerollouts: Rerollouts) -> AdvantageEstimate:
@@ -55,6 +63,8 @@ class ValueEstimator(AdvantageEstimator):
         clip_vloss: penalise the larger of the plain and the clipped value error (PPO2's value clipping).
         vf_clip_coef: how far a value may move before `clip_vloss` clips it, in units of the scaled return.
     """
+
+    not_in_labels = frozenset({"vf_coef", "clip_vloss", "vf_clip_coef"})
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A rollout with its advantages as one file: safetensors, with what they are as json in its header."""
+"""A rollout and its advantages as one file: safetensors, with what they are as json in the header."""
 
 from __future__ import annotations
 
@@ -20,45 +20,53 @@ WIDTHS = {"obs": "obs_dim", "next_obs": "obs_dim", "action": "action_dim"}  # of
 BOOLS = {"terminated", "truncated", "success", "mask"}
 
 
+UNLABELLED = "NoAdvantage"  # the estimator that earlier versions named where nothing had been measured
+
+
 @dataclass(frozen=True)
-class LabelledRollout:
+class Dataset:
     """A rollout, how good its actions were, and where both come from."""
 
     rollout: Rollout
-    estimate: AdvantageEstimate
+    labels: AdvantageEstimate | None  # `None` if nothing has been measured
     info: Mapping[str, Any]  # task, sizes, seed, settings of environment and estimator, steps, metrics
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field by name, such as `rollout.obs` and `estimate.advantage`."""
-        return {
-            f"{part}.{name}": getattr(getattr(self, part), name)
-            for part, names in (("rollout", ROLLOUT), ("estimate", ESTIMATE))
-            for name in names
-        }
+        tensors = {f"rollout.{name}": getattr(self.rollout, name) for name in ROLLOUT}
+        if self.labels is None:
+            return tensors
+        return tensors | {f"estimate.{name}": getattr(self.labels, name) for name in ESTIMATE}
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> LabelledRollout:
+    def of_tensors(cls, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Dataset:
         """The inverse of `tensors()`; the estimate's metrics come from `info`."""
         rollout = Rollout(**{name: tensors[f"rollout.{name}"] for name in ROLLOUT})
+        if info.get("advantage.class") == UNLABELLED:
+            return cls(rollout, None, {name: value for name, value in info.items() if name != "advantage.class"})
+        if not any(f"estimate.{name}" in tensors for name in ESTIMATE):
+            return cls(rollout, None, info)
         labels = {name: tensors[f"estimate.{name}"] for name in ESTIMATE}
         return cls(rollout, AdvantageEstimate(**labels, metrics=info["metrics"]), info)
 
-    def to(self, device: torch.device | str) -> LabelledRollout:
+    def to(self, device: torch.device | str) -> Dataset:
         """The same on another device."""
-        labels = {name: getattr(self.estimate, name).to(device) for name in ESTIMATE}
-        return replace(self, rollout=self.rollout.to(device), estimate=replace(self.estimate, **labels))
+        labels = self.labels
+        if labels is not None:
+            labels = replace(labels, **{name: getattr(labels, name).to(device) for name in ESTIMATE})
+        return replace(self, rollout=self.rollout.to(device), labels=labels)
 
 
 ROLLOUT = tuple(field.name for field in fields(Rollout))
 ESTIMATE = tuple(field.name for field in fields(AdvantageEstimate) if field.name != "metrics")
 
 
-def write_dataset(path: Path, data: LabelledRollout) -> None:
+def write_dataset(path: Path, data: Dataset) -> None:
     """Writes `path`, which appears complete or not at all."""
     write_tensors(path, data.tensors(), {"format": FORMAT, "info": json.dumps(dict(data.info))})
 
 
-def read_dataset(path: Path) -> LabelledRollout:
+def read_dataset(path: Path) -> Dataset:
     """Reads what `write_dataset` has written.
 
     Raises:
@@ -75,13 +83,15 @@ def read_dataset(path: Path) -> LabelledRollout:
         known = False
     if not known:
         raise UserError(f"data.dataset {path} is no dataset that an rlft run has written ({FORMAT}).")
-    _check(path, tensors, sizes)
-    return LabelledRollout.of_tensors(tensors, info)
+    _check(path, tensors, sizes, labelled="advantage.class" in info)
+    return Dataset.of_tensors(tensors, info)
 
 
-def _check(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:
+def _check(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int], *, labelled: bool) -> None:
     """Refuses tensors that are not what the header promises, and numbers that would spoil the weights."""
-    names = {f"rollout.{name}" for name in ROLLOUT} | {f"estimate.{name}" for name in ESTIMATE}
+    names = {f"rollout.{name}" for name in ROLLOUT}
+    if labelled:
+        names |= {f"estimate.{name}" for name in ESTIMATE}
     if tensors.keys() != names:
         wrong = ", ".join(sorted(tensors.keys() ^ names))
         raise UserError(f"data.dataset {path} has missing or unknown entries: {wrong}.")
@@ -93,10 +103,12 @@ def _check(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) 
         if list(tensor.shape) != expected or not str(tensor.dtype).startswith(f"torch.{kind}"):
             found = f"{tensor.dtype} {list(tensor.shape)}"
             raise UserError(f"data.dataset {path}: {key} is {found}, not {kind} {expected}.")
-    mask = tensors["estimate.mask"]
-    if not mask.any():
+    mask = tensors.get("estimate.mask")
+    if mask is not None and not mask.any():
         raise UserError(f"data.dataset {path} holds no transition with an advantage.")
     for key, tensor in tensors.items():
-        used = tensor[mask] if key.startswith("estimate.") else tensor  # nothing is promised outside the mask
+        used = (
+            tensor if mask is None or key.startswith("rollout.") else tensor[mask]
+        )  # nothing is promised outside the mask
         if not bool(used.isfinite().all()):
             raise UserError(f"data.dataset {path}: {key} holds numbers that are not finite.")

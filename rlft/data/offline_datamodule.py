@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 
-from rlft.data.dataset import LabelledRollout, read_dataset, write_dataset
+from rlft.data.dataset import Dataset, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
-from rlft.data.rollout_datamodule import NOWHERE, Learner, RolloutDataModule, episode_metrics
+from rlft.data.rollout_datamodule import NOWHERE, RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
-from rlft.types import Actor, AdvantageEstimate, EnvFactory, Rerollouts, Rollout, TensorRows
+from rlft.types import Actor, AdvantageEstimate, EnvFactory, Learner, LearningRows, Rollout, Steps, TensorRows
 
 DATASET = "dataset.safetensors"  # in the run directory
-# Settings that neither transitions nor labels depend on.
-UNRELATED = {"device", "vf_coef", "clip_vloss", "vf_clip_coef"}
-PRIMITIVES = str | int | float | None  # what json and a checkpoint read without running code hold
-
-
-class OfflineLearner(Learner, Protocol):
-    """What this data module needs of the module it feeds, besides what every data module needs."""
-
-    policy: str | None
-    advantage: object
-    fixed_data: bool
-    estimates_with_critic: bool
-    labelling_critic: str | None
-    held_out: TensorRows | None
-    env_steps: int
-    sim_steps: int
-
-    def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
-        """Advantages of a rollout that was prepared before, with the critic as it is now."""
-        ...
-
-    def signal(self, estimate: AdvantageEstimate) -> torch.Tensor:
-        """The policy update's signal `[T, N]` for advantages that are known already."""
-        ...
+LABELS = "advantage.class"  # what a dataset's labels are
+NOT_LABELLED = "none"  # what is said instead of those that have not been measured
 
 
 class OfflineDataModule(RolloutDataModule):
@@ -86,6 +63,8 @@ class OfflineDataModule(RolloutDataModule):
             command line 1 by default.
     """
 
+    fixed = True
+
     def __init__(
         self,
         env: EnvFactory,
@@ -109,7 +88,7 @@ class OfflineDataModule(RolloutDataModule):
         self.validation_fraction = validation_fraction
         self._recorded: Rollout | None = None  # the trajectories, [M, 1], on the CPU
         self._recorded_in: dict[str, str] = {}  # which file that was
-        self._data: LabelledRollout | None = None  # on the CPU
+        self._data: Dataset | None = None  # on the CPU
         self._training: TensorRows | None = None  # where the module is
 
     def _check_batch(self) -> None:
@@ -122,24 +101,25 @@ class OfflineDataModule(RolloutDataModule):
         if stage != "fit":
             return
         super().setup(stage)
-        self._learner().fixed_data = True
         if self.dataset is None:
             return
         if self.reads_trajectories:
-            if self._learner().needs_visited:
-                kind = type(self._learner().advantage).__name__
-                raise UserError(
-                    f"model.advantage {kind} goes back to simulator states, which {self.dataset} has none of."
-                )
-            control_mode = getattr(self.env, "control_mode", None)
-            self._recorded = read_trajectories(self.dataset, self.rollouts.spec, control_mode, self.reward_mode)
-            self._recorded_in = {"trajectories.sha256": hashlib.sha256(self.dataset.read_bytes()).hexdigest()}
+            self._read_trajectories(self.dataset)
         else:
             self._data = self._dataset
             self._check(f"data.dataset {self.dataset}", self._data)
 
+    def _read_trajectories(self, path: Path) -> None:
+        learner = learner_of(self.trainer)
+        if learner.needs_visited:
+            kind = learner.data_settings()["advantage.class"]
+            raise UserError(f"model.advantage {kind} goes back to simulator states, which {path} has none of.")
+        control_mode = getattr(self.env, "control_mode", None)
+        self._recorded = read_trajectories(path, self.rollouts.spec, control_mode, self.reward_mode)
+        self._recorded_in = {"trajectories.sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
     @cached_property
-    def _dataset(self) -> LabelledRollout:
+    def _dataset(self) -> Dataset:
         """What an earlier run has written."""
         assert self.dataset is not None
         return read_dataset(self.dataset)
@@ -157,50 +137,46 @@ class OfflineDataModule(RolloutDataModule):
 
     def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The same transitions in every iteration; new advantages only if they come from a critic that learns."""
-        learner = cast(OfflineLearner, learner)
-        if self._training is None or learner.estimates_with_critic:
-            self._training = self._prepare(learner, iteration)
+        if self._training is None or learner.relabels:
+            self._training = self._without_held_out(*self._digest(learner, iteration))
         return self._training
 
-    def _prepare(self, learner: OfflineLearner, iteration: int) -> TensorRows:
-        """Collects, unless a file or a checkpoint has the data, and sets the held-out part aside."""
+    def _digest(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
+        """Collects, unless a file or a checkpoint has the data."""
         if self._data is None:
-            prepare = self._collect if self._recorded is None else self._label
-            rollout, estimate, signal = prepare(learner, iteration)
-            self._data = LabelledRollout(rollout, estimate, self._info(learner, rollout, estimate)).to("cpu")
+            digest = self._collect if self._recorded is None else self._digest_recorded
+            rollout, digested = digest(learner, iteration)
+            self._data = Dataset(rollout, digested.labels, self._info(rollout, digested.labels)).to("cpu")
             self._write(self._data)
-        else:
-            data = self._data.to(learner.device)
-            rollout, estimate = data.rollout, data.estimate
-            if learner.estimates_with_critic:
-                estimate = learner.estimate(rollout, self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration))
-            signal = learner.signal(estimate)
-            learner.env_steps, learner.sim_steps = self._data.info["env_steps"], self._data.info["sim_steps"]
-        self.rollout = rollout
-        held = held_out_steps(rollout.done, self.validation_fraction)  # [T, N]
-        batch = learner.batch(rollout, estimate, signal)  # [T, N]
-        training, held_out = (batch[estimate.mask & part] for part in (~held, held))
-        if not len(training):
-            raise UserError(f"data.validation_fraction is {self.validation_fraction}: no episode is left to train.")
-        if self.validation_fraction and not len(held_out):
-            raise UserError("No transition of the held-out episodes has an advantage; raise data.validation_fraction.")
-        learner.held_out = held_out if self.validation_fraction else None
-        return training
+            return rollout, digested
+        data = self._data.to(learner.device)
+        self.steps = Steps(data.info["env_steps"], data.info["sim_steps"])
+        nothing = self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration)
+        return data.rollout, learner.digest(data.rollout, nothing, data.labels)
 
-    def _label(self, learner: Learner, iteration: int) -> tuple[Rollout, AdvantageEstimate, torch.Tensor]:
+    def _digest_recorded(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
         """What `_collect` does, for trajectories that have been read."""
         assert self._recorded is not None
         rollout = _with_log_prob(self._recorded.to(learner.device), learner.actor)
         nothing = self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration)
-        estimate, signal = learner.prepare(rollout, nothing)
+        digested = learner.digest(rollout, nothing)
+        self._count(rollout, nothing)
         learner.add_metrics(episode_metrics(rollout))
-        return rollout, estimate, signal
+        return rollout, digested
 
-    def _learner(self) -> OfflineLearner:
-        assert self.trainer is not None
-        return cast(OfflineLearner, self.trainer.lightning_module)
+    def _without_held_out(self, rollout: Rollout, digested: LearningRows) -> TensorRows:
+        """The rows that train; the others are set aside."""
+        held = held_out_steps(rollout.done, self.validation_fraction)  # [T, N]
+        training, held_out = (digested.rows[digested.mask & part] for part in (~held, held))
+        if not len(training):
+            raise UserError(f"data.validation_fraction is {self.validation_fraction}: no episode is left to train.")
+        if self.validation_fraction and not len(held_out):
+            raise UserError("No transition of the held-out episodes has an advantage; raise data.validation_fraction.")
+        self.rollout = rollout
+        self.held_out = held_out if self.validation_fraction else None
+        return training
 
-    def _info(self, learner: OfflineLearner, rollout: Rollout, estimate: AdvantageEstimate) -> dict[str, Any]:
+    def _info(self, rollout: Rollout, labels: AdvantageEstimate | None) -> dict[str, Any]:
         num_steps, num_envs = rollout.reward.shape
         return {
             **self._demands(),
@@ -208,19 +184,16 @@ class OfflineDataModule(RolloutDataModule):
             "num_envs": num_envs,
             "num_steps": num_steps,
             "seed": self.seed,
-            "env_steps": learner.env_steps,
-            "sim_steps": learner.sim_steps,
-            "metrics": dict(estimate.metrics),
+            "env_steps": self.steps.env,
+            "sim_steps": self.steps.sim,
+            "metrics": dict(labels.metrics) if labels else {},
         }
 
     def _demands(self) -> dict[str, Any]:
         """What a dataset must have in common with this configuration."""
-        critic = self._learner().labelling_critic
         return {
-            "policy": self._learner().policy or "scratch",
-            **_settings("env", self.env),
-            **_settings("advantage", self._learner().advantage),
-            **({"advantage.critic_policy": critic} if critic else {}),
+            **learner_of(self.trainer).data_settings(),
+            **{f"env.{name}": value for name, value in self.env.data_settings().items()},
             "task": self.rollouts.spec.task,
             **({} if self.reads_trajectories else {"num_envs": self.num_envs, "num_steps": self.num_steps}),
             "obs_dim": self.obs_dim,
@@ -228,15 +201,17 @@ class OfflineDataModule(RolloutDataModule):
             **self._recorded_in,
         }
 
-    def _check(self, what: str, data: LabelledRollout) -> None:
-        """Refuses data of another environment, other sizes or other advantages than those the run is named after."""
-        for name, value in self._demands().items():
-            if name.startswith("advantage.") and self._learner().estimates_with_critic:
-                continue  # they are estimated anew
-            if name in data.info and data.info[name] != value:
-                raise UserError(f"{what} was made with {name} {data.info[name]}, but this config has {value}.")
+    def _check(self, what: str, data: Dataset) -> None:
+        """Refuses data of another environment, other sizes or other labels than those the run is named after."""
+        anew = learner_of(self.trainer).relabels
+        found, wanted = ({LABELS: NOT_LABELLED, **settings} for settings in (data.info, self._demands()))
+        for name, value in wanted.items():
+            if name.startswith("advantage.") and anew:
+                continue
+            if name in found and found[name] != value:
+                raise UserError(f"{what} was made with {name} {found[name]}, but this config has {value}.")
 
-    def _write(self, data: LabelledRollout) -> None:
+    def _write(self, data: Dataset) -> None:
         if folder := directory.of_trainer(self.trainer):
             write_dataset(folder / DATASET, data)
 
@@ -247,7 +222,7 @@ class OfflineDataModule(RolloutDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`; it takes precedence over `dataset`."""
         if state_dict:
-            self._data = LabelledRollout.of_tensors(state_dict["tensors"], state_dict["info"])
+            self._data = Dataset.of_tensors(state_dict["tensors"], state_dict["info"])
             self._check("The checkpoint's dataset", self._data)
 
 
@@ -258,10 +233,3 @@ def _with_log_prob(rollout: Rollout, actor: Actor) -> Rollout:
     with torch.no_grad():
         log_prob = actor.log_prob(rollout.obs, rollout.action)  # [T, N]
     return replace(rollout, log_prob=torch.where(rollout.log_prob.isnan(), log_prob, rollout.log_prob))
-
-
-def _settings(name: str, thing: object) -> dict[str, Any]:
-    """Class and arguments of an environment or estimator, as far as it keeps them: `advantage.gamma` and so on."""
-    names = set(inspect.signature(type(thing).__init__).parameters) - UNRELATED
-    kept = {f"{name}.{k}": v for k, v in vars(thing).items() if k in names and isinstance(v, PRIMITIVES)}
-    return {f"{name}.class": type(thing).__name__, **kept}

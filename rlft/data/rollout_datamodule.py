@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any
 
 import lightning
 import numpy as np
@@ -17,12 +17,15 @@ from rlft.errors import UserError, require
 from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
 from rlft.types import (
     Actor,
-    AdvantageEstimate,
     EnvFactory,
+    EnvSource,
     EnvStates,
+    Learner,
+    LearningRows,
     Rerollouts,
     Rollout,
     Rollouts,
+    Steps,
     TensorRows,
     Visited,
 )
@@ -31,28 +34,21 @@ NOWHERE = Visited.nothing(EnvStates(*torch.zeros(5, 0)))  # no states to go back
 VALIDATION = "losses/validation_"  # how the names of what held-out data measure begin
 
 
-class Learner(Protocol):
-    """What the data module needs of the module it feeds."""
+def learner_of(trainer: lightning.Trainer | None) -> Learner:
+    """The module of a run.
 
-    actor: Actor
-    collector: Actor  # the policy that acts
-    device: torch.device
-    needs_visited: bool
-
-    def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, torch.Tensor]:
-        """Advantages of a new rollout and the policy update's signal `[T, N]`."""
-        ...
-
-    def batch(self, rollout: Rollout, estimate: AdvantageEstimate, signal: torch.Tensor) -> TensorRows:
-        """What its losses need of every transition, `[T, N]`."""
-        ...
-
-    def add_metrics(self, metrics: dict[str, float]) -> None:
-        """Takes numbers to log with this iteration."""
-        ...
+    Raises:
+        UserError: if it is none that digests rollouts.
+    """
+    assert trainer is not None  # Lightning attaches it before it calls a data module
+    module = trainer.lightning_module
+    if not isinstance(module, Learner):
+        kind = type(module).__name__
+        raise UserError(f"model {kind} is no rlft.types.Learner, as FinetuneModule is; it cannot digest rollouts.")
+    return module
 
 
-class RolloutDataModule(lightning.LightningDataModule):
+class RolloutDataModule(lightning.LightningDataModule, EnvSource):
     """Collects a rollout at the start of every epoch and serves it in minibatches.
 
     Args:
@@ -111,14 +107,22 @@ class RolloutDataModule(lightning.LightningDataModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Refuses to stop on what is never measured."""
-        trainer: Any = self.trainer
-        if stage == "fit" and not self.validation_fraction:
-            for monitor in {stop.monitor for stop in trainer.early_stopping_callbacks}:
-                if monitor.startswith(VALIDATION):
-                    raise UserError(
-                        f"EarlyStopping on {monitor} needs data OfflineDataModule with validation_fraction above 0."
-                    )
+        """Refuses to stop on what is never measured, and too few environments, before anything is simulated."""
+        if stage != "fit":
+            return
+        self._check_early_stopping()
+        fewest = learner_of(self.trainer).fewest_envs
+        if self.num_envs < fewest:
+            found = self.num_envs
+            raise UserError(f"data.num_envs is {found}; model.advantage as configured needs at least {fewest}.")
+
+    def _check_early_stopping(self) -> None:
+        assert self.trainer is not None
+        for stop in self.trainer.early_stopping_callbacks:
+            if stop.monitor.startswith(VALIDATION) and not self.validation_fraction:
+                raise UserError(
+                    f"EarlyStopping on {stop.monitor} needs data OfflineDataModule with validation_fraction above 0."
+                )
 
     @property
     def batch_size(self) -> int:
@@ -160,34 +164,39 @@ class RolloutDataModule(lightning.LightningDataModule):
 
     def iterate(self) -> Iterator[TensorRows]:
         """Collects once, then yields `update_epochs * num_minibatches` minibatches."""
-        trainer = self.trainer
-        assert trainer is not None
-        learner = cast(Learner, trainer.lightning_module)
-        iteration = trainer.current_epoch
-        batch = self._batch(learner, iteration)
+        assert self.trainer is not None
+        iteration = self.trainer.current_epoch
+        batch = self._batch(learner_of(self.trainer), iteration)
         shuffle_seed = int(np.random.SeedSequence([self.seed, iteration]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(shuffle_seed)
         yield from minibatches(batch, self.num_minibatches, self.update_epochs, generator)
 
     def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The transitions of one iteration."""
-        rollout, estimate, signal = self._collect(learner, iteration)
-        return learner.batch(rollout, estimate, signal)[estimate.mask]
+        _, digested = self._collect(learner, iteration)
+        return digested.rows[digested.mask]
 
-    def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, AdvantageEstimate, torch.Tensor]:
-        started = time.perf_counter()
+    def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
+        """A new rollout, and what the learner makes of it."""
+        started, actor = time.perf_counter(), learner.collector
         if self._states is None:
             self._states = self.rollouts.initial_states(self.seed)
         rollout, self._states, visited = self.rollouts.collect(
-            learner.collector, self._states, self.num_steps, self.seed, iteration, keep_visited=learner.needs_visited
+            actor, self._states, self.num_steps, self.seed, iteration, keep_visited=learner.needs_visited
         )
         learner.add_metrics({"time/rollout": time.perf_counter() - started, **episode_metrics(rollout)})
         self.rollout = rollout
+        rerollouts = self.rerollouts_from(visited, actor, self.seed, iteration)
         rollout = rollout.to(learner.device)
-        rerollouts = self.rerollouts_from(visited, learner.collector, self.seed, iteration)
-        estimate, signal = learner.prepare(rollout, rerollouts)
+        digested = learner.digest(rollout, rerollouts)
+        self._count(rollout, rerollouts)
         learner.add_metrics({**rerollouts.metrics(), **self._replacements()})
-        return rollout, estimate, signal
+        return rollout, digested
+
+    def _count(self, rollout: Rollout, rerollouts: Rerollouts) -> None:
+        """What it has cost."""
+        env = rollout.reward.numel()
+        self.steps = Steps(self.steps.env + env, self.steps.sim + env + rerollouts.sim_steps)
 
     def _replacements(self) -> dict[str, float]:
         """Workers that had to be replaced since the last time; nothing if there were none, as it should be."""

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: where they are, what surrounds them, and what to do about them."""
+"""Numbers that are not finite: where they are, and what surrounds them. What to do about them, a module decides."""
 
 from __future__ import annotations
 
@@ -6,70 +6,74 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
 from rlft.modules.parameters import and_more
-from rlft.runs import directory
 from rlft.types import AdvantageEstimate, Rollout, TensorRows
-
-if TYPE_CHECKING:
-    from rlft.modules.iteration import IterationModule
 
 OnBadNumbers = Literal["stop", "skip"]
 REPORT = "bad_numbers.json"  # in the run directory
 
 
-def without_bad_rows(module: IterationModule, rollout: Rollout, estimate: AdvantageEstimate) -> AdvantageEstimate:
-    """An estimate `[T, N]` whose mask leaves out, if that is wanted, what is not finite.
+@dataclass(frozen=True)
+class Finding:
+    """Where numbers that are not finite appeared."""
 
-    Raises:
-        UserError: if it is not. What the estimator has masked itself may hold anything.
-    """
-    # Not `next_obs`: an estimator that looks at it where it is not finite says so in the advantages.
-    quantities = {  # causes before effects
-        "obs": rollout.obs,
-        "action": rollout.action,
-        **({"log_prob": rollout.log_prob} if module.actor.can("log_prob") else {}),
-        "reward": rollout.reward,
-        "value": estimate.value,
-        "advantage": estimate.advantage,
-        "value_target": estimate.value_target,
-    }
-    good = estimate.mask  # [T, N]
-    for values in quantities.values():
+    what: str  # the part of a sentence
+    details: Mapping[str, Any]  # for the file beside it, as json has them
+
+
+def good_rows(rollout: Rollout, labels: AdvantageEstimate | None) -> Tensor:
+    """Which transitions, `[T, N]` bool, have only finite numbers in what is learned from."""
+    good = torch.ones_like(rollout.done)
+    for values in _quantities(rollout, labels).values():
         good = good & _finite_rows(values, 2)
-    bad = int((estimate.mask & ~good).sum())
-    if not bad:
-        return estimate
-    if module.on_bad_numbers == "skip":
-        module.add_metrics({"charts/bad_rows": bad})
-        return dataclasses.replace(estimate, mask=good)
-    found = _described({**quantities, "next_obs": rollout.next_obs}, estimate.mask)
+    return good
+
+
+def in_rows(rollout: Rollout, labels: AdvantageEstimate | None, among: Tensor) -> Finding:
+    """What to say of the rows `among` (`[T, N]` bool), of which some are not finite."""
+    found = _described({**_quantities(rollout, labels), "next_obs": rollout.next_obs}, among)
+    bad = int((among & ~good_rows(rollout, labels)).sum())
     name = next(name for name, values in found.items() if values["bad_rows"])
     step, env = found[name]["first_bad_row"]
-    what = f"{bad} of {good.numel()} transitions are not finite, first the {name} of step {step} in environment {env}"
-    raise _stopped(module, what, {"rows": good.numel(), "bad_rows": bad, "quantities": found})
+    what = f"{bad} of {among.numel()} transitions are not finite, first the {name} of step {step} in environment {env}"
+    return Finding(what, {"rows": among.numel(), "bad_rows": bad, "quantities": found})
 
 
-def bad_weights(module: IterationModule) -> UserError | None:
-    """What to say if weights are not finite."""
-    if not (names := _bad_tensors(dict(module.named_parameters()))):
+def in_weights(module: nn.Module, minibatch: int) -> Finding | None:
+    """What to say of weights after a minibatch, if they are not finite."""
+    if not (names := bad_weights(module)):
         return None
-    what = f"after minibatch {module.minibatch_number} the weights {_listed(names)} are not finite"
-    return _stopped(module, what, {"minibatch": module.minibatch_number, "bad_weights": names})
+    what = f"after minibatch {minibatch} the weights {_listed(names)} are not finite"
+    return Finding(what, {"minibatch": minibatch, "bad_weights": names})
 
 
-def bad_step(module: IterationModule, loss: Tensor, batch: TensorRows) -> UserError | None:
-    """What to say of a loss or gradients that are not finite; nothing if the step is to be skipped."""
-    weights = _bad_tensors(dict(module.named_parameters()))
-    if module.on_bad_numbers == "skip" and not weights:  # a skipped step would not mend those
-        return None
+def bad_weights(module: nn.Module) -> list[str]:
+    """The names of those that are not finite."""
+    return _bad_tensors(dict(module.named_parameters()))
+
+
+def in_step(
+    module: nn.Module, minibatch: int, loss: Tensor, batch: TensorRows, outputs: Mapping[str, Tensor]
+) -> Finding:
+    """What to say of a loss or gradients that are not finite.
+
+    Args:
+        module: whose weights and gradients these are.
+        minibatch: its number within the iteration, from 1.
+        loss: of the minibatch.
+        batch: the minibatch, `[B]`.
+        outputs: what the networks make of it, `[B, ...]` each.
+    """
+    weights = bad_weights(module)
     gradients = _bad_tensors({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
     if weights:
         what = f"the weights {_listed(weights)} are not finite"
@@ -77,24 +81,40 @@ def bad_step(module: IterationModule, loss: Tensor, batch: TensorRows) -> UserEr
         what = f"the loss is {float(loss)}"
     else:  # the norm of finite gradients may be infinite
         what = f"the gradient of {_listed(gradients or ['all weights together'])} is not finite"
-    number, everywhere = module.minibatch_number, torch.ones(len(batch), dtype=torch.bool, device=batch.device)
+    everywhere = torch.ones(len(batch), dtype=torch.bool, device=batch.device)
     details = {
-        "minibatch": number,
+        "minibatch": minibatch,
         "rows": len(batch),
         "loss": str(float(loss)),
         "bad_weights": weights,
         "bad_gradients": gradients,
-        "quantities": _described(_quantities(module, batch), everywhere),
+        "quantities": _described({**_floating(batch), **outputs}, everywhere),
     }
-    return _stopped(module, f"in minibatch {number} of {len(batch)} rows {what}", details)
+    return Finding(f"in minibatch {minibatch} of {len(batch)} rows {what}", details)
 
 
-def _quantities(module: IterationModule, batch: TensorRows) -> dict[str, Tensor]:
-    """What a minibatch holds, `[B, ...]`, and what the networks make of it."""
+def error_of(finding: Finding, iteration: int, folder: Path | None) -> UserError:
+    """The sentence that ends the run; the details are written into its directory, if there is one."""
+    where = _write(folder, {"iteration": iteration, "what": finding.what, **finding.details})
+    return UserError(
+        f"Iteration {iteration} of the run cannot go on: {finding.what}; checkpoints are of the iterations before"
+        f"{f', details in {where}' if where else ''}."
+    )
+
+
+def _quantities(rollout: Rollout, labels: AdvantageEstimate | None) -> dict[str, Tensor]:
+    """What is learned from, `[T, N, ...]` each; causes before effects."""
+    # Not `next_obs`: an estimator that looks at it where it is not finite says so in the advantages.
+    known_log_prob = rollout.log_prob.nan_to_num(0.0, torch.inf, -torch.inf)  # NaN where it is not known
+    found = {"obs": rollout.obs, "action": rollout.action, "log_prob": known_log_prob, "reward": rollout.reward}
+    if labels is None:
+        return found
+    return {**found, "value": labels.value, "advantage": labels.advantage, "value_target": labels.value_target}
+
+
+def _floating(batch: TensorRows) -> dict[str, Tensor]:
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-    floating = {k: v for k, v in fields.items() if isinstance(v, Tensor) and v.is_floating_point()}
-    with torch.no_grad():
-        return {**floating, "mean_action": module.actor.mode(fields["obs"]), "critic": module.critic(fields["obs"])}
+    return {k: v for k, v in fields.items() if isinstance(v, Tensor) and v.is_floating_point()}
 
 
 def _finite_rows(values: Tensor, row_dims: int) -> Tensor:
@@ -122,17 +142,8 @@ def _described(quantities: Mapping[str, Tensor], among: Tensor) -> dict[str, dic
     return found
 
 
-def _stopped(module: IterationModule, what: str, details: Mapping[str, Any]) -> UserError:
-    where = _write(module.trainer, {"iteration": module.iteration, "what": what, **details})
-    return UserError(
-        f"Iteration {module.iteration} of the run cannot go on: {what}; checkpoints are of the iterations before"
-        f"{f', details in {where}' if where else ''}."
-    )
-
-
-def _write(trainer: Any, details: Mapping[str, Any]) -> Path | None:
+def _write(folder: Path | None, details: Mapping[str, Any]) -> Path | None:
     """Writes the details into the run directory, if there is one."""
-    folder = directory.of_trainer(trainer)
     if folder is None:
         return None
     path = folder / REPORT

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rlft.errors import UserError, require
-from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
+from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
 from rlft.modules.offsets import actions_at, checked_weights
@@ -19,18 +19,7 @@ from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
 from rlft.networks.policy_files import check_shapes, load_policy
-from rlft.types import Actor, AdvantageEstimate, CloningBatch, Critic, Rerollouts, Rollout
-
-
-class NoAdvantage:
-    """Stands where other modules have an estimator: every demonstrated action counts."""
-
-    wants_critic = False
-
-    def estimate(self, rollout: Rollout) -> AdvantageEstimate:
-        """Knows nothing of any action, and leaves none out."""
-        advantage, value, value_target = (torch.zeros_like(rollout.reward) for _ in range(3))  # [T, N]
-        return AdvantageEstimate(advantage, value, value_target, torch.ones_like(rollout.done), {})
+from rlft.types import Actor, AdvantageEstimate, CloningBatch, Critic, LearningRows, Primitive, Rerollouts, Rollout
 
 
 class BCModule(IterationModule):
@@ -46,6 +35,8 @@ class BCModule(IterationModule):
     of an offset is `losses/offset_<o>`, the weighted mean of all `losses/total_loss`. Of held-out episodes, without
     dropout: `losses/validation_policy_loss`, `losses/validation_offset_<o>`, and `losses/validation_mse`, the mean
     squared error of the mean action whatever the loss is.
+
+    The optimiser's arguments are documented in `IterationModule`; the heads of other offsets are the submodule `heads`.
 
     Args:
         obs_dim: numbers per observation; taken from the environment.
@@ -66,14 +57,6 @@ class BCModule(IterationModule):
         head_dropout: the same between the two layers of every head.
         log_std_min: the log standard deviation never falls below this, as it would without end where demonstrations are
             deterministic; `null` sets no bound.
-        learning_rate: of Adam.
-        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`; the
-            heads of other offsets are `heads`.
-        learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0.
-        anneal_lr: lower the learning rates linearly to 0 over the run.
-        max_grad_norm: the joint gradient norm is clipped to this.
-        on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
-            counts them.
     """
 
     actor: GaussianActor
@@ -111,7 +94,6 @@ class BCModule(IterationModule):
             check_shapes(load_policy(demonstrator), obs_dim, action_dim)
         self.demonstrator = demonstrator
         self.policy = demonstrator or start_name(policy, inject_from, inject)  # who plays for the data module
-        self.advantage = NoAdvantage()
         self.loss = loss
         self.offsets = tuple(offsets)
         self.register_buffer("offset_weights", torch.tensor(weights), persistent=False)
@@ -156,38 +138,28 @@ class BCModule(IterationModule):
     def setup(self, stage: str) -> None:
         """Refuses to imitate what it does itself, again and again."""
         super().setup(stage)
-        if stage == "fit" and self.demonstrator is None and not self.fixed_data:
+        if stage == "fit" and self.demonstrator is None and not self.source.fixed:
             raise UserError("model.demonstrator is null; name one, or clone fixed data with data OfflineDataModule.")
 
     # ---- demonstrations ------------------------------------------------------------------------------------------
 
     needs_visited = False
-    estimates_with_critic = False
-    labelling_critic = None
+    fewest_envs = 1
+    relabels = False
 
     @property
     def collector(self) -> Actor:
         """The policy that acts in rollouts."""
         return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
 
-    def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, Tensor]:
-        """Counts the steps of new demonstrations; called by the data module."""
-        self.env_steps += rollout.reward.numel()
-        self.sim_steps += rollout.reward.numel()
-        estimate = self.estimate(rollout, rerollouts)
-        return estimate, self.signal(estimate)
+    def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
+        """Every step of a demonstration is a row: nothing is asked of how good its action was."""
+        rows = CloningBatch(rollout.obs, *actions_at(rollout, self.offsets))
+        return LearningRows(rows, self.usable(rollout), None)
 
-    def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
-        """Nothing is known of how good the actions were; called by the data module."""
-        return without_bad_rows(self, rollout, self.advantage.estimate(rollout))
-
-    def signal(self, estimate: AdvantageEstimate) -> Tensor:
-        """Nothing, `[T, N]`; called by the data module."""
-        return estimate.advantage
-
-    def batch(self, rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> CloningBatch:
-        """What the loss needs of every transition, `[T, N]`; called by the data module."""
-        return CloningBatch(rollout.obs, *actions_at(rollout, self.offsets))
+    def data_settings(self) -> dict[str, Primitive]:
+        """Who demonstrates."""
+        return {"policy": self.policy or "scratch"}
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 
@@ -227,7 +199,7 @@ class BCModule(IterationModule):
 
     def _validate(self, held_out: CloningBatch) -> dict[str, float]:
         """How well the demonstrations that never train are predicted."""
-        weights = cast(BCModule, self.evaluated())
+        weights = self.evaluated()
         own = self.offsets.index(0)
         error = held_out.action[:, own] - weights.actor.mode(held_out.obs)  # [M, A]
         found = torch.where(held_out.known.any(0), weights.offset_losses(held_out), torch.nan)  # [K]

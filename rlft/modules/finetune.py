@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,19 +12,21 @@ from torch import Tensor, nn
 from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules import critic_provenance
-from rlft.modules.bad_numbers import OnBadNumbers, without_bad_rows
+from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.critic_provenance import Setting
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.networks.policy_files import load_policy
 from rlft.statistics.fit import calibration_slope, explained_variance
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, Rerollouts, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Critic, LearningRows, Primitive, Rerollouts, Rollout
 from rlft.update import PolicyUpdate
 
 
 class FinetuneModule(IterationModule):
     """Finetunes an actor with an advantage estimator and a policy update; one epoch is one iteration.
+
+    The optimiser's arguments are documented in `IterationModule`.
 
     Args:
         obs_dim: numbers per observation; taken from the environment.
@@ -42,18 +45,10 @@ class FinetuneModule(IterationModule):
         accept_critic_mismatch: which of these may differ, e.g. `[policy]` for an expert's critic.
         reward_mode: of the environment; taken from it.
         data_policy: whose data the run learns from, if not from that of its own policy; taken from the data.
-        learning_rate: of Adam.
         critic_learning_rate: of the critic, if it differs.
-        learning_rate_factors: multiplies the learning rate of submodules, by name or glob: `{actor.encoder: 0.1}`.
-        learning_rate_warmup: gradient steps over which the learning rates rise linearly from 0. Adam's first steps are
-            as long as the learning rate in every weight, whatever the gradient; a KL stop may leave it at one of them,
-            and without a stop one run in ten did not find back from them. 100 prevented both (docs/gae_ppo.md).
-        anneal_lr: lower the learning rates linearly to 0 over the run.
         max_grad_norm: the joint gradient norm of actor and critic is clipped to this; that of a critic which is only a
             diagnostic apart.
         warmup_iterations: iterations at the start that update the critic only.
-        on_bad_numbers: NaN or infinity in data, loss or gradients: `stop` ends the run, `skip` learns without them and
-            counts them.
     """
 
     def __init__(
@@ -141,15 +136,6 @@ class FinetuneModule(IterationModule):
         self.critic_of = self.policy if own else found.get("policy")
         return critic
 
-    def setup(self, stage: str) -> None:
-        """Refuses too few environments for the estimator, before anything is simulated."""
-        super().setup(stage)
-        fewest = self.advantage.fewest_envs
-        trainer: Any = self.trainer
-        found = getattr(trainer.datamodule, "num_envs", fewest)  # a data module of one's own may have none
-        if found < fewest:
-            raise UserError(f"data.num_envs is {found}; model.advantage as configured needs at least {fewest}.")
-
     def critic_info(self) -> dict[str, Any] | None:
         """What this run's critic, if there is one, is a value of; goes into its policy files."""
         if not self.advantage.wants_critic:
@@ -170,66 +156,52 @@ class FinetuneModule(IterationModule):
         """Of everything that is learning the gradient norm is a joint one, but a diagnostic critic has its own."""
         return [self.actor, self.critic] if self.advantage.critic_is_diagnostic else [self]
 
-    # ---- one iteration -------------------------------------------------------------------------------------------
-
-    def on_train_epoch_start(self) -> None:
-        """Begins an iteration."""
-        super().on_train_epoch_start()
-        self._actor_stopped = False
-
-    @property
-    def needs_visited(self) -> bool:
-        """Whether `prepare` needs the simulator's states."""
-        return self.advantage.needs_visited
-
-    @torch.no_grad()
-    def prepare(self, rollout: Rollout, rerollouts: Rerollouts) -> tuple[AdvantageEstimate, Tensor]:
-        """Advantages of a new rollout and the update's signal `[T, N]`; called by the data module."""
-        estimate = self.estimate(rollout, rerollouts)
-        self.env_steps += rollout.reward.numel()
-        self.sim_steps += rollout.reward.numel() + rerollouts.sim_steps
-        return estimate, self.signal(estimate)
-
-    @property
-    def estimates_with_critic(self) -> bool:
-        """Whether advantages change as the critic learns."""
-        return self.advantage.wants_critic and not self.advantage.critic_is_diagnostic
-
-    @property
-    def labelling_critic(self) -> str | None:
-        """Whose critic has a part in advantages that are measured once; `None` if none has."""
-        return (self.critic_policy or "new") if self.advantage.labels_with_critic else None
-
-    @torch.no_grad()
-    def estimate(self, rollout: Rollout, rerollouts: Rerollouts) -> AdvantageEstimate:
-        """Advantages of a rollout, with the critic as it is now; called by the data module."""
-        return without_bad_rows(self, rollout, self.advantage.estimate(rollout, self.critic, rerollouts))
+    # ---- rollouts ------------------------------------------------------------------------------------------------
 
     @property
     def collector(self) -> Actor:
         """The policy that acts in rollouts."""
         return self.actor
 
-    def batch(self, rollout: Rollout, estimate: AdvantageEstimate, signal: Tensor) -> Batch:
-        """What the losses need of every transition, `[T, N]`; called by the data module."""
-        return Batch(
+    @property
+    def needs_visited(self) -> bool:
+        """Whether the estimator goes back to the simulator's states."""
+        return self.advantage.needs_visited
+
+    @property
+    def fewest_envs(self) -> int:
+        """Environments that the estimator needs side by side."""
+        return self.advantage.fewest_envs
+
+    @property
+    def relabels(self) -> bool:
+        """Whether advantages change as the critic learns."""
+        return self.advantage.wants_critic and not self.advantage.critic_is_diagnostic
+
+    @torch.no_grad()
+    def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
+        """Advantages, unless they are known and still good, and the update's signal of them."""
+        if labels is None or self.relabels:
+            labels = self.advantage.estimate(rollout, self.critic, rerollouts)
+            labels = dataclasses.replace(labels, mask=self.usable(rollout, labels))
+        rows = Batch(
             obs=rollout.obs,
             action=rollout.action,
             log_prob=rollout.log_prob,
-            signal=signal,
-            value=estimate.value,
-            value_target=estimate.value_target,
+            signal=self._signal(labels),
+            value=labels.value,
+            value_target=labels.value_target,
             transition=self.advantage.transition(rollout),
         )
+        return LearningRows(rows, labels.mask, labels)
 
-    @torch.no_grad()
-    def signal(self, estimate: AdvantageEstimate) -> Tensor:
-        """The update's signal `[T, N]` for advantages that are known already; called by the data module."""
-        signal, signal_metrics = self.update.signal(estimate)
-        known = estimate.advantage[estimate.mask]
-        self.metrics.set(
+    def _signal(self, labels: AdvantageEstimate) -> Tensor:
+        """What the update makes of advantages, `[T, N]`; what there is to say of both is logged."""
+        signal, signal_metrics = self.update.signal(labels)
+        known = labels.advantage[labels.mask]
+        self.add_metrics(
             {
-                **estimate.metrics,
+                **labels.metrics,
                 **signal_metrics,
                 "charts/advantage_mean": float(known.mean()),
                 "charts/advantage_std": float(known.std()),
@@ -238,14 +210,27 @@ class FinetuneModule(IterationModule):
         )
         return signal
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
-        """Ends the iteration (-1) when neither network has anything left to learn from it."""
-        super().on_train_batch_start(batch, batch_idx)
-        return -1 if self._actor_stopped and self._critic_stops_too else None
+    def data_settings(self) -> dict[str, Primitive]:
+        """The start policy, the estimator, and the critic if it has a part in advantages that are measured once."""
+        labels = {f"advantage.{name}": value for name, value in self.advantage.label_settings().items()}
+        critic = {"advantage.critic_policy": self.critic_policy or "new"} if self.advantage.labels_with_critic else {}
+        return {"policy": self.policy or "scratch", **labels, **critic}
+
+    # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        """Begins an iteration."""
+        super().on_train_epoch_start()
+        self._actor_stopped = False
 
     @property
     def _critic_stops_too(self) -> bool:
         return self.update.kl_stop_scope == "both" or not self.advantage.wants_critic
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+        """Ends the iteration (-1) when neither network has anything left to learn from it."""
+        super().on_train_batch_start(batch, batch_idx)
+        return -1 if self._actor_stopped and self._critic_stops_too else None
 
     def training_step(self, batch: Batch) -> Tensor | None:
         """Sum of the actor's and the critic's loss on a minibatch, or `None` if nothing is to be learned."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from rlft.types.rows import TensorRows
+from rlft.types.settings import Primitive, settings_of
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,7 @@ class EnvFactory(ABC):
     def starts(self) -> str:
         """All that initial states depend on but their seed: equal texts mean equal states for equal seeds."""
         return repr(self)
+
+    def data_settings(self) -> Mapping[str, Primitive]:
+        """What transitions depend on: a stored rollout is used only where these are equal."""
+        return settings_of(self)

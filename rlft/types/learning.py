@@ -1,13 +1,24 @@
-"""What is learned from: advantages, and the rows of a minibatch."""
+"""What is learned from: advantages, rows, and the contract between who learns and who has the data.
+
+A data module gives a learner what has been collected, and the learner makes rows of it, in one call:
+`Learner.digest`. What a learner needs to know of the data, it reads from its `DataSource`. Neither writes into the
+other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from rlft.types.actor_critic import Actor
+from rlft.types.environment import EnvFactory
 from rlft.types.rows import TensorRows
+from rlft.types.settings import Primitive
+from rlft.types.simulation import Rerollouts, Rollout, Rollouts, Visited
 
 
 @dataclass(frozen=True)
@@ -50,3 +61,122 @@ class CloningBatch(TensorRows):
     obs: Tensor  # [B, O]
     action: Tensor  # [B, K, A], unclipped, at `K` offsets from the step; of no meaning where it is not known
     known: Tensor  # [B, K] bool, whether the episode and the data reach that far
+
+
+@dataclass(frozen=True)
+class LearningRows:
+    """What a learner makes of a rollout."""
+
+    rows: TensorRows  # [T, N], such as `Batch` or `CloningBatch`
+    mask: Tensor  # [T, N] bool, False where nothing is to be learned
+    labels: AdvantageEstimate | None  # what was measured for it; `None` for a learner that needs only the rollout
+
+
+class Learner(ABC):
+    """What a data module needs of the module that it feeds."""
+
+    actor: Actor  # the policy that learns
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where it learns: rollouts are moved there before they are digested."""
+
+    @property
+    @abstractmethod
+    def collector(self) -> Actor:
+        """The policy that acts in rollouts."""
+
+    @property
+    @abstractmethod
+    def needs_visited(self) -> bool:
+        """Whether `digest` goes back to the simulator states of a rollout."""
+
+    @property
+    @abstractmethod
+    def fewest_envs(self) -> int:
+        """Environments that it needs side by side."""
+
+    @property
+    @abstractmethod
+    def relabels(self) -> bool:
+        """Whether labels of the same rollout change as it learns, so that every iteration digests anew."""
+
+    @abstractmethod
+    def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
+        """The rows that a rollout teaches.
+
+        Args:
+            rollout: on the learner's device.
+            rerollouts: the simulator, with the states of the rollout if `needs_visited`.
+            labels: what an earlier digest of the same rollout has measured; it is used again unless it `relabels`.
+
+        Raises:
+            UserError: if the rollout cannot be learned from.
+        """
+
+    @abstractmethod
+    def data_settings(self) -> Mapping[str, Primitive]:
+        """What a stored rollout and its labels depend on, besides the environment.
+
+        `policy` is who acts; the settings of an estimator begin with `advantage.`, of which `advantage.class` is its
+        name. A learner without labels has none of these.
+        """
+
+    @abstractmethod
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Takes numbers to log with the running iteration."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a run has cost so far, in env steps."""
+
+    env: int = 0  # collected
+    sim: int = 0  # simulated: collected and re-rollouts, not evaluation
+
+
+class DataSource:
+    """What a learner and its callbacks know of the data; every data module is one."""
+
+    fixed: bool = False  # every iteration has the same data
+    held_out: TensorRows | None = None  # [M], rows of a `digest` that never train
+    steps: Steps = Steps()
+
+    def resume(self, steps: Steps) -> None:
+        """Goes on counting where the run of a checkpoint was."""
+        self.steps = steps
+
+
+class EnvSource(DataSource, ABC):
+    """A source that simulates, and lets callbacks simulate."""
+
+    env: EnvFactory
+    num_envs: int  # environments stepped in parallel
+    update_epochs: int  # passes over the data of an iteration
+    rollout: Rollout | None  # the running iteration's, for whoever looks at it
+    on_rerollouts: Callable[[int, int], None]  # told how many re-rollouts of how many have begun
+
+    @property
+    @abstractmethod
+    def rollouts(self) -> Rollouts:
+        """The environments; started on first use."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Env steps per iteration."""
+
+    @property
+    @abstractmethod
+    def reward_mode(self) -> str | None:
+        """Which reward the environment gives; `None` if it knows only one."""
+
+    @property
+    @abstractmethod
+    def data_policy(self) -> str | None:
+        """Whose data this is; `None` for that of the module's own policy."""
+
+    @abstractmethod
+    def rerollouts_from(self, visited: Visited, actor: Actor, seed: int, iteration: int) -> Rerollouts:
+        """The simulator, with the states of a rollout of `actor`."""

@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from rlft.types import Batch
+from rlft.types import Batch, DataSource
 
 
 def begin(description: str, updates: int, threads: int) -> argparse.Namespace:
@@ -33,7 +33,7 @@ def begin(description: str, updates: int, threads: int) -> argparse.Namespace:
     return args
 
 
-class Served(lightning.LightningDataModule):
+class Served(lightning.LightningDataModule, DataSource):
     """Serves the first `updates` minibatches as one epoch."""
 
     def __init__(self, batches: Iterable[Batch], updates: int) -> None:

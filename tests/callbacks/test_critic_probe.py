@@ -25,7 +25,7 @@ class Oracle(torch.nn.Module):
         self.known = {
             tuple(o.tolist()): v
             for o, v in zip(
-                truth.rollout.obs[truth.estimate.mask], truth.estimate.value_target[truth.estimate.mask], strict=True
+                truth.rollout.obs[truth.labels.mask], truth.labels.value_target[truth.labels.mask], strict=True
             )
         }
 
@@ -135,7 +135,7 @@ def test_the_truth_has_the_scale_of_the_runs_rewards():
         torch.manual_seed(0)
         probe = CriticProbe(num_samples=2, num_steps=10, every_k=2)
         fit(module(advantage=GAE(reward_scale=scale), learning_rate=0.0), data(num_envs=100), 1, [probe])
-        truths.append(probe._truth.estimate)
+        truths.append(probe._truth.labels)
     assert truths[0].value_target.abs().sum() > 0
     assert torch.allclose(10 * truths[0].value_target, truths[1].value_target)
     assert torch.allclose(10 * truths[0].advantage, truths[1].advantage)
@@ -148,7 +148,7 @@ def test_the_truth_has_the_horizon_of_the_runs_critic():
         torch.manual_seed(0)
         probe = CriticProbe(num_samples=2, num_steps=20, every_k=5)
         fit(module(advantage=GAE(gamma=1.0, bootstrap_at_done=bootstrap)), data(), 1, [probe])
-        steps[bootstrap] = probe._truth.estimate.metrics["probe/sim_steps"]
+        steps[bootstrap] = probe._truth.labels.metrics["probe/sim_steps"]
     assert steps["truncation"] > 1.2 * steps["never"]
 
 

@@ -1,5 +1,6 @@
 """The founding documents' examples of each pitfall, and runs that are and are not in one."""
 
+import lightning
 import pytest
 
 from callbacks import Pitfalls
@@ -7,7 +8,8 @@ from callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.cli import main
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence
-from tests.support.training import run, smoke
+from tests.support.schedules import Scripted
+from tests.support.training import data, fit, module, run, smoke
 
 PPO = {"update": "PPO", "update_epochs": 20}
 OFFLINE_AWR = {"offline": True, "update": "AWR"}
@@ -94,27 +96,37 @@ def test_a_stop_on_sampled_success(tmp_path, capsys):
     assert "Pitfall sampled-evaluation" in capsys.readouterr().out
 
 
-class Told:
-    """A module and a trainer, as far as the callback asks them."""
+class Sampled(lightning.Callback):
+    """Says how often the sampled actions of an iteration have succeeded."""
 
-    trains_actor, fixed_data, notes, current_epoch = True, False, [], 0
+    def __init__(self, rate):
+        self.rate = rate
 
-    def __init__(self, start, sampled):
-        self.callback_metrics, self.notes, self._sampled = {"eval/success_rate": start}, [], sampled
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.add_metrics({"train/success_rate": self.rate})
 
-    def iteration_metrics(self):
-        return {"train/success_rate": self._sampled}
+
+class Notes(lightning.Callback):
+    """How many notes there are when an iteration collects, and when it is over."""
+
+    def __init__(self):
+        self.counts = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 0:
+            self.counts.append(len(pl_module.notes))
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.counts.append(len(pl_module.notes))
 
 
 @pytest.mark.parametrize(
     ("start", "sampled", "told"), [(0.95, 0.9, [1, 1]), (0.85, 0.6, [0, 1]), (0.85, 0.7, [0, 0]), (0.5, 0.6, [0, 0])]
 )
 def test_a_strong_start_is_told_once_when_it_is_measured(start, sampled, told, capsys):
-    callback, both = Pitfalls(), Told(start, sampled)
-    callback.on_train_epoch_start(both, both)
-    assert len(both.notes) == told[0]
-    callback.on_train_epoch_end(both, both)
-    assert len(both.notes) == told[1]
+    notes = Notes()
+    fit(module(), data(), 1, [Scripted([start, None]), Sampled(sampled), Pitfalls(), notes])
+    assert notes.counts == told
     assert len(capsys.readouterr().err.splitlines()) == told[1]
 
 

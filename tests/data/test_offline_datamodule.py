@@ -16,12 +16,14 @@ from rlft.cli import main
 from rlft.data import OfflineDataModule
 from rlft.data.dataset import read_dataset, write_dataset
 from rlft.data.held_out import episode_numbers, held_out_steps
-from rlft.envs import PointReach
+from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError
 from rlft.files.tensors import read_tensors, write_tensors
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
+from rlft.types import Steps
 from rlft.update import AWR, PPO
+from tests.support.cloning import cloner, demonstrator
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.training import MemoryLogger, fit, module, run, scalars, smoke
 
@@ -133,7 +135,7 @@ def test_advantages_of_a_critic_that_learns_follow_it(estimator, collected):
 def test_steps_are_counted_once_and_metrics_logged_against_iterations():
     logger, model = MemoryLogger(), module()
     fit(model, offline(), 3, [DeterministicEval(num_episodes=4, every_n_iterations=2)], logger)
-    assert (model.env_steps, model.sim_steps) == (STEPS, STEPS)
+    assert model.source.steps == Steps(STEPS, STEPS)
     for name in ("steps/env", "steps/sim"):
         assert logger.series(name) == [(1, STEPS), (2, STEPS), (3, STEPS)]
     assert [x for x, _ in logger.series("losses/value_loss")] == [1, 2, 3]
@@ -185,8 +187,8 @@ def test_held_out_transitions_are_whole_episodes_and_never_train(fraction, tmp_p
     assert not set(numbers[held_out].tolist()) & set(numbers[~held_out].tolist())
     trained = torch.cat([served.obs for part in batches.served.values() for served in part])
     assert torch.equal(trained.unique(dim=0), rollout.obs[~held_out].unique(dim=0))
-    assert torch.equal(model.held_out.obs, rollout.obs[held_out])
-    assert len(torch.cat([trained.unique(dim=0), model.held_out.obs]).unique(dim=0)) == STEPS
+    assert torch.equal(model.source.held_out.obs, rollout.obs[held_out])
+    assert len(torch.cat([trained.unique(dim=0), model.source.held_out.obs]).unique(dim=0)) == STEPS
 
 
 def test_holding_out_every_episode_is_refused():
@@ -198,14 +200,14 @@ def test_holding_out_every_episode_is_refused():
 def test_nothing_is_held_out_unless_asked_for():
     logger, model = MemoryLogger(), module()
     fit(model, offline(), 1, logger=logger)
-    assert model.held_out is None
+    assert model.source.held_out is None
     assert not logger.series(MONITOR)
 
 
 def test_the_loss_of_held_out_transitions_is_that_of_the_iterations_last_weights():
     logger, model = MemoryLogger(), module(update=PPO(target_kl=None))
     fit(model, offline(validation_fraction=0.25), 3, logger=logger)
-    expected = model.update.actor_loss(model.actor, model.held_out)[0].item()
+    expected = model.update.actor_loss(model.actor, model.source.held_out)[0].item()
     series = logger.series(MONITOR)
     assert [x for x, _ in series] == [1, 2, 3]
     assert series[-1][1] == expected
@@ -259,7 +261,7 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
     batch = batches.served[0][0]
     flat = type(batch)(
         *(getattr(data.rollout, name).flatten(0, 1) for name in ("obs", "action", "log_prob")),
-        *(getattr(data.estimate, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
+        *(getattr(data.labels, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
         batch.transition,  # nothing
     )
     assert torch.equal(sorted_rows(flat), served)
@@ -285,15 +287,15 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
 def test_writing_and_reading_again_changes_no_bit(tmp_path):
     _, path = train(tmp_path)
     data = read_dataset(path)
-    data.estimate.advantage[0, 0] = torch.nan  # is legal where the mask is False
-    data.estimate.mask[0, 0] = False
+    data.labels.advantage[0, 0] = torch.nan  # is legal where the mask is False
+    data.labels.mask[0, 0] = False
     write_dataset(tmp_path / "new/again.safetensors", data)
     again = read_dataset(tmp_path / "new/again.safetensors")
     first, second = data.tensors(), again.tensors()
     assert first.pop("estimate.advantage").view(torch.int32).equal(second.pop("estimate.advantage").view(torch.int32))
     assert same(first, second)
     assert data.info == again.info
-    assert data.estimate.metrics == again.estimate.metrics
+    assert data.labels.metrics == again.labels.metrics
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["again.safetensors"]
 
 
@@ -303,7 +305,7 @@ def test_a_run_on_the_file_equals_the_run_that_wrote_it_and_collects_nothing(tmp
     again, _ = train(tmp_path, 3, dataset=str(path))
     assert len(collected) == 1
     assert same(weights_of(first), weights_of(again))
-    assert (again.env_steps, again.sim_steps) == (STEPS, STEPS)
+    assert again.source.steps == Steps(STEPS, STEPS)
 
 
 def change(path, **fields):
@@ -402,6 +404,72 @@ def test_what_is_estimated_anew_may_differ_from_the_files(tmp_path):
 def test_the_weight_of_the_value_loss_may_differ_from_the_files(tmp_path):
     _, path = train(tmp_path, model=module(advantage=MonteCarloRerollout(num_samples=2, critic=True)))
     train(tmp_path, dataset=str(path), model=module(advantage=MonteCarloRerollout(num_samples=2, vf_coef=0.1)))
+
+
+# ---- data without labels -----------------------------------------------------------------------------------------
+
+
+def clone(tmp_path, **options):
+    """Clones a demonstrator and returns the module and the directory's dataset."""
+    torch.manual_seed(0)
+    model, logger = cloner(demonstrator(tmp_path)), TensorBoardLogger(tmp_path, "name")
+    trainer = fit(model, offline(**options), 2, logger=logger, root=tmp_path)
+    return model, Path(trainer.log_dir) / "dataset.safetensors"
+
+
+def as_written_before(path):
+    """What earlier versions wrote of demonstrations: advantages of 0, of an estimator that there was not."""
+    tensors, header = read_tensors(path, "")
+    zeros = torch.zeros_like(tensors["rollout.reward"])
+    names = ("advantage", "value", "value_target")
+    tensors |= {f"estimate.{name}": zeros.clone() for name in names} | {"estimate.mask": zeros == 0}
+    info = json.loads(header["info"]) | {"advantage.class": "NoAdvantage"}
+    write_tensors(path, tensors, {**header, "info": json.dumps(info)})
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_demonstrations_have_no_labels_whoever_wrote_them(before, tmp_path):
+    first, path = clone(tmp_path)
+    if before:
+        as_written_before(path)
+    assert read_dataset(path).labels is None
+    again, _ = clone(tmp_path, dataset=str(path))
+    assert same(weights_of(first), weights_of(again))
+    policy = demonstrator(tmp_path)
+    fit(module(policy=policy), offline(dataset=str(path)), 1)  # estimates anew
+    with pytest.raises(UserError, match=r"made with advantage\.class none, but .* MonteCarloRerollout") as refused:
+        fit(module(policy=policy, advantage=MonteCarloRerollout(num_samples=2)), offline(dataset=str(path)), 1)
+    assert is_sentence(str(refused.value))
+
+
+def test_labels_that_nobody_reads_are_refused(tmp_path):
+    model = module(policy=demonstrator(tmp_path))
+    _, path = train(tmp_path, model=model)
+    with pytest.raises(UserError, match=r"made with advantage\.class GAE, but this config has none") as refused:
+        clone(tmp_path, dataset=str(path))
+    assert is_sentence(str(refused.value))
+
+
+# ---- what data depend on -----------------------------------------------------------------------------------------
+
+
+def test_settings_of_labels_are_those_that_older_files_have():
+    """Written down from a file of before: a name that comes or goes would refuse it, or take it for what it is not."""
+    assert MonteCarloRerollout(num_samples=2, critic=True, vf_coef=0.1).label_settings() == {
+        **{"class": "MonteCarloRerollout", "gamma": 0.8, "policy": None, "num_samples": 2, "estimator": "identity"},
+        **{"horizon": "remaining", "tolerance": 1e-3, "tail_steps": None, "common_noise": False, "antithetic": False},
+        **{"every_k": 1, "pilot_samples": None, "center": "none", "center_actions": 4},
+    }
+    assert MonteCarlo(tail="drop", clip_vloss=True).label_settings() == {
+        **{"class": "MonteCarlo", "gamma": 0.8, "tail": "drop", "bootstrap_at_done": "truncation", "reward_scale": 1.0}
+    }
+
+
+def test_where_a_task_is_simulated_is_no_setting_of_the_data():
+    assert ManiSkill(device="cpu").data_settings() == {
+        **{"class": "ManiSkill", "task": "PickCube-v1", "control_mode": "pd_joint_delta_pos"},
+        **{"reward_mode": "sparse", "robot": None},
+    }
 
 
 # ---- from the command line ---------------------------------------------------------------------------------------

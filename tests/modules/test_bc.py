@@ -175,7 +175,7 @@ def test_dropout_keeps_the_expectation():
 def test_a_linear_demonstrator_is_cloned_up_to_its_noise(expert):
     logger, model = MemoryLogger(), cloner(expert, offsets=(0, 1), learning_rate=3e-3)
     fit(model, demonstrations(num_envs=64, validation_fraction=0.2), 60, logger=logger)
-    teacher, held_out = load_policy(expert).actor, model.held_out
+    teacher, held_out = load_policy(expert).actor, model.source.held_out
     action = held_out.action[:, 0]
     optimum = -gaussian_log_prob(action, teacher(held_out.obs), teacher.log_std).mean().item()
     assert optimum == pytest.approx(2 * (LOG_STD + 0.5 + NORMAL), abs=0.2)  # the entropy: the data are the teacher's
@@ -194,8 +194,8 @@ def test_squared_error_clones_the_mean_and_leaves_the_standard_deviation(expert)
     model = cloner(expert, loss="mse", offsets=(0, 1), learning_rate=3e-3, log_std_min=0.0)
     before = weights_of(model)
     fit(model, demonstrations(num_envs=64, validation_fraction=0.2), 30)
-    wanted = load_policy(expert).actor(model.held_out.obs)
-    assert (wanted - model.actor(model.held_out.obs)).abs().mean() < 0.2 * wanted.abs().mean()
+    wanted = load_policy(expert).actor(model.source.held_out.obs)
+    assert (wanted - model.actor(model.source.held_out.obs)).abs().mean() < 0.2 * wanted.abs().mean()
     after = weights_of(model)
     assert not same(before, after, "heads.1.action_head")
     for name in ("actor.log_std", "heads.1.log_std"):
@@ -243,7 +243,7 @@ def test_held_out_losses_are_those_of_averaged_weights(expert):
     fit(model, demonstrations(validation_fraction=0.2), 2, [WeightEMA(0.9)], logger)
     average = model.evaluated()
     assert not same(weights_of(model), weights_of(average))
-    assert logger.series(VALIDATION)[-1][1] == average.offset_losses(model.held_out).item()
+    assert logger.series(VALIDATION)[-1][1] == average.offset_losses(model.source.held_out).item()
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------------

@@ -43,7 +43,9 @@ def test_the_data_are_the_demonstrators(cloned, expert):
     data = read_dataset(cloned / "dataset.safetensors")
     teacher, rollout = load_policy(expert).actor, data.rollout
     assert rollout.log_prob.allclose(gaussian_log_prob(rollout.action, teacher(rollout.obs), teacher.log_std))
-    assert (data.info["policy"], data.info["advantage.class"]) == (expert, "NoAdvantage")
+    assert data.info["policy"] == expert
+    assert data.labels is None
+    assert not [name for name in data.info if name.startswith("advantage.")]
 
 
 def test_what_is_logged(cloned):
@@ -112,7 +114,7 @@ def test_labels_that_say_nothing_are_not_taken_for_advantages(cloned, log_dir, e
     assert main(smoke(log_dir, *data, *rerollouts)) == 1
     text = capsys.readouterr().err
     assert is_sentence(text)
-    assert "made with advantage.class NoAdvantage" in text
+    assert "made with advantage.class none" in text
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class AfterEveryMinibatch(lightning.Callback):
 
 
 def test_the_first_minibatch_is_on_policy():
-    metrics = AfterEveryMinibatch(lambda model, _: model.iteration_metrics())
+    metrics = AfterEveryMinibatch(lambda model, _: model.metrics.compute())
     fit(module(learning_rate=0.01), data(), 3, [metrics])
     firsts = metrics.values[::UPDATES]
     assert len(firsts) == 3

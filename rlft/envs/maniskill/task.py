@@ -11,7 +11,7 @@ import torch
 from rlft.envs.maniskill.batch import ManiSkillBatch
 from rlft.envs.maniskill.physics import geometry
 from rlft.errors import UserError
-from rlft.types import BatchEnv, EnvFactory
+from rlft.types import BatchEnv, EnvFactory, Primitive, settings_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class ManiSkill(EnvFactory):
     def starts(self) -> str:
         """See `EnvFactory.starts`: a device draws random numbers of its own."""
         return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}"
+
+    def data_settings(self) -> Mapping[str, Primitive]:
+        """See `EnvFactory.data_settings`: where it is simulated does not count."""
+        return settings_of(self, without={"device"})
 
     @property
     def _cuda(self) -> bool:
