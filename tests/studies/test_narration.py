@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlft.studies import progress
+from rlft.studies import narration
 from rlft.studies.folder import Outcome
 from rlft.studies.narration import StudyProgress
 from tests.support.studies import planned
@@ -12,7 +12,7 @@ from tests.support.studies import planned
 def clock(monkeypatch):
     """A clock that stands still until it is set."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(narration.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -100,7 +100,7 @@ def test_runs_that_are_running_say_how_long_they_take(tmp_path, capsys, clock):
 
 
 def test_the_bar_is_renewed_while_runs_run(tmp_path, monkeypatch, clock):
-    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(narration.sys.stdout, "isatty", lambda: True, raising=False)
     runs = planned(tmp_path, "config: BASE\nseeds: [1]\narms: {a: }")
     with StudyProgress(list(runs.values()), 1, {}, (), lambda run: 0.25) as reporter:
         reporter.begun(runs["a-seed1"], again=False)
