@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from rlft.runs.identity import Identity
 from rlft.runs.iterations import ITERATION, Row
 from rlft.runs.prose import COLUMNS
 from rlft.runs.settings import deciding, flattened
-from rlft.runs.status import State, Status
+from rlft.runs.status import State, Status, places_before
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
@@ -47,7 +47,8 @@ def _old_status(version: Path, followed: frozenset[Path]) -> Status | None:
     configuration = _configuration(version)
     settings = deciding(configuration)
     checkpoint = str(configuration.get("ckpt_path") or "")
-    continues = _continues(checkpoint, settings, followed | {version.resolve()})
+    said = re.findall(r"^- (Continues .+)$", report, re.M)
+    continues = _continues(version, checkpoint, settings, said, followed | {version.resolve()})
     seed = _whole(configuration.get("seed_everything"), -1)
     state, reason = _state(report)
     commit = _fact(report, "commit")
@@ -63,22 +64,31 @@ def _old_status(version: Path, followed: frozenset[Path]) -> Status | None:
         settings=settings,
         continues=continues,
         checkpoint=checkpoint,
-        checkpoint_iterations=int([0, *re.findall(r"^- Continues .+? after iteration (\d{1,9})", report, re.M)][-1]),
+        checkpoint_iterations=int([0, *re.findall(r" after iteration (\d{1,9})", said[-1] if said else "")][-1]),
         reason=reason,
         commit=commit.partition(" ")[0],
         dirty=" with uncommitted changes" in commit,
     )
 
 
-def _continues(checkpoint: str, settings: Mapping[str, Any], followed: frozenset[Path]) -> str:
-    """The digest of the run of other settings before this one, if its folder is there."""
-    version = Path(checkpoint).parent.parent
-    if not checkpoint or version.resolve() in followed:
+def _continues(
+    version: Path, checkpoint: str, settings: Mapping[str, Any], said: Sequence[str], followed: frozenset[Path]
+) -> str:
+    """The digest of the run of other settings before this one.
+
+    Args:
+        version: of this run.
+        checkpoint: it goes on from, if any.
+        settings: that decide its results.
+        said: what its report says of all checkpoints that it went on from, one after the other.
+        followed: versions that it is reached from.
+    """
+    for place in places_before(version, checkpoint):
+        if place not in followed and (before := _old_status(place, followed)) and before.digest:
+            return before.continues if before.settings == settings else before.digest
+    if all("Nothing else changed." in one for one in said):
         return ""
-    before = _old_status(version, followed)
-    if before is None or not before.digest:
-        return ""
-    return before.continues if before.settings == settings else before.digest
+    return Identity({"checkpoint": checkpoint}, seed=-1).digest  # gone, and nobody can tell what it was
 
 
 def _report(version: Path) -> str:

@@ -63,6 +63,14 @@ class Status:
         return self.state == "completed"
 
 
+def places_before(version: Path, checkpoint: str) -> list[Path]:
+    """Where the version may be that a checkpoint is of: as it says, or beside `version`, if both have been moved."""
+    if not checkpoint:
+        return []
+    before = Path(checkpoint).parent.parent
+    return [before.resolve(), version.resolve().parent.parent / before.parent.name / before.name]
+
+
 def write_status(version: Path, status: Status) -> None:
     """Replaces the status of the run in a `version_<k>`."""
     with replacing(version / FILE) as temporary:
