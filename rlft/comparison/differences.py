@@ -30,8 +30,14 @@ def labels(configurations: Sequence[Settings]) -> list[str]:
 def summary(configurations: Sequence[Settings]) -> str:
     """What differs among configurations, with the values that there are: `clip_coef 0.1 or 0.2; horizon 5 or 10`."""
     columns = _columns(configurations)
-    said = [" or ".join(dict.fromkeys(filter(None, texts))) for texts in list(columns.values())[:FEW]]
+    said = [_alternatives(list(dict.fromkeys(filter(None, texts)))) for texts in list(columns.values())[:FEW]]
     return "; ".join(said + ["..."] * (len(columns) > FEW)) or "what they go on from"
+
+
+def _alternatives(texts: Sequence[str]) -> str:
+    """`gamma 0.8 or 0.99` of `gamma 0.8` and `gamma 0.99`."""
+    name, _, _ = texts[0].partition(" ")
+    return " or ".join([texts[0], *(text.removeprefix(f"{name} ") for text in texts[1:])])
 
 
 def unique(texts: Sequence[str]) -> list[str]:

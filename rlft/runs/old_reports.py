@@ -93,10 +93,10 @@ def _continues(
 
 def _report(version: Path) -> str:
     """The report of a run of older code; nothing if it is not one."""
-    path = version / "report.md"
-    if (version / statuses.FILE).exists() or not path.is_file():
+    try:
+        return "" if (version / statuses.FILE).exists() else (version / "report.md").read_text(errors="replace")
+    except OSError:
         return ""
-    return path.read_text(errors="replace")
 
 
 def _configuration(version: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def _entry(content: dict[str, Any]) -> ManifestEntry:
     texts = (entry.arm, entry.run, entry.status, entry.reason, entry.version, *entry.needs)
     if not all(isinstance(text, str) for text in texts) or type(entry.preparation) is not bool:
         raise TypeError(f"of the entry {json.dumps(content)[:100]}")
+    if not re.fullmatch(r"[\w.+-]{1,255}", entry.run) or not re.fullmatch(r"(version_\d{1,9})?", entry.version):
+        raise ValueError(f"of the folder {json.dumps(f'{entry.run}/{entry.version}')[:100]}")
     if entry.seed is not None and type(entry.seed) is not int:
         raise TypeError(f"of the seed {json.dumps(entry.seed)[:100]}")
     return entry

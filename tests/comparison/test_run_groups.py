@@ -357,8 +357,8 @@ def test_runs_of_older_code_are_told_apart_by_their_configurations(tmp_path):
 
 def test_a_study_of_older_code_is_read(tmp_path):
     """Its manifest does not say which versions are complete."""
-    shutil.copytree(OLD / OLD_PPO, tmp_path / "study/a-seed1")
-    entry = {"arm": "a", "seed": 1, "run": "a-seed1", "preparation": False, "needs": [], "status": "completed"}
+    shutil.copytree(OLD / OLD_PPO, tmp_path / "study" / OLD_PPO)
+    entry = {"arm": "a", "seed": 1, "run": OLD_PPO, "preparation": False, "needs": [], "status": "completed"}
     (tmp_path / "study/study.json").write_text(json.dumps({"name": "study", "runs": [entry | {"reason": ""}]}))
     selection = select([str(tmp_path / "study")], METRIC)
     assert [len(run.scalars[METRIC]) for run in selection.groups["a"]] == [5]
@@ -391,8 +391,11 @@ def test_a_run_that_two_patterns_match_counts_once(logs):
 
 
 def test_a_seed_twice_in_a_group_is_said(logs):
-    (note,) = select([f"a={logs}/*-seed1"], METRIC).notes
-    assert note.startswith("a holds seed 1 more than once")
+    twice, different = notes(f"a={logs}/*-seed1")
+    assert twice.startswith("a holds seed 1 more than once")
+    assert different.startswith(
+        "a holds runs that differ in more than the seed: method weak-gae_ppo-gamma0.8-100x50 or"
+    )
 
 
 def test_the_arms_of_a_study(logs):

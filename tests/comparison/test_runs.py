@@ -52,8 +52,7 @@ def checkpoint(folder):
 
 def test_a_version_that_goes_on_from_another_is_one_curve_with_it(tmp_path):
     first = version(tmp_path / "run", 0, [0.1, 0.2, 0.3, 0.4], {}, state="running", iterations=4)
-    more = version(tmp_path / "run", 1, [0.5, 0.6], {}, begin=2, checkpoint=checkpoint(first))
-    write(more, {"time/iteration": {300: 72.0, 400: 72.0}})
+    more = version(tmp_path / "run", 1, [0.5, 0.6], {}, begin=2, checkpoint=checkpoint(first), seconds=72.0)
     run = read_run(tmp_path / "run")
     # iteration 3 was made twice: the one that led to the end counts, and its time once
     assert rates(run) == {0: 0.1, 100: 0.2, 200: 0.3, 300: 0.5, 400: 0.6}

@@ -63,13 +63,13 @@ def run_folder(logs, name, rates, **options):
     return logs / name
 
 
-def version(run, number, rates, settings, *, begin=0, **status):
+def version(run, number, rates, settings, *, begin=0, seconds=36.0, **status):
     """A version of a run, from its start or with its first row after iteration `begin`.
 
     It goes on from `checkpoint`, if that is given; `done` is as far as its rates tell.
     """
     folder = run / f"version_{number}"
-    write(folder, iterations(rates, begin=begin + 1) if begin else logged(rates))
+    write(folder, iterations(rates, begin=begin + 1, seconds=seconds) if begin else logged(rates, seconds=seconds))
     done = begin + len(rates) - (not begin)
     return begun(folder, settings, **{"done": done, "checkpoint_iterations": begin, **status})
 
