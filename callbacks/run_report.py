@@ -1,10 +1,12 @@
-"""The report of a run: what was asked, what happened, where the time went."""
+"""What a run leaves to be read: its status and the numbers of its iterations as data, and a report made of them."""
 
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +14,59 @@ import lightning
 
 from rlft.files.atomic import replacing
 from rlft.runs import directory, log
-
-COLUMNS = {
-    "steps/env": "env steps",
-    "steps/sim": "simulated steps",
-    "eval/success_rate": "success",
-    "eval/success_rate_low": "low",
-    "eval/success_rate_high": "high",
-    "eval/success_at_end": "at end",
-    "train/success_rate": "training success",
-    "losses/explained_variance": "explained variance",
-    "losses/validation_policy_loss": "validation policy loss",
-    "losses/validation_value_loss": "validation value loss",
-    "losses/validation_explained_variance": "validation explained variance",
-    "charts/calibration_slope": "calibration slope",
-    "charts/advantage_standard_error": "advantage error",
-    "charts/advantage_reliability": "reliability",
-    "probe/explained_variance": "probe explained variance",
-    "probe/advantage_correlation": "probe advantage correlation",
-    "losses/approx_kl": "KL",
-    "losses/entropy": "entropy",
-    "time/iteration": "seconds",
-}
+from rlft.runs.identity import Identity
+from rlft.runs.iterations import ITERATION, Row, append_iteration, write_iterations
+from rlft.runs.prose import iteration_table, what_happened
+from rlft.runs.status import State, Status, write_status
 
 
 class RunReport(lightning.Callback):
-    """Writes `report.md` into the run directory, anew after every iteration, so that an interrupted run has one too.
+    """Writes `status.json`, `iterations.jsonl` and `report.md` into the run directory, after every iteration.
 
-    The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there, when it begins and
-    when it ends.
+    An interrupted run has them too. The run also gets a line in `index.jsonl` of the log directory, and its part of
+    `log.md` there, when it begins and when it ends.
+
+    Args:
+        arguments: of rlft, as typed.
+        identity: what the run is; without one nothing tells whether another run is a seed of the same method.
+        differences: settings that differ from their defaults, for the report.
+        configuration: all settings, for runs that continue this one.
+        continues: a sentence on the checkpoint that the run goes on from.
+        checkpoint: the file of it.
+        checkpoint_iterations: how many iterations were complete in it.
     """
 
-    def __init__(self) -> None:
-        self.command = ""  # as typed; filled in by the CLI
-        self.differences: dict[str, Any] = {}  # config keys that differ from their defaults; filled in by the CLI
-        self.configuration: dict[str, Any] = {}  # all of it, for runs that continue this one; filled in by the CLI
-        self.continues = ""  # a sentence on the checkpoint that the run goes on from; filled in by the CLI
+    def __init__(
+        self,
+        arguments: Sequence[str] = (),
+        identity: Identity | None = None,
+        differences: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+        continues: str = "",
+        checkpoint: str = "",
+        checkpoint_iterations: int = 0,
+    ) -> None:
+        self._arguments = list(arguments)
+        self._identity = identity or Identity({}, seed=-1)
+        self._differences = dict(differences or {})
+        self._configuration = dict(configuration or {})
+        self._continues = continues
+        self._checkpoint = str(Path(checkpoint).absolute()) if checkpoint else ""
+        self._done = self._checkpoint_iterations = checkpoint_iterations
+        self._begun = False
         self._notes: list[str] = []
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[Row] = []
         self._started, self._clock = time.localtime(), time.monotonic()  # a clock that is set has no part in durations
         self._commit, self._dirty = _git_commit()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration, with which a run that continues this one compares its own."""
-        checkpoint["configuration"] = self.configuration
+        checkpoint["configuration"] = self._configuration
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes what is different from here on; the module has restored the notes so far."""
-        if self.continues:
-            pl_module.notes.append(self.continues)
+        if self._continues:
+            pl_module.notes.append(self._continues)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Takes the notes of the start."""
@@ -68,31 +74,43 @@ class RunReport(lightning.Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Logs that the run has begun, and notes the evaluation of the start policy."""
-        if folder := directory.of_trainer(trainer):
-            log.add_start(folder.absolute(), self.command, self._commit, self._dirty)
+        self._begun, self._done = True, trainer.current_epoch
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            self._note(trainer, {"steps/env": pl_module.env_steps, **evaluated})
+            self._rows = [self._row({"steps/env": pl_module.env_steps, **evaluated})]
+        if folder := directory.of_trainer(trainer):
+            command = shlex.join(["rlft", *self._arguments])
+            log.add_start(folder.absolute(), command, self._commit, self._dirty)
+            write_iterations(folder, self._rows)
+        self._write(trainer, "running")
         self._log(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes the iteration that ended."""
-        self._note(trainer, dict(pl_module.finish_iteration().metrics))
+        self._done = trainer.current_epoch + 1
+        self._rows.append(self._row(dict(pl_module.finish_iteration().metrics)))
+        if folder := directory.of_trainer(trainer):
+            append_iteration(folder, self._rows[-1])
+        self._write(trainer, "running")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Completes the last row with what was measured after it had been noted."""
         if pl_module.record:
-            self._rows[-1] = dict(pl_module.record.metrics)
+            self._rows[-1] = self._row(dict(pl_module.record.metrics))
+            if folder := directory.of_trainer(trainer):
+                write_iterations(folder, self._rows)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Says in the report why the run ended early."""
-        if self._rows:
-            self._write(trainer, note=f"Ended early: {type(exception).__name__} {exception}".strip())
+        """Says why the run ended early."""
+        if self._begun:
+            kind = type(exception).__name__
+            said = " ".join(str(exception).split())
+            self._write(trainer, "ended early", reason=f"{kind} {said}".strip())
             self._log(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Completes the report."""
-        self._write(trainer, note=directory.COMPLETED)
+        """Completes the records and the report."""
+        self._write(trainer, "completed")
         self._log(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -100,47 +118,65 @@ class RunReport(lightning.Callback):
         return {"rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores `state_dict()`."""
-        self._rows = state_dict["rows"]
+        """Restores `state_dict()`; older code did not number the rows."""
+        self._rows = [{ITERATION: i, **row} for i, row in enumerate(state_dict["rows"])]
 
-    def _note(self, trainer: Any, metrics: dict[str, float]) -> None:
-        self._rows.append(metrics)
-        self._write(trainer, note=directory.RUNNING)
+    def _row(self, metrics: Mapping[str, float]) -> Row:
+        return {ITERATION: self._done, **metrics}
 
     def _log(self, trainer: Any) -> None:
         if folder := directory.of_trainer(trainer):
             log.write_page(folder.absolute().parent.parent)
 
-    def _write(self, trainer: Any, note: str) -> None:
+    def _write(self, trainer: Any, state: State, reason: str = "") -> None:
         if folder := directory.of_trainer(trainer):
+            status = self._status(trainer, state, reason)
+            write_status(folder, status)
             with replacing(folder / "report.md") as temporary:
-                temporary.write_text(self._text(folder, note))
+                temporary.write_text(self._text(folder, status), errors="replace")
 
-    def _text(self, folder: Path, note: str) -> str:
-        rows = self._rows
+    def _status(self, trainer: Any, state: State, reason: str) -> Status:
+        return Status(
+            state=state,
+            arguments=self._arguments,
+            started=time.strftime("%Y-%m-%d %H:%M:%S", self._started),
+            heard=time.strftime("%Y-%m-%d %H:%M:%S"),
+            iterations=trainer.max_epochs,
+            done=self._done,
+            seed=self._identity.seed,
+            digest=self._identity.digest if self._identity.settings else "",
+            settings=dict(self._identity.settings),
+            continues=self._identity.continues,
+            checkpoint=self._checkpoint,
+            checkpoint_iterations=self._checkpoint_iterations,
+            reason=reason,
+            commit=self._commit,
+            dirty=self._dirty,
+        )
+
+    def _text(self, folder: Path, status: Status) -> str:
         lines = [
             f"# {folder.parent.name} {folder.name}",
             "",
-            f"{note} {_summary(rows)}",
+            what_happened(status, self._rows),
             "",
-            f"- command: `{self.command}`",
-            f"- commit: {self._commit}{' with uncommitted changes' if self._dirty else ''}",
-            f"- started: {time.strftime('%Y-%m-%d %H:%M:%S', self._started)}, "
-            f"wall time {time.monotonic() - self._clock:.0f} s",
+            f"- command: `{shlex.join(['rlft', *status.arguments])}`",
+            f"- commit: {status.commit}{' with uncommitted changes' if status.dirty else ''}",
+            f"- started: {status.started}, wall time {time.monotonic() - self._clock:.0f} s",
             f"- machine: {platform.machine()}, {platform.system()}, Python {platform.python_version()}",
             "",
             "## Configuration that differs from the defaults",
             "",
-            *(f"- `{key}`: {value}" for key, value in self.differences.items()),
+            *(f"- `{key}`: {value}" for key, value in self._differences.items()),
             "",
             *(["## Start", "", *(f"- {note}" for note in self._notes), ""] if self._notes else []),
             "## Iterations",
             "",
-            *_table(rows),
+            *iteration_table(self._rows),
             "",
             "## Where the time went",
             "",
-            *_times(rows),
+            *_times(self._rows),
             "",
             "## Notes",
             "",
@@ -151,35 +187,7 @@ class RunReport(lightning.Callback):
         return "\n".join(lines) + "\n"
 
 
-def _summary(rows: list[dict[str, float]]) -> str:
-    rates = {i: row["eval/success_rate"] for i, row in enumerate(rows) if "eval/success_rate" in row}
-    if not rates:
-        return ""
-    first, last, best = min(rates), max(rates), max(rates, key=rates.__getitem__)
-    if first == last:
-        return f"Deterministic success of the policy is {rates[first]:.1%}."
-    return (
-        f"Deterministic success went from {rates[first]:.1%} to {rates[last]:.1%} in {int(rows[-1]['steps/env']):,} "
-        f"env steps; the best evaluation was {rates[best]:.1%} (iteration {best})."
-    )
-
-
-def _table(rows: list[dict[str, float]]) -> list[str]:
-    keys = [key for key in COLUMNS if any(key in row for row in rows)]
-    lines = ["| iteration | " + " | ".join(COLUMNS[key] for key in keys) + " |", "|---:" * (len(keys) + 1) + "|"]
-    for i, row in enumerate(rows):
-        cells = [_cell(row.get(key)) for key in keys]
-        lines.append(f"| {i} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _cell(value: float | None) -> str:
-    if value is None or value != value:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def _times(rows: list[dict[str, float]]) -> list[str]:
+def _times(rows: Sequence[Row]) -> list[str]:
     rollout, rerollout, evaluation = (
         sum(row.get(f"time/{name}", 0.0) for row in rows) for name in ("rollout", "rerollout", "eval")
     )

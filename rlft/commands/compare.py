@@ -17,8 +17,8 @@ from rlft.errors import UserError
 from rlft.files.atomic import replacing
 
 RUNS = (
-    "run folders, study folders, folders of either, patterns, or label=pattern; without labels, runs whose names "
-    "differ in the seed alone are one group; runs of other tools are read as well"
+    "run folders, study folders, folders of either, patterns, or label=pattern; without labels, runs whose settings "
+    "differ in the seed alone are one group, of other tools those whose names do"
 )
 
 

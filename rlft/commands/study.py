@@ -73,7 +73,7 @@ def study(
             outcomes = scheduler.run()
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
-    _judge(outcomes, path, interrupted=bool(signals))
+    _report_outcomes(outcomes, path, interrupted=bool(signals))
 
 
 def _refuse_wrong_configurations(folder: StudyFolder, file: str, *, quiet: bool) -> None:
@@ -115,7 +115,7 @@ def _print_plan(folder: StudyFolder) -> None:
         print(f"# {run.name}: {state}{after}\n{shlex.join(['rlft', *folder.arguments(run)])}")
 
 
-def _judge(outcomes: dict[str, Outcome], path: Path, *, interrupted: bool) -> None:
+def _report_outcomes(outcomes: dict[str, Outcome], path: Path, *, interrupted: bool) -> None:
     """Says what came of it.
 
     Raises:

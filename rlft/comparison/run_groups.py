@@ -1,29 +1,29 @@
-"""Which runs are compared as one: by label, by the arm of a study, or by a name that differs in the seed alone."""
+"""Which runs are compared as one: by label, by the arm of a study, or because they differ in the seed alone."""
 
 from __future__ import annotations
 
-import glob
-import itertools
-import json
 import math
-import operator
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlft.comparison.runs import Run, group_and_seed, read_run, run_folder
+from rlft.comparison import differences
+from rlft.comparison.histories import History, choose, histories
+from rlft.comparison.labels import Nameless, labels_of
+from rlft.comparison.named_folders import Named, named_folders
+from rlft.comparison.reading import read_folder, read_history
+from rlft.comparison.runs import Run
 from rlft.errors import UserError
-
-STUDY = "study.json"
+from rlft.runs.directory import status_of, versions
+from rlft.runs.study_manifest import ManifestEntry, is_study, read_manifest
 
 
 @dataclass(frozen=True)
 class Selection:
     """Runs by label, and what has to be said about the choice."""
 
-    groups: dict[str, list[Run]]
-    notes: list[str]
+    groups: dict[str, list[Run]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, label: str, run: Run) -> None:
         """Adds a run to a group."""
@@ -40,117 +40,155 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
     Raises:
         UserError: if something that is named is no run, or nothing is left.
     """
-    named: dict[tuple[str, Path], bool] = {}  # whether by its own name; patterns may overlap, a folder counts once
-    for label, path, itself in itertools.chain(*map(_matches, arguments)):
-        named[label, path.resolve()] = named.get((label, path.resolve()), False) or itself
-    studies = [path for _, path in named if (path / STUDY).is_file()]
-    selection, unlabelled = Selection({}, []), list[tuple[Path, Run]]()
-    for (label, path), itself in named.items():
-        if path in studies:
-            _add_study(selection, path, prefix=label or (path.name if len(named) > 1 else ""))
-            continue
-        try:
-            run = read_run(path)
-            run.series(metric)
-        except UserError as error:  # such as one that has just begun
-            if itself:
-                raise
-            selection.notes.append(f"Left out: {error}")
-            continue
-        if label:
-            selection.add(label, run)
-        else:
-            # A run of the same name in another folder is no other seed of it.
-            unlabelled.append((run_folder(path).with_name(run.group), run))
-    labels = _labels([group for group, _ in unlabelled])
-    for group, run in unlabelled:
-        selection.add(labels[group], run)
+    named = named_folders(arguments)
+    studies = [one for one in named if is_study(one.path)]
+    runs: dict[str, list[Named]] = {}
+    for one in named:
+        if one not in studies:
+            runs.setdefault(one.label, []).append(one)
+    selection = Selection()
+    for one in named:
+        if one in studies:
+            _add_study(selection, one.path, prefix=one.label or (one.path.name if len(named) > 1 else ""))
+        elif one.label:
+            for run in _read(runs.pop(one.label, []), metric, selection.notes):
+                selection.add(one.label, run)
+    for label, run in _labelled(_read(runs.get("", []), metric, selection.notes), selection.notes):
+        selection.add(label, run)
     if not selection.groups:
-        first, others = selection.notes[:1], len(selection.notes) - 1
-        reasons = [f"No run of {', '.join(map(str, studies))} is completed."] if studies else first
-        raise UserError(" ".join(reasons) + (f" {others} more are left out." if others > 0 else ""))
-    for label, runs in selection.groups.items():
-        selection.notes.extend(_doubts(label, runs, metric))
+        _refuse_nothing(selection, studies)
+    for label, group in selection.groups.items():
+        selection.notes.extend(_doubts(label, group, metric))
     return selection
 
 
-def _matches(argument: str) -> list[tuple[str, Path, bool]]:
-    """Label, empty if there is none, folder of each run or study that an argument names, and whether it is that one."""
-    label, equals, pattern = argument.partition("=")
-    if not equals or Path(argument).exists():
-        label, pattern = "", argument
-    found = [pattern] if pattern and Path(pattern).exists() else sorted(glob.glob(pattern))
-    folders = [folder for path in map(Path, found) if path.is_dir() for folder in _runs_in(path) or [path]]
-    if not folders:
-        raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
-    return [(label, folder, folders == [Path(pattern)]) for folder in folders]
+def _refuse_nothing(selection: Selection, studies: Sequence[Named]) -> None:
+    first, others = selection.notes[:1], len(selection.notes) - 1
+    reasons = [f"No run of {', '.join(str(one.path) for one in studies)} is completed."] if studies else first
+    raise UserError(" ".join(reasons) + (f" {others} more are left out." if others > 0 else ""))
 
 
-def _runs_in(folder: Path) -> list[Path]:
-    """The folder itself if it is a run or a study, else those in it, as in `lightning_logs` or another tool's."""
-    if _is_of_rlft(folder) or any(folder.glob("*.tfevents.*")):
-        return [folder]
-    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()]
-    inside = [run for child in children for run in _runs_in(child)]
-    # Other tools may keep the events of a run deeper, as in <run>/tensorboard: the outer name is the run's then.
-    deeper = len(inside) == 1 and not _is_of_rlft(inside[0]) and group_and_seed(inside[0].name)[1] < 0
-    return [folder] if deeper else inside
+# ---- runs that are named -----------------------------------------------------------------------------------------
 
 
-def _is_of_rlft(folder: Path) -> bool:
-    return (folder / STUDY).is_file() or any(folder.glob("version_*"))
+def _read(named: Sequence[Named], metric: str, notes: list[str]) -> list[Run]:
+    """The runs that are named with one label, or without any; what is left out goes to the notes."""
+    found = {one.path: histories(one.path) for one in named}
+    choice = choose([history for own in found.values() for history in own], repeats=any(one.label for one in named))
+    notes.extend(choice.notes)
+    runs: list[Run] = []
+    for one in named:
+        used = [history for history in choice.used if history.named == one.path]
+        try:
+            for run in _read_histories(used, notes) if found[one.path] else [read_folder(one.path)]:
+                run.series(metric)
+                runs.append(run)
+        except UserError as error:  # such as one that has just begun
+            if one.itself:
+                raise
+            notes.append(f"Left out: {error}")
+            continue
+        notes.extend(_versions_without_status(one.path, has_others=bool(found[one.path])))
+    return runs
+
+
+def _read_histories(used: Sequence[History], notes: list[str]) -> Iterator[Run]:
+    """The runs of a folder; of several the names say which version each is."""
+    for history in used:
+        yield read_history(history, name=history.name if len(used) > 1 else history.run.name)
+        notes.extend(_origin(history))
+
+
+def _origin(history: History) -> Iterator[str]:
+    """Where the curve of a run comes from, if it does not begin in the run's folder."""
+    first, *_ = (part for part, _ in history.parts)
+    if elsewhere := [part.name for part, _ in history.parts if part.run != history.run]:
+        yield f"{history.name} went on from {', '.join(elsewhere)}, which counts as its beginning."
+    if first.begins_in_the_middle:
+        yield (
+            f"{first.name} went on from iteration {first.status.checkpoint_iterations} of {first.status.checkpoint}, "
+            "whose run is gone; its curve begins there."
+        )
+
+
+def _versions_without_status(folder: Path, *, has_others: bool) -> Iterator[str]:
+    """What becomes of the versions in a run's folder that nothing tells of."""
+    unknown = [version.name for version in versions(folder) if status_of(version) is None]
+    if unknown and has_others:
+        yield f"Left out: {', '.join(unknown)} of {folder.name}, without a status that can be read."
+    elif len(unknown) > 1:
+        yield (
+            f"{folder.name} has no status that tells how its {len(unknown)} versions hang together; they were taken "
+            "for one run that went on."
+        )
+
+
+# ---- arms --------------------------------------------------------------------------------------------------------
+
+
+def _labelled(runs: Sequence[Run], notes: list[str]) -> list[tuple[str, Run]]:
+    """Runs of the same settings are one arm; of those that nothing is known of, the ones of the same name."""
+    arms: dict[object, list[Run]] = {}
+    for run in runs:
+        arms.setdefault(run.digest or run.place, []).append(run)
+    labels = labels_of([Nameless(own[0].place, own[0].settings) for own in arms.values()])
+    for label, own in zip(labels, arms.values(), strict=True):
+        if other := sorted({run.name for run in own if run.place.name != own[0].place.name}):
+            notes.append(f"{label} holds {', '.join(other)}: the same settings under another name.")
+    by_name = [label for label, own in zip(labels, arms.values(), strict=True) if not own[0].digest]
+    if by_name and sum(not run.digest for run in runs) > 1:
+        notes.append(
+            f"Told apart by the names of their folders without the seed, as nothing says what their settings were: "
+            f"{', '.join(by_name)}."
+        )
+    return [(label, run) for label, own in zip(labels, arms.values(), strict=True) for run in own]
+
+
+# ---- studies -----------------------------------------------------------------------------------------------------
 
 
 def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
     """The completed runs of a study, by arm."""
-    path = folder / STUDY
     missing: dict[tuple[str, str], list[int]] = {}  # arm and status: seeds
-    try:
-        for entry in json.loads(path.read_text())["runs"]:
-            if entry["preparation"]:
-                continue
-            if entry["status"] != "completed":
-                status = "running or killed" if entry["status"] == "running" else entry["status"]
-                missing.setdefault((entry["arm"], status), []).append(operator.index(entry["seed"]))
-                continue
-            label = f"{prefix}: {entry['arm']}" if prefix else str(entry["arm"])
-            selection.add(label, read_run(folder / entry["run"], seed=operator.index(entry["seed"])))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the record of a study: {type(error).__name__} {error}.") from error
+    for entry in read_manifest(folder).runs:
+        if entry.preparation or entry.seed is None:
+            continue
+        if entry.status != "completed":
+            status = "running or killed" if entry.status == "running" else entry.status
+            missing.setdefault((entry.arm, status), []).append(entry.seed)
+            continue
+        label = f"{prefix}: {entry.arm}" if prefix else entry.arm
+        selection.add(label, _run_of_study(folder / entry.run, entry, selection.notes))
     for (arm, status), seeds in missing.items():
         selection.notes.append(f"Left out: {arm}, {status}, of seed {', '.join(map(str, seeds))}.")
 
 
-def _doubts(label: str, runs: Sequence[Run], metric: str) -> list[str]:
+def _run_of_study(folder: Path, entry: ManifestEntry, notes: list[str]) -> Run:
+    """The version that the study says; where it does not, the newest complete one."""
+    choice = choose(histories(folder / entry.version), repeats=False)
+    if not choice.used:
+        return read_folder(folder)
+    *others, history = sorted(choice.used, key=lambda one: (one.status.is_complete, one.version))
+    notes.extend([*choice.notes, *_origin(history)])
+    notes.extend(f"Left out: {one.name}, with other settings than {history.name}." for one in others)
+    return read_history(history, name=history.run.name, seed=entry.seed)
+
+
+# ---- doubts ------------------------------------------------------------------------------------------------------
+
+
+def _doubts(label: str, runs: Sequence[Run], metric: str) -> Iterator[str]:
     """What the reader should know of the runs of a group."""
     seeds = [run.seed for run in runs if run.seed >= 0]
-    doubts = []
     if twice := sorted({str(seed) for seed in seeds if seeds.count(seed) > 1}):
-        doubts.append(f"{label} holds seed {', '.join(twice)} more than once; repeats make its interval too narrow.")
+        yield f"{label} holds seed {', '.join(twice)} more than once; repeats make its interval too narrow."
+    if len(different := {run.digest: run.settings for run in runs if run.digest}) > 1:
+        yield f"{label} holds runs that differ in more than the seed: {differences.summary(list(different.values()))}."
     for run in runs:
         if run.unread:
-            doubts.append(
+            yield (
                 f"The last {run.unread:,} bytes of the event files of {run.name} are damaged or half-written and left "
                 "out."
             )
         if lost := [step for step, value in run.scalars.get(metric, {}).items() if not math.isfinite(value)]:
-            doubts.append(f"{len(lost)} values of {metric} of {run.name} are no numbers and left out: it may be lost.")
-    return doubts
-
-
-def _labels(groups: Sequence[Path]) -> dict[Path, str]:
-    """What tells groups apart: their names without the parts that all of them share, or where they are."""
-    different = list(dict.fromkeys(groups))
-    names = [group.name for group in different]
-    if len(set(names)) < len(names):
-        above = Path(os.path.commonpath([group.parent for group in different]))
-        return {group: str(group.relative_to(above)) for group in different}
-    return dict(zip(different, _short(names), strict=True))
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    between = "__" if all("__" in name for name in names) else "-"  # ManiSkill and CleanRL: task__script
-    parts = [name.split(between) for name in names]
-    shared = set.intersection(*map(set, parts)) if len(set(names)) > 1 else set[str]()
-    short = [between.join(part for part in own if part not in shared) for own in parts]
-    return short if all(short) and len(set(short)) == len(set(names)) else list(names)
+            yield f"{len(lost)} values of {metric} of {run.name} are no numbers and left out: it may be lost."

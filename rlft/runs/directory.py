@@ -1,18 +1,18 @@
-"""What the directories of a run tell of it, without Lightning."""
+"""The directories of a run: `<run>/version_<k>`, one for each time that it was started."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from rlft.runs.iterations import Row, read_iterations
+from rlft.runs.old_reports import old_iterations, old_status
+from rlft.runs.status import Status, read_status
 
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
-RUNNING, COMPLETED = "Running.", "Completed."  # how a report begins
-WHERE_AND_HOW = ("--log_dir=", "--ckpt_path=", "--reset_optimizer=")  # not what is run; the study's record knows
+PLACES = ("--log_dir=", "--ckpt_path=", "--reset_optimizer=")  # where a run is and how it goes on, not what it is
 
 
 def of_trainer(trainer: Any) -> Path | None:
@@ -21,79 +21,61 @@ def of_trainer(trainer: Any) -> Path | None:
 
 
 def versions(folder: Path) -> list[Path]:
-    """`version_0`, `version_1` and so on: one for each time the run was started."""
-    found = [path for path in folder.glob("version_*") if path.name.removeprefix("version_").isdigit()]
-    return sorted(found, key=_number)
+    """`version_0`, `version_1` and so on, in the order of their numbers."""
+    return sorted((path for path in folder.glob("version_*") if is_version(path)), key=version_number)
+
+
+def is_version(path: Path) -> bool:
+    """Whether it is called like a version of a run."""
+    return re.fullmatch(r"version_\d+", path.name) is not None
+
+
+def version_number(version: Path) -> int:
+    """The number in its name."""
+    return int(version.name.removeprefix("version_"))
 
 
 def new_version(folder: Path) -> Path:
     """The path of the next one."""
-    return folder / f"version_{max(map(_number, versions(folder)), default=-1) + 1}"
+    return folder / f"version_{max(map(version_number, versions(folder)), default=-1) + 1}"
 
 
-def versions_of(folder: Path, args: Sequence[str]) -> list[Path]:
-    """Those that `rlft` with these arguments made, from the start or going on; not what people made of them by hand."""
-    return [path for path in versions(folder) if (made := _command(path)) and _essence(made) == _essence(args)]
+def status_of(version: Path) -> Status | None:
+    """The status of the run in a `version_<k>`, of whichever code; `None` if there is none that can be read."""
+    return read_status(version) or old_status(version)
 
 
-def is_complete(version: Path) -> bool:
-    """Whether the run in it came to its end."""
-    return re.search(rf"^{re.escape(COMPLETED)}", report_text(version), re.M) is not None
+def iterations_of(version: Path) -> list[Row]:
+    """The rows of its iterations; empty if there are none."""
+    return read_iterations(version) or old_iterations(version)
 
 
-def checkpoint(candidates: Sequence[Path]) -> Path | None:
+def versions_by_arguments(folder: Path, arguments: Sequence[str]) -> dict[Path, Status]:
+    """Those versions that `rlft` with these arguments made, from the start or going on, in their order.
+
+    What people made of a run by hand, with other arguments, is not among them. Where the runs are does not matter: a
+    study that was moved or continued is the same.
+    """
+    found = {version: status for version in versions(folder) if (status := status_of(version))}
+    asked = _without_places(arguments)
+    return {version: one for version, one in found.items() if one.arguments and _without_places(one.arguments) == asked}
+
+
+def checkpoint_to_continue(found: dict[Path, Status]) -> Path | None:
     """The last checkpoint to go on from, if there is one and it is not of the last iteration.
 
-    A run that was killed between that one and its report has no iteration left to do; it begins anew, as does one whose
-    configuration cannot be read.
+    A run that was killed between that one and its end has no iteration left to do; it begins anew.
     """
-    for version in reversed(candidates):
-        if (found := version / LAST_CHECKPOINT).is_file():
-            return None if _iterations_done(version) >= _iterations(version) else found
+    for version, status in reversed(found.items()):
+        if (path := version / LAST_CHECKPOINT).is_file():
+            return None if status.done >= status.iterations else path
     return None
 
 
-def share_done(version: Path) -> float:
-    """How much of its iterations a run has done, from 0 to 1; 0 if that cannot be read."""
-    iterations = _iterations(version)
-    return _iterations_done(version) / iterations if iterations else 0.0
-
-
-def _number(version: Path) -> int:
-    return int(version.name.removeprefix("version_"))
-
-
-def report_text(version: Path) -> str:
-    """The report of a run, or nothing if it has none."""
-    path = version / "report.md"
-    return path.read_text(errors="replace") if path.is_file() else ""
-
-
-def _command(version: Path) -> list[str]:
-    """The arguments of the `rlft` that made it."""
-    found = re.search(r"^- command: `(.*)`$", report_text(version), re.M)
-    try:
-        return shlex.split(found[1])[1:] if found else []
-    except ValueError:  # the report was damaged
-        return []
-
-
-def _essence(args: Sequence[str]) -> list[str]:
-    """The arguments without where the runs are: a study that was moved or continued is the same."""
-    folder = next((arg.removeprefix("--log_dir=") for arg in args if arg.startswith("--log_dir=")), None)
-    if folder is not None:
-        args = [re.sub(re.escape(folder) + r"/([^/]+)/version_\d+", r"{\1}", arg) for arg in args]
-    return [arg for arg in args if not arg.startswith(WHERE_AND_HOW)]
-
-
-def _iterations_done(version: Path) -> int:
-    """The last row of its report; the checkpoint of that iteration follows it."""
-    return int([0, *re.findall(r"^\| (\d{1,9}) \|", report_text(version), re.M)][-1])
-
-
-def _iterations(version: Path) -> int:
-    """As the configuration says; 0 if it cannot be read."""
-    try:
-        return int(yaml.safe_load((version / "config.yaml").read_bytes())["trainer"]["max_epochs"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError):
-        return 0
+def _without_places(arguments: Sequence[str]) -> list[str]:
+    """The arguments without where the runs are; a version of another run in the log directory stands as that run."""
+    log_dir = next((arg.removeprefix("--log_dir=") for arg in arguments if arg.startswith("--log_dir=")), None)
+    if log_dir is not None:
+        version = re.escape(log_dir) + r"/([^/]+)/version_\d+"
+        arguments = [re.sub(version, r"{\1}", argument) for argument in arguments]
+    return [argument for argument in arguments if not argument.startswith(PLACES)]

@@ -1,14 +1,13 @@
 """The log of all runs in a log directory: an index that only grows, and a page that is made from it.
 
 `index.jsonl` has a line for every start of a run and for every note. `log.md` is made anew from these lines and from
-the runs' own reports whenever a run begins, ends or gets a note; making it again changes nothing.
+the runs' own records whenever a run begins, ends or gets a note; making it again changes nothing.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +16,8 @@ from typing import Any
 
 from rlft.errors import UserError
 from rlft.files.atomic import append_line, replacing
-from rlft.runs.directory import RUNNING, report_text, versions
+from rlft.runs.directory import iterations_of, status_of, versions
+from rlft.runs.prose import iteration_table, what_happened
 
 INDEX, PAGE = "index.jsonl", "log.md"
 START = {"run", "time", "command", "commit", "dirty"}
@@ -54,7 +54,7 @@ def write_page(folder: Path) -> Path:
     Raises:
         UserError: if no run has been logged there.
     """
-    with _alone(folder):
+    with _locked(folder):
         starts: dict[str, Mapping[str, Any]] = {}
         notes: dict[str, list[Mapping[str, Any]]] = {}
         for entry in _entries(folder):
@@ -72,8 +72,8 @@ def write_page(folder: Path) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits for whoever makes the page: of two that end together, the one that read less must not write last."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Waits for whoever else makes the page: of two that end together, the one that read less must not write last."""
     if not (folder / INDEX).is_file():
         yield
         return
@@ -85,17 +85,20 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _part(version: Path, start: Mapping[str, Any], notes: list[Mapping[str, Any]]) -> str:
     """What the page says of one run."""
-    text = report_text(version)
-    lines = text.splitlines()
-    happened = lines[2] if len(lines) > 2 else "Its report is gone." if not version.is_dir() else "It has no report."
-    if happened.startswith(RUNNING):  # what is killed cannot say so
-        heard = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime((version / "report.md").stat().st_mtime))
-        happened = f"Running, or killed: last heard of at {heard}.{happened.removeprefix(RUNNING)}"
     dirty = " with uncommitted changes" if start["dirty"] else ""
     told = [f"- note of {note['time']}: {note['note']}" for note in notes]
     facts = [f"- started: {start['time']}", f"- command: `{start['command']}`", f"- commit: {start['commit']}{dirty}"]
-    table = re.search(r"^## Iterations\n\n(.+?)\n\n", text, re.M | re.S)
-    return "\n\n".join([f"## {start['run']}", happened, "\n".join([*facts, *told]), *([table[1]] if table else [])])
+    happened, *table = _records(version)
+    return "\n\n".join([f"## {start['run']}", happened, "\n".join([*facts, *told]), *table])
+
+
+def _records(version: Path) -> list[str]:
+    """How the run stands, and the table of its iterations if there are any."""
+    if not version.is_dir():
+        return ["Its folder is gone."]
+    status, rows = status_of(version), iterations_of(version)
+    happened = what_happened(status, rows) if status else "It has no status that can be read."
+    return [happened, *(["\n".join(iteration_table(rows))] if rows else [])]
 
 
 def _name(version: Path) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlft.errors import UserError
-from rlft.files.atomic import replacing
-from rlft.runs.directory import checkpoint, is_complete, new_version, share_done, versions, versions_of
+from rlft.runs.directory import checkpoint_to_continue, new_version, versions, versions_by_arguments
+from rlft.runs.status import Status
+from rlft.runs.study_manifest import ManifestEntry, StudyManifest, write_manifest
 from rlft.studies.plan import PLACEHOLDER, PlannedRun
 from rlft.studies.record import Record, planned_record, read_record, write_record
 from rlft.studies.study_file import HERE
 
-MANIFEST = "study.json"
 OUTPUT = "output.log"
 LOCK = ".lock"
 
@@ -27,6 +26,7 @@ class Outcome:
 
     status: str = "waiting"  # then running; at the end completed, failed, interrupted or not run
     reason: str = ""  # of the last three
+    version: str = ""  # `version_<k>` of a complete run
 
 
 @contextmanager
@@ -86,7 +86,7 @@ class StudyFolder:
             return None
         if not run.is_fit:
             return self._folder(run) / record.directory if record.succeeded else None
-        return next((path for path in reversed(self._versions(run)) if is_complete(path)), None)
+        return next((path for path, one in reversed(self._versions(run).items()) if one.is_complete), None)
 
     def seconds(self, run: PlannedRun) -> float:
         """How long it has run."""
@@ -95,12 +95,12 @@ class StudyFolder:
 
     def share_done(self, run: PlannedRun) -> float:
         """How much of it is done, from 0 to 1, as far as that is known before its end."""
-        found = self._versions(run) if run.is_fit else []
-        return share_done(found[-1]) if found else 0.0
+        found = list(self._versions(run).values()) if run.is_fit else []
+        return found[-1].done / found[-1].iterations if found and found[-1].iterations > 0 else 0.0
 
     def checkpoint(self, run: PlannedRun) -> Path | None:
         """What a run that was interrupted goes on from, if it can."""
-        return checkpoint(self._versions(run)) if run.is_fit and run.continues else None
+        return checkpoint_to_continue(self._versions(run)) if run.is_fit and run.continues else None
 
     def arguments(self, run: PlannedRun) -> list[str]:
         """Arguments for `rlft` to begin the run or to go on; what is not made yet stands as a placeholder."""
@@ -146,26 +146,14 @@ class StudyFolder:
 
     def write_manifest(self, outcomes: Mapping[str, Outcome]) -> None:
         """Writes `study.json`, which says what the folder holds."""
-        runs = [
-            {
-                "arm": run.arm,
-                "seed": run.seed,
-                "run": run.name,
-                "preparation": run.preparation,
-                "needs": list(run.needs),
-                "status": outcomes[run.name].status,
-                "reason": outcomes[run.name].reason,
-            }
-            for run in self.runs.values()
-        ]
-        with replacing(self.path / MANIFEST) as temporary:
-            temporary.write_text(json.dumps({"name": self.name, "runs": runs}, indent=1) + "\n")
+        entries = tuple(_entry(run, outcomes[run.name]) for run in self.runs.values())
+        write_manifest(self.path, StudyManifest(self.name, entries))
 
     def _folder(self, run: PlannedRun) -> Path:
         return self.path / run.name
 
-    def _versions(self, run: PlannedRun) -> list[Path]:
-        return versions_of(self._folder(run), [*run.args, f"--run_name={run.name}"])
+    def _versions(self, run: PlannedRun) -> dict[Path, Status]:
+        return versions_by_arguments(self._folder(run), [*run.args, f"--run_name={run.name}"])
 
     def _resolved(self, run: PlannedRun) -> list[str]:
         """The arguments with directories for placeholders."""
@@ -189,3 +177,16 @@ class StudyFolder:
                 f"{self.path / name} was made with {difference}{others}; undo the change, remove the folders of these "
                 "runs to make them anew, or give the study another name."
             )
+
+
+def _entry(run: PlannedRun, outcome: Outcome) -> ManifestEntry:
+    return ManifestEntry(
+        arm=run.arm,
+        seed=run.seed,
+        run=run.name,
+        preparation=run.preparation,
+        status=outcome.status,
+        needs=run.needs,
+        reason=outcome.reason,
+        version=outcome.version,
+    )

@@ -79,8 +79,8 @@ class Scheduler:
             How every run ended.
         """
         for run in self.folder.runs.values():
-            if self.folder.result(run):
-                self._settle(run, Outcome("completed"), 0.0)
+            if result := self.folder.result(run):
+                self._settle(run, Outcome("completed", version=result.name), 0.0)
         while self._waiting() or self._running:
             self._stop_if_asked()
             self._begin_what_can()
@@ -134,8 +134,8 @@ class Scheduler:
 
     def _outcome(self, one: _Running, status: int) -> Outcome:
         run = one.run
-        if self.folder.result(run):
-            return Outcome("completed")
+        if result := self.folder.result(run):
+            return Outcome("completed", version=result.name)
         if self._stops():
             return Outcome("interrupted")
         if status == -signal.SIGUSR1:

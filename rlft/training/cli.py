@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import shlex
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ import rlft.update  # noqa: F401  plug-ins are found by short name once they are
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
 from rlft.rollout import WorkerDied, close_all
-from rlft.runs.directory import LAST_CHECKPOINT, versions
+from rlft.runs.directory import LAST_CHECKPOINT, status_of, versions
+from rlft.runs.identity import Identity
+from rlft.runs.settings import deciding, flattened
 from rlft.training.argv import help_of_plugins, nulls_as_config
 from rlft.training.checks import check, check_trainer, refuse_nulls
 from rlft.training.error_sentences import LINKED, one_sentence, user_error_behind
-from rlft.training.resuming import check_continues, flattened, read_checkpoint, summary
+from rlft.training.resuming import check_continues, iterations_done, read_checkpoint, summary
 from rlft.training.run_files import SaveConfig, run_logger
 from rlft.training.run_name import differences, imported, run_name
 from rlft.training.slurm import warnings_of_slurm
@@ -56,7 +58,9 @@ class RLFTCli(LightningCLI):
 
     arguments: Sequence[str] = ()  # what it was called with, for the report
     configuration: dict[str, Any]  # the resolved one, flattened
+    identity: Identity
     continues = ""  # from which checkpoint, and with which changes
+    checkpoint_iterations = 0  # complete in it
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
@@ -98,6 +102,7 @@ class RLFTCli(LightningCLI):
         config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
         self.configuration = self._flattened()
+        self.identity = Identity(deciding(self.configuration), config.seed_everything)
         if config.ckpt_path is not None:
             self._read_checkpoint(config)
         elif config.reset_optimizer:
@@ -119,11 +124,17 @@ class RLFTCli(LightningCLI):
         if "logger" in self.trainer_defaults:
             kwargs["logger"] = self.trainer_defaults["logger"]
         trainer: Any = super().instantiate_trainer(**kwargs)
-        report = RunReport()
-        report.command = shlex.join(["rlft", *self.arguments])
-        report.configuration, report.continues = self.configuration, self.continues
-        self.model.restarts_optimizer = self.config[self.subcommand].reset_optimizer
-        report.differences = differences(self.config[self.subcommand], self.parser_defaults())
+        config = self.config[self.subcommand]
+        self.model.restarts_optimizer = config.reset_optimizer
+        report = RunReport(
+            arguments=self.arguments,
+            identity=self.identity,
+            differences=differences(config, self.parser_defaults()),
+            configuration=self.configuration,
+            continues=self.continues,
+            checkpoint=config.ckpt_path or "",
+            checkpoint_iterations=self.checkpoint_iterations,
+        )
         ours: list[Any] = [report] if self.subcommand == "fit" else []
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
         trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last
@@ -145,6 +156,10 @@ class RLFTCli(LightningCLI):
             return
         check_continues(path, content, self.configuration)
         self.continues = summary(path, content, self.configuration, resets_optimizer=config.reset_optimizer)
+        self.checkpoint_iterations = iterations_done(content)
+        if before := status_of(path.parent.parent):
+            continues = before.continues if before.settings == self.identity.settings else before.digest
+            self.identity = replace(self.identity, continues=continues)
 
     def parser_defaults(self) -> Any:
         """The configuration of a run without config file or options."""

@@ -37,18 +37,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A dumped configuration as `model.advantage.gamma: 0.8`; a class has its short name under its own key."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and not _is_class(value):
-            for name, setting in value.items():
-                flat |= _settings(f"{key}.{name}", setting)
-        else:
-            flat |= _settings(key, value)
-    return flat
-
-
 def check_continues(path: Path, content: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
     """Refuses what cannot go on with this configuration, as far as is known before anything is built.
 
@@ -56,7 +44,7 @@ def check_continues(path: Path, content: Mapping[str, Any], configuration: Mappi
         UserError: if nothing is left to do, if the checkpoint has no optimiser, or if a setting of what a run starts
             with is not that of the checkpoint, whose weights would silently replace it.
     """
-    if (done := _iterations_done(content)) >= configuration["trainer.max_epochs"]:
+    if (done := iterations_done(content)) >= configuration["trainer.max_epochs"]:
         raise UserError(f"{path} has done its {done} iterations; give a larger --trainer.max_epochs to go on.")
     if not content.get("optimizer_states"):
         raise UserError(f"{path} holds weights without an optimiser; start a new run with --model.policy {path}.")
@@ -86,7 +74,7 @@ def summary(path: Path, content: Mapping[str, Any], configuration: Mapping[str, 
     until = configuration["trainer.max_epochs"]
     if "current_model_state" in content and "trainer.callbacks.WeightEMA" not in configuration:
         changed += " Without WeightEMA it is the averaged weights that go on."
-    return f"Continues {path} after iteration {_iterations_done(content)}{planned}, to {until}; {adam}. {changed}"
+    return f"Continues {path} after iteration {iterations_done(content)}{planned}, to {until}; {adam}. {changed}"
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -112,30 +100,9 @@ def _before(content: Mapping[str, Any], configuration: Mapping[str, Any]) -> dic
     return None if before is None else unsaid | before
 
 
-def _iterations_done(content: Mapping[str, Any]) -> int:
+def iterations_done(content: Mapping[str, Any]) -> int:
+    """How many iterations were complete in a checkpoint."""
     return int(content["epoch"]) + 1
-
-
-def _settings(key: str, value: Any) -> dict[str, Any]:
-    if _is_class(value):
-        flat = {key: value["class_path"].rsplit(".", 1)[-1]}
-        for name, setting in (value.get("init_args") or {}).items():
-            flat |= _settings(f"{key}.{name}", setting)
-        return flat
-    if isinstance(value, list) and value and all(_is_class(item) for item in value):
-        flat = {}
-        for item in value:
-            name = unnumbered = f"{key}.{item['class_path'].rsplit('.', 1)[-1]}"
-            number = 2
-            while name in flat:
-                name, number = f"{unnumbered}_{number}", number + 1
-            flat |= _settings(name, item)
-        return flat
-    return {key: value}
-
-
-def _is_class(value: Any) -> bool:
-    return isinstance(value, Mapping) and "class_path" in value
 
 
 def _said(value: Any) -> str:

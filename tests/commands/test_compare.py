@@ -166,6 +166,7 @@ def test_other_initial_states_are_not_paired(tmp_path, capsys, other):
 def test_episodes_of_another_evaluation_than_the_last_are_not_paired(tmp_path, capsys):
     """The second run was continued; the event file of its later version lacks what it has evaluated again."""
     more, less = (run_that_tells_episodes(tmp_path, name, n) for name, n in (("more", 96), ("less", 64)))
+    (less / "version_0/status.json").unlink()  # so that its versions are merged
     again = Episodes("eval/success_rate", 300, "PickCube-v1, seed 5", (True,) * 128)
     outcomes.add(less / "version_1", again)
     write(less / "version_1", {"charts/x": {300: 1.0}})

@@ -7,10 +7,10 @@ import pytest
 
 from rlft.comparison.alignment import Curve, align, curve, thinned
 from rlft.comparison.curve_summary import area, lasting_falls, summarize
-from rlft.comparison.runs import Run, read_run
+from rlft.comparison.runs import Run
 from rlft.errors import UserError
 from rlft.statistics.rates import wilson
-from tests.support.comparison import run_folder, write
+from tests.support.comparison import read_run, run_folder, write
 
 
 def of(points, begun=1):

@@ -9,9 +9,9 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from rlft.comparison.axes import AXES, COSTS
 from rlft.comparison.event_files import merge
-from rlft.comparison.runs import read_run
 from rlft.errors import UserError
-from tests.support.comparison import iterations, logged, run_folder, write
+from rlft.runs.identity import Identity
+from tests.support.comparison import begun, iterations, logged, read_run, run_folder, version, write
 from tests.support.hand_made import is_sentence
 
 
@@ -23,45 +23,85 @@ def test_a_run_and_one_version_of_it(tmp_path):
     folder = run_folder(tmp_path, "weak-gae_ppo-seed3", [0.25, 0.5, 0.75])
     for path in (folder, folder / "version_0"):
         run = read_run(path)
-        assert (run.name, run.group, run.seed, run.unread) == ("weak-gae_ppo-seed3", "weak-gae_ppo", 3, 0)
+        assert (run.name, run.place.name, run.seed, run.unread) == ("weak-gae_ppo-seed3", "weak-gae_ppo", 3, 0)
         assert rates(run) == {0: 0.25, 100: 0.5, 200: 0.75}
 
 
-def test_a_name_without_a_seed_leaves_it_to_the_configuration(tmp_path):
-    folder = run_folder(tmp_path, "my-run", [0.25, 0.5])
-    assert read_run(folder).seed == -1
-    (folder / "version_0/config.yaml").write_text("# lightning.pytorch==2.6.6\nseed_everything: 7\ntrainer: null\n")
-    write(folder / "version_1", iterations([0.5], begin=2))  # ended before it wrote its configuration
-    assert read_run(folder).seed == 7
-    assert read_run(folder, seed=2).seed == 2
-    named = run_folder(tmp_path, "my-seed3", [0.25, 0.5])
-    (named / "version_0/config.yaml").write_text("seed_everything: 7\n")
-    assert read_run(named).seed == 3
+def test_the_status_tells_what_a_name_does_not(tmp_path):
+    """A name is what somebody has chosen."""
+    for name in ("my-run", "my-seed3"):
+        run = read_run(begun(run_folder(tmp_path, name, [0.25, 0.5]) / "version_0", {"x": 1}, seed=7).parent)
+        assert (run.seed, run.settings) == (7, {"x": 1})
+        assert len(run.digest) == 64
 
 
-def test_resumed_versions_are_one_curve(tmp_path):
-    folder = run_folder(tmp_path, "run", [0.1, 0.2, 0.3, 0.4])
-    write(folder / "version_1", iterations([0.5, 0.6], begin=3, seconds=72.0))
-    run = read_run(folder)
-    # iteration 3 was made twice: the newer one counts, and its time once
+def test_the_digest_is_no_part_of_the_name(tmp_path):
+    digest = Identity({"x": 1}, 4).digest
+    for name in (f"ppo-{digest[:8]}-seed4", f"ppo-seed4-{digest[:8]}"):
+        folder = run_folder(tmp_path, name, [0.25, 0.5])
+        begun(folder / "version_0", {"x": 1}, seed=4)
+        assert read_run(folder).place.name == "ppo"
+
+
+# ---- versions ----------------------------------------------------------------------------------------------------
+
+
+def checkpoint(folder):
+    return str(folder / "checkpoints/last.ckpt")
+
+
+def test_a_version_that_goes_on_from_another_is_one_curve_with_it(tmp_path):
+    first = version(tmp_path / "run", 0, [0.1, 0.2, 0.3, 0.4], {}, state="running", iterations=4)
+    more = version(tmp_path / "run", 1, [0.5, 0.6], {}, begin=2, checkpoint=checkpoint(first), seconds=72.0)
+    run = read_run(tmp_path / "run")
+    # iteration 3 was made twice: the one that led to the end counts, and its time once
     assert rates(run) == {0: 0.1, 100: 0.2, 200: 0.3, 300: 0.5, 400: 0.6}
     steps = np.array([0, 100, 200, 300, 400])
     assert AXES["training_hours"](run, steps).tolist() == pytest.approx([0, 0.01, 0.02, 0.04, 0.06])
     assert COSTS["actor updates"](run, run.end()).tolist() == [12]
+    assert rates(read_run(more)) == rates(run)
+    assert rates(read_run(first)) == {0: 0.1, 100: 0.2, 200: 0.3, 300: 0.4}
 
 
-def test_versions_come_in_the_order_of_their_numbers(tmp_path):
-    folder = run_folder(tmp_path, "run", [0.1, 0.2])
-    write(folder / "version_10", iterations([0.9], begin=1))
-    write(folder / "version_2", iterations([0.5], begin=1))
-    assert rates(read_run(folder)) == {0: 0.1, 100: 0.9}
+def test_a_chain_of_versions_is_cut_wherever_a_later_one_went_back(tmp_path):
+    """The second went on after iteration 3, the third after iteration 4 of the second, the fourth after 2 again."""
+    run, settings = tmp_path / "run", {"state": "running", "iterations": 9}
+    first = version(run, 0, [0.1, 0.2, 0.3, 0.4, 0.5], {}, **settings)
+    second = version(run, 2, [0.6, 0.7], {}, begin=3, checkpoint=checkpoint(first), **settings)
+    third = version(run, 10, [0.8], {}, begin=4, checkpoint=checkpoint(second))
+    assert rates(read_run(third)) == {0: 0.1, 100: 0.2, 200: 0.3, 300: 0.4, 400: 0.6, 500: 0.8}
+    fourth = version(run, 11, [0.9], {}, begin=2, checkpoint=checkpoint(first))
+    assert rates(read_run(fourth)) == {0: 0.1, 100: 0.2, 200: 0.3, 300: 0.9}
 
 
-def test_what_a_resumed_run_has_left_behind_does_not_count(tmp_path):
-    """The first version got to iteration 4, the second went back to the checkpoint of iteration 1 and on to 2."""
-    folder = run_folder(tmp_path, "run", [0.1, 0.2, 0.3, 0.4, 0.5])
-    write(folder / "version_1", iterations([0.7], begin=2))
-    assert rates(read_run(folder)) == {0: 0.1, 100: 0.2, 200: 0.7}
+def test_a_version_that_has_only_begun_keeps_what_it_goes_on_from(tmp_path):
+    first = version(tmp_path / "run", 0, [0.1, 0.2, 0.3], {}, state="running", iterations=9)
+    more = begun(tmp_path / "run/version_1", {}, done=1, checkpoint_iterations=1, checkpoint=checkpoint(first))
+    write(more, {"charts/x": {100: 1.0}})
+    assert rates(read_run(more)) == {0: 0.1, 100: 0.2}
+
+
+def test_a_run_goes_on_from_a_folder_that_was_moved_with_it(tmp_path):
+    first = version(tmp_path / "logs/run", 0, [0.1, 0.2], {}, state="running", iterations=9)
+    version(tmp_path / "logs/other", 0, [0.5], {}, begin=1, checkpoint=checkpoint(first))
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    assert rates(read_run(tmp_path / "moved/other")) == {0: 0.1, 100: 0.2, 200: 0.5}
+
+
+@pytest.mark.parametrize("later", [{"started": "2026-02-01 00:00:00"}, {"done": 0, "state": "running"}])
+def test_another_run_in_the_place_of_a_checkpoint_is_not_taken_for_it(tmp_path, later):
+    """It was begun after the one that went on, or has not come as far as the checkpoint."""
+    first = version(tmp_path / "run", 0, [0.1, 0.2], {}, **later)
+    more = version(tmp_path / "other", 0, [0.5], {}, begin=1, checkpoint=checkpoint(first))
+    assert rates(read_run(more)) == {200: 0.5}
+
+
+def test_versions_that_nothing_tells_of_are_one_run_that_went_on(tmp_path):
+    """The first got to iteration 4, the second went back to the checkpoint of iteration 1 and on to 2."""
+    write(tmp_path / "run/version_0", logged([0.1, 0.2, 0.3, 0.4, 0.5]))
+    write(tmp_path / "run/version_10", iterations([0.9], begin=2))
+    write(tmp_path / "run/version_2", iterations([0.7, 0.8], begin=2))
+    assert rates(read_run(tmp_path / "run")) == {0: 0.1, 100: 0.2, 200: 0.9}
 
 
 def test_a_version_that_has_only_begun_hides_nothing():
@@ -102,7 +142,7 @@ MANISKILL = {  # examples/baselines/ppo/ppo.py: evaluation before iterations 1, 
 
 def test_mani_skill_ppo(tmp_path):
     run = read_run(write(tmp_path / "PickCube-v1__ppo__7__1721000000", MANISKILL))
-    assert (run.group, run.seed) == ("PickCube-v1__ppo", 7)
+    assert (run.place.name, run.seed) == ("PickCube-v1__ppo", 7)
     assert run.scalars["eval/success_rate"] == {1000: 0.25, 2600: 0.5}
     assert set(run.scalars) >= {"eval/success_at_end", "eval/episode_length", "train/success_rate"}
     steps = np.array([1000, 2600])
@@ -119,7 +159,7 @@ def test_cleanrl(tmp_path):
     scalars = {"charts/episodic_return": {50: 1.5, 5000: 3.0}, "charts/SPS": {3600: 1, 7200: 2}}
     run = read_run(write(tmp_path / "runs" / "Ant-v4__ppo_continuous_action__1__1700000000" / "below", scalars).parent)
     steps, values = run.series("train/return")
-    assert (run.group, run.seed, values.tolist()) == ("Ant-v4__ppo_continuous_action", 1, [1.5, 3.0])
+    assert (run.place.name, run.seed, values.tolist()) == ("Ant-v4__ppo_continuous_action", 1, [1.5, 3.0])
     assert AXES["training_hours"](run, np.array([50, 3600, 7200])).tolist() == [0, 1, 1]
     assert AXES["iteration"](run, steps).tolist() == [0, 1]
 

@@ -99,7 +99,21 @@ def logs(folder):
 def experiment_index(folder):
     version = trained(folder)
     index = version.parent.parent / log.INDEX
-    return [index, version / "report.md"], lambda: log.write_page(index.parent)
+    records = [version / "status.json", version / "iterations.jsonl"]
+    return [index, *records], lambda: log.write_page(index.parent)
+
+
+def old_run(folder):
+    """As older code left it, whose page and curve are made with what its report and configuration say."""
+    version = trained(folder)
+    for record in ("status.json", "iterations.jsonl"):
+        (version / record).unlink()
+
+    def both():
+        log.write_page(version.parent.parent)
+        select([str(version.parent)], "eval/success_rate")
+
+    return [version / "report.md", version / "config.yaml"], both
 
 
 def study_folder(folder):
@@ -120,7 +134,7 @@ def study_folder(folder):
         made.arguments(planned)
         select([str(study)], "eval/success_rate")
 
-    return [study / "study.json", run / "run.json", version / "report.md", version / "config.yaml"], resumed
+    return [study / "study.json", run / "run.json", version / "status.json"], resumed
 
 
 def simulation(folder):
@@ -136,7 +150,18 @@ def simulation(folder):
 
 READERS = {
     f.__name__: f
-    for f in (policy, checkpoint, trajectories, dataset, study, logs, experiment_index, study_folder, simulation)
+    for f in (
+        policy,
+        checkpoint,
+        trajectories,
+        dataset,
+        study,
+        logs,
+        experiment_index,
+        old_run,
+        study_folder,
+        simulation,
+    )
 }
 
 

@@ -20,7 +20,9 @@ from safetensors.torch import load_file
 
 from rlft.comparison.event_files import event_files, merge, read_scalars
 from rlft.networks.policy_files import load_policy
-from rlft.runs.directory import LAST_CHECKPOINT, is_complete, versions
+from rlft.runs.directory import LAST_CHECKPOINT, versions
+from rlft.runs.iterations import read_iterations
+from rlft.runs.status import read_status
 from tests.support.hand_made import REPO
 
 ITERATIONS = 6
@@ -91,7 +93,7 @@ def kill_until_complete(kind, log_dir, phases, moments):
             return hits
         else:
             assert status == 0, printed
-            assert is_complete(versions(folder)[-1])
+            assert read_status(versions(folder)[-1]).is_complete
             return hits
 
 
@@ -106,6 +108,10 @@ def check_files(folder):
             assert json.loads(path.read_text())
         for path in version.glob("report.md"):
             assert path.read_text().endswith("their last iterations.\n")
+        if (version / "status.json").exists():
+            done = read_status(version).done
+            rows = [row["iteration"] for row in read_iterations(version)]
+            assert rows in (list(range(done + 1)), list(range(done + 2)))  # killed between the row and the status
 
 
 def outcome(folder):

@@ -1,8 +1,8 @@
 import fcntl
 import json
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -12,14 +12,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from callbacks import RunReport
 from rlft.cli import main
 from rlft.runs.log import add_note, add_start, write_page
+from rlft.runs.status import read_status, write_status
 from tests.support.hand_made import is_sentence
 from tests.support.training import data, fit, module, run
 
 
 def make(folder, name, iterations=2):
     """A run of a few iterations under `folder`."""
-    report = RunReport()
-    report.command = f"rlft fit --run_name {name}"
+    report = RunReport(["fit", "--run_name", name])
     fit(module(), data(), iterations, [report], TensorBoardLogger(folder, name), folder)
     return folder / name
 
@@ -81,16 +81,31 @@ def test_a_run_that_was_killed_is_on_the_page_and_may_be_so(tmp_path, capsys):
     report = RunReport()
     fit(module(), data(), 1, [report, Killed()], TensorBoardLogger(tmp_path, "name"), tmp_path)
     assert pages[0].count("\n| 0 |") == 1
-    text = (tmp_path / "name/version_0/report.md").read_text().replace("Completed.", "Running.", 1)
-    (tmp_path / "name/version_0/report.md").write_text(text)
-    os.utime(tmp_path / "name/version_0/report.md", (86400 * 365, 86400 * 365))
+    version = tmp_path / "name/version_0"
+    status = read_status(version)
+    write_status(version, replace(status, state="running", heard="1971-01-01 00:00:00"))
     assert main(["log", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "log.md")
     page = (tmp_path / "log.md").read_text()
     for shown in (pages[0], page):
         assert "Running, or killed: last heard of at " in shown
-    assert "last heard of at 1971-01-0" in page
+    assert "last heard of at 1971-01-01 00:00:00.\n" in page
     assert "Completed." not in page
+
+
+def test_the_page_is_made_of_the_records_and_not_of_the_report(tmp_path):
+    make(tmp_path, "name")
+    (tmp_path / "log.md").unlink()
+    (tmp_path / "name/version_0/report.md").unlink()
+    page = write_page(tmp_path).read_text()
+    assert "Completed." in page
+    assert page.count("\n| 2 | 160 |") == 1
+
+
+def test_a_status_that_cannot_be_read_is_said(tmp_path):
+    make(tmp_path, "name")
+    (tmp_path / "name/version_0/status.json").write_text("{")
+    assert "It has no status that can be read." in write_page(tmp_path).read_text()
 
 
 def test_the_page_of_a_folder_without_runs_is_refused(tmp_path, capsys):
@@ -149,7 +164,7 @@ def test_a_run_that_was_deleted_stays_in_the_log(tmp_path):
     add_note(folder, "useless")
     shutil.rmtree(folder)
     page = write_page(tmp_path).read_text()
-    assert "## gone/version_0\n\nIts report is gone." in page
+    assert "## gone/version_0\n\nIts folder is gone." in page
     assert "useless" in page
 
 

@@ -10,7 +10,7 @@ import pytest
 from rlft.errors import UserError
 from rlft.studies.folder import locked
 from tests.support.hand_made import is_sentence
-from tests.support.studies import FakeRuns, folder_of, make, write_version
+from tests.support.studies import FakeRuns, folder_of, make, write_old_version, write_version
 
 TWO = "config: BASE\nseeds: [1]\noptions: {x: 1}\narms: {a: , b: {options: {ckpt_path: '{a}/checkpoints/last.ckpt'}}}"
 
@@ -22,10 +22,10 @@ def begun(tmp_path, text=TWO, name="a-seed1", threads=1):
     return folder, folder.runs[name], args
 
 
-def test_a_run_is_complete_when_its_report_says_so(tmp_path):
+def test_a_run_is_complete_when_its_status_says_so(tmp_path):
     folder, run, args = begun(tmp_path)
     assert folder.result(run) is None
-    write_version(tmp_path / "logs/a-seed1", args, note="Running.")
+    write_version(tmp_path / "logs/a-seed1", args, state="running")
     assert folder.result(run) is None
     version = write_version(tmp_path / "logs/a-seed1", args)
     assert folder.result(run) == version
@@ -33,9 +33,21 @@ def test_a_run_is_complete_when_its_report_says_so(tmp_path):
 
 def test_a_needed_run_is_its_complete_version(tmp_path):
     folder, _, args = begun(tmp_path)
-    write_version(tmp_path / "logs/a-seed1", args, note="Running.")
+    write_version(tmp_path / "logs/a-seed1", args, state="running")
     version = write_version(tmp_path / "logs/a-seed1", args)
     assert f"--ckpt_path={version}/checkpoints/last.ckpt" in folder.arguments(folder.runs["b-seed1"])
+
+
+def test_a_study_that_older_code_began_goes_on(tmp_path):
+    """Its runs have no status; what is known of them is in their reports."""
+    folder, run, args = begun(tmp_path)
+    version = write_old_version(tmp_path / "logs/a-seed1", args, note="Ended early: x", iterations=1, of=4)
+    assert folder.result(run) is None
+    assert folder.share_done(run) == 0.25
+    assert folder.arguments(run) == [*args, f"--ckpt_path={version}/checkpoints/last.ckpt"]
+    complete = write_old_version(tmp_path / "logs/a-seed1", args, iterations=4, of=4)
+    assert folder.result(run) == complete
+    assert f"--ckpt_path={complete}/checkpoints/last.ckpt" in folder.arguments(folder.runs["b-seed1"])
 
 
 def test_what_somebody_made_of_a_run_by_hand_is_not_of_the_study(tmp_path):
@@ -47,16 +59,16 @@ def test_what_somebody_made_of_a_run_by_hand_is_not_of_the_study(tmp_path):
 
 def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path):
     folder, run, args = begun(tmp_path)
-    write_version(tmp_path / "logs/a-seed1", args, note="Running.", iterations=1, of=9)
-    newest = write_version(tmp_path / "logs/a-seed1", args, note="Running.", iterations=2, of=9)
-    write_version(tmp_path / "logs/a-seed1", args, note="Running.", iterations=2, of=9, checkpoint=False)
+    write_version(tmp_path / "logs/a-seed1", args, state="running", iterations=1, of=9)
+    newest = write_version(tmp_path / "logs/a-seed1", args, state="running", iterations=2, of=9)
+    write_version(tmp_path / "logs/a-seed1", args, state="running", iterations=2, of=9, checkpoint=False)
     assert folder.arguments(run) == [*args, f"--ckpt_path={newest}/checkpoints/last.ckpt"]
 
 
 def test_a_checkpoint_of_the_last_iteration_leaves_nothing_to_go_on_with(tmp_path):
-    """`rlft fit` would refuse it; the run was killed before its report was complete."""
+    """`rlft fit` would refuse it; the run was killed before it could say that it was complete."""
     folder, run, args = begun(tmp_path)
-    write_version(tmp_path / "logs/a-seed1", args, note="Running.", iterations=2, of=2)
+    write_version(tmp_path / "logs/a-seed1", args, state="running", iterations=2, of=2)
     assert folder.arguments(run) == args
 
 
@@ -66,7 +78,7 @@ def test_a_run_that_began_from_another_one_goes_on_from_its_own_checkpoint_and_o
     write_version(tmp_path / "logs/a-seed1", args)
     folder, run, args = begun(tmp_path, text, "b-seed1")
     assert "--reset_optimizer=true" in args
-    own = write_version(tmp_path / "logs/b-seed1", args, note="Running.", iterations=1)
+    own = write_version(tmp_path / "logs/b-seed1", args, state="running", iterations=1)
     assert folder.arguments(run)[len(args) :] == [
         f"--ckpt_path={own}/checkpoints/last.ckpt",
         "--reset_optimizer=false",
@@ -163,6 +175,7 @@ def test_the_manifest_says_what_the_folder_holds(tmp_path):
         ("b-seed1", "b", 1, False, ["a-seed1"]),
     ]
     assert {run["status"] for run in manifest["runs"]} == {"completed"}
+    assert {run["version"] for run in manifest["runs"]} == {"version_0"}
 
 
 def test_one_study_at_a_time_and_a_run_that_it_left_counts(tmp_path):

@@ -73,7 +73,7 @@ def test_reasons_of_runs_that_say_nothing(tmp_path):
     ]
 
 
-def test_success_without_a_complete_report_is_none(tmp_path):
+def test_success_without_a_complete_status_is_none(tmp_path):
     class Empty(FakeRuns):
         def __call__(self, args, log, threads):
             job = super().__call__(args, log, threads)
@@ -99,7 +99,7 @@ def test_an_interrupted_run_goes_on_with_the_threads_it_had(tmp_path):
     folder = folder_of(tmp_path, SIX)
     run = folder.runs["a-seed1"]
     args, _ = folder.begin(run, 7)
-    version = write_version(tmp_path / "logs/a-seed1", args, note="Running.", iterations=1)
+    version = write_version(tmp_path / "logs/a-seed1", args, state="running", iterations=1)
     heard = Listener()
     make(folder_of(tmp_path, SIX), runs := FakeRuns(), listener=heard)
     assert runs.jobs[0].args == [*args, f"--ckpt_path={version}/checkpoints/last.ckpt"]
@@ -114,7 +114,7 @@ def test_a_run_whose_time_was_over_goes_on_if_it_had_come_further(tmp_path):
         if len(sittings) == 2 and job.log.parent.name == "a-seed1":
             return 0
         if job.log.parent.name == "a-seed1":
-            sittings.append(write_version(job.log.parent, job.args, note="Running.", iterations=1))
+            sittings.append(write_version(job.log.parent, job.args, state="running", iterations=1))
         return -signal.SIGUSR1
 
     outcomes = make(folder_of(tmp_path, "config: BASE\nseeds: [1, 2]\narms: {a: }"), runs := FakeRuns(ends))

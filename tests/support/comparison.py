@@ -1,7 +1,13 @@
 """Runs as rlft, ManiSkill and CleanRL log them, written with TensorBoard's own writer."""
 
+from dataclasses import replace
+
 from torch.utils.tensorboard import SummaryWriter
 
+from rlft.comparison.histories import choose, histories
+from rlft.comparison.reading import read_folder, read_history, stem_and_seed
+from rlft.runs.identity import Identity
+from rlft.runs.status import Status, write_status
 from rlft.statistics.rates import wilson
 
 
@@ -39,7 +45,39 @@ def logged(rates, **options):
     return scalars
 
 
+def begun(folder, settings, seed=1, done=2, state="completed", **more):
+    """A status in the version of a run; `more` are further attributes of it."""
+    time = more.pop("started", "2026-01-01 00:00:00")
+    identity = Identity(settings, seed, more.get("continues", ""))
+    status = Status(state, ["fit"], time, time, more.pop("iterations", done), done, seed, identity.digest, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_status(folder, replace(status, **more))
+    return folder
+
+
 def run_folder(logs, name, rates, **options):
-    """A run of rlft in a single version."""
-    write(logs / name / "version_0", logged(rates, **options))
+    """A complete run of rlft in a single version; its settings are what its name says, but for the seed."""
+    version = write(logs / name / "version_0", logged(rates, **options))
+    stem, seed = stem_and_seed(name)
+    begun(version, {"model.method": stem}, seed, done=len(rates) - 1)
     return logs / name
+
+
+def version(run, number, rates, settings, *, begin=0, seconds=36.0, **status):
+    """A version of a run, from its start or with its first row after iteration `begin`.
+
+    It goes on from `checkpoint`, if that is given; `done` is as far as its rates tell.
+    """
+    folder = run / f"version_{number}"
+    write(folder, iterations(rates, begin=begin + 1, seconds=seconds) if begin else logged(rates, seconds=seconds))
+    done = begin + len(rates) - (not begin)
+    return begun(folder, settings, **{"done": done, "checkpoint_iterations": begin, **status})
+
+
+def read_run(folder):
+    """The one run that is in a folder."""
+    used = choose(histories(folder), repeats=False).used
+    if not used:
+        return read_folder(folder)
+    (history,) = used
+    return read_history(history, history.run.name)

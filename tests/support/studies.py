@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from rlft.runs.status import Status, write_status
 from rlft.studies.folder import StudyFolder
 from rlft.studies.plan import plan
 from rlft.studies.scheduler import Scheduler
@@ -30,15 +31,24 @@ def folder_of(tmp_path, text):
     return StudyFolder(tmp_path / "logs", read.name, plan(read))
 
 
-def write_version(folder, args, note="Completed.", iterations=2, of=2, checkpoint=True):
+def write_version(folder, args, state="completed", iterations=2, of=2, checkpoint=True):
     """What `rlft fit` leaves in a run's folder."""
     version = folder / f"version_{len(list(folder.glob('version_*')))}"
     (version / "checkpoints").mkdir(parents=True)
+    time = "2026-01-01 00:00:00"
+    write_status(version, Status(state, list(args), time, time, of, iterations, 1, "0" * 64, {"x": 1}))
+    if checkpoint:
+        (version / "checkpoints/last.ckpt").write_text("")
+    return version
+
+
+def write_old_version(folder, args, note="Completed.", iterations=2, of=2, checkpoint=True):
+    """What it left there when all that it knew was in its report."""
+    version = write_version(folder, args, checkpoint=checkpoint)
+    (version / "status.json").unlink()
     rows = "".join(f"| {i} | 0.5 |\n" for i in range(iterations + 1))
     (version / "report.md").write_text(f"# run\n\n{note}\n\n- command: `{shlex.join(['rlft', *args])}`\n\n{rows}")
     (version / "config.yaml").write_text(f"trainer:\n  max_epochs: {of}\n")
-    if checkpoint:
-        (version / "checkpoints/last.ckpt").write_text("")
     return version
 
 

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from rlft.cli import main
-from rlft.training.resuming import changes, flattened
+from rlft.runs.settings import flattened
+from rlft.training.resuming import changes
 from tests.support.hand_made import is_sentence, same
 from tests.support.training import run, scalars, smoke
 
