@@ -1,7 +1,7 @@
 """Everything that crosses a module border."""
 
 from rlft.types.actor_critic import Actor, Critic
-from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
+from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step, mismatches, unrecorded
 from rlft.types.learning import AdvantageEstimate, Batch, CloningBatch, Transition
 from rlft.types.rows import TensorRows
 from rlft.types.simulation import Branches, EpisodeResults, Jobs, Rerollouts, Rollout, Rollouts, Visited
@@ -26,4 +26,6 @@ __all__ = [
     "TensorRows",
     "Transition",
     "Visited",
+    "mismatches",
+    "unrecorded",
 ]
