@@ -19,7 +19,7 @@ from collections import Counter
 import torch
 
 from rlft.envs import ManiSkill
-from rlft.envs.maniskill.building import _registered
+from rlft.envs.maniskill.building import registered
 from rlft.envs.maniskill.rewards import listed_reward_modes
 from rlft.errors import UserError
 from rlft.types import EnvStates
@@ -30,7 +30,7 @@ PATIENCE = 600  # seconds per task
 def attempt(task: str) -> str:
     """What comes of a task, in one line that begins with works, refused or broken."""
     try:
-        mode = next(iter(listed_reward_modes(_registered(task).cls)), "sparse")
+        mode = next(iter(listed_reward_modes(registered(task).cls)), "sparse")
         try:
             return use(ManiSkill(task, None, mode, device="cpu"))
         except UserError as error:
@@ -80,7 +80,7 @@ def main(tasks: list[str]) -> None:
 
 
 def _registry() -> list[str]:
-    _registered("PickCube-v1")
+    registered("PickCube-v1")
     from mani_skill.utils.registration import REGISTERED_ENVS
 
     return list(REGISTERED_ENVS)

@@ -44,7 +44,8 @@ class ManiSkillBatch:
         with explained(self.config, "make a step"):
             obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
         success = info.get("success", torch.zeros_like(terminated))
-        return Step(obs.cpu(), reward.float().cpu(), terminated.cpu(), success.bool().cpu())
+        # Copies: a task may hand out tensors that it goes on writing into.
+        return Step(obs.cpu(), reward.float().cpu().clone(), terminated.cpu(), success.bool().cpu().clone())
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Physics `[M, P]` uint8 and task state `[M, Q]` of scenes `rows`."""

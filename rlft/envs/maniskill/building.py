@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     """The environment and its time limit in env steps."""
-    spec = _registered(config.task)
+    spec = registered(config.task)
     limit = config.max_episode_steps or spec.max_episode_steps
     if limit is None:
         raise UserError(
@@ -37,7 +37,7 @@ def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     return _construct(config, spec, num_envs, cuda=cuda), limit
 
 
-def _registered(task: str) -> Any:
+def registered(task: str) -> Any:
     """What ManiSkill's registry knows of a task."""
     allow_no_renderer()  # before ManiSkill's modules copy the names they use
     _quiet_import("mani_skill.envs")
