@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlft.envs import ManiSkill
-from rlft.envs.maniskill import _CudaPhysics
+from rlft.envs.maniskill.physics import CudaPhysics
 from rlft.types import EnvStates, Step
 from tests.support.stock_maniskill import (
     CUBE,
@@ -295,9 +295,9 @@ def test_inactive_scenes_do_not_move():
 @pytest.mark.parametrize("task", ["PickCube-v1", "StackCube-v1", "PickCubeSO100-v1"])
 @pytest.mark.parametrize("rows", [[0, 2], [2, 0]])
 def test_states_of_the_gpu_adapter_restore_observations(task, rows):
-    """`_CudaPhysics` keeps ManiSkill's own state vector; exercised here on CPU scenes. Rows come in any order."""
+    """`CudaPhysics` keeps ManiSkill's own state vector; exercised here on CPU scenes. Rows come in any order."""
     batch = make_batch(4, task=task)
-    batch._physics = _CudaPhysics(batch.env)
+    batch._physics = CudaPhysics(batch.env)
     batch.initial_states(0)
     states = snapshot(batch, play(batch, random_actions(batch, 10)).obs[-1])
     batch.initial_states(1)

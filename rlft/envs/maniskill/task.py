@@ -51,11 +51,11 @@ class ManiSkill(EnvFactory):
     def of_policy(cls, info: Mapping[str, Any], task: str | None = None, control_mode: str | None = None) -> ManiSkill:
         """With these settings, or else those that a policy's file names in its `info`, or else the defaults.
 
-        What the file says of robot, rewards, time limit and options holds for its own task alone.
+        What the file says of rewards, time limit and options holds for its own task alone.
         """
         named = {name: info[name] for name in RECORDED if info.get(name) is not None}
         if task not in (None, info.get("task")):
-            named = {name: value for name, value in named.items() if name == "control_mode"}
+            named = {name: value for name, value in named.items() if name in ("control_mode", "robot")}
         chosen = {"task": task, "control_mode": control_mode}
         return cls(**{**named, **{name: value for name, value in chosen.items() if value is not None}})
 
