@@ -1,7 +1,11 @@
 """Acting in environments."""
 
+import math
+import sys
+
 import torch
 
+from rlft.errors import UserError
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
 from rlft.rollout.rerollouts import IterationRerollouts
@@ -18,10 +22,26 @@ def default_workers() -> int:
 
 
 def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollouts:
-    """Rollouts in `num_workers` processes, or in this one if that is 0."""
+    """Rollouts in `num_workers` processes, or in this one if that is 0; in more where the environments need them.
+
+    The number of processes changes no result.
+
+    Raises:
+        UserError: if the environments cannot be built, or do not fit into this process and no other is allowed.
+    """
+    limit = factory.scenes_per_process()
+    needed = 1 if limit is None else math.ceil(num_envs / limit)
     if num_workers == 0:
+        if needed > 1:
+            raise UserError(
+                f"{num_envs} environments do not fit into one process, which has room for {limit}; set num_workers to "
+                f"at least {needed}, or null, or num_envs to at most {limit}."
+            )
         return LocalRollouts(factory, num_envs)
-    return ProcessRollouts(factory, num_envs, num_workers)
+    if needed > num_workers:
+        asked = f"{num_workers} {'was' if num_workers == 1 else 'were'} asked for"
+        print(f"{num_envs} environments need {needed} processes of at most {limit}; {asked}.", file=sys.stderr)
+    return ProcessRollouts(factory, num_envs, max(num_workers, needed))
 
 
 __all__ = [

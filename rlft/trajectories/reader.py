@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import h5py
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError, one_line
+from rlft.errors import UserError, one_line, require
 from rlft.types import EnvSpec, Rollout
 
-REPLAY = "python -m mani_skill.trajectory.replay_trajectory --traj-path {path} --save-traj"
+# Control modes between which ManiSkill's replay translates actions; `pd_ee` stands for all that begin so.
+CONVERTS = {
+    "pd_joint_pos": ("pd_joint_delta_pos", "pd_joint_target_delta_pos", "pd_joint_vel", "pd_ee"),
+    "pd_joint_delta_pos": ("pd_joint_pos",),
+}
 KINDS = {"float": "f", "bool": "b"}  # as numpy abbreviates them
 DTYPES = {"float": torch.float32, "bool": torch.bool}
 
@@ -52,22 +57,37 @@ def _is_episode(episode: Mapping[str, Any]) -> bool:
     return all(type(episode.get(name)) is int and episode[name] >= 0 for name in ("episode_id", "elapsed_steps"))
 
 
+def _replay_command(path: Path, options: str) -> str:
+    """A command line that makes another file of these trajectories with ManiSkill's replay."""
+    names = " ".join(shlex.quote(str(file)) for file in (path, path.with_name(f"{path.stem}-replayed.h5")))
+    return f"`python -m rlft.envs.maniskill.replay {names} {options}`"
+
+
 def read_trajectories(
-    path: Path, spec: EnvSpec, control_mode: str | None = None, reward_mode: str | None = None
+    path: Path,
+    spec: EnvSpec,
+    control_mode: str | None = None,
+    reward_mode: str | None = None,
+    *,
+    max_episodes: int | None = None,
+    needs_rewards: bool = True,
 ) -> Rollout:
-    """All episodes of a file, as one environment would have played them one after another.
+    """Episodes of a file, as one environment would have played them one after another.
 
     An episode ends where it first terminated: what some recordings append to that, no environment that resets plays.
     It is truncated if it ends otherwise, whatever time limit the recording had: demonstrations may be longer than it.
-    Actions are the unclipped ones where the file has them. Where it has no rewards they are the sparse ones: success
-    minus failure. Where the density of the actions is not known, as of all demonstrations and of deterministic
-    policies, `log_prob` is NaN.
+    Actions are the unclipped ones where the file has them. Sparse rewards are success minus failure, whatever rewards
+    were recorded. Rewards of a recording that does not say of which mode they are have the task's default mode. Where
+    the density of the actions is not known, as of all demonstrations and of deterministic policies, `log_prob` is NaN.
 
     Args:
         path: the `.h5` file; its `.json` lies beside it.
         spec: the environment that the trajectories must be of.
         control_mode: that they must have been recorded with; `None` accepts any.
         reward_mode: that their rewards must be of; `None` for an environment that has no choice of rewards.
+        max_episodes: read at most so many, the first ones that the `.json` lists; `None` reads all.
+        needs_rewards: whether rewards are learned from. Where not, those that the file happens to have are as good as
+            any, and zeros where it has none.
 
     Returns:
         A rollout `[M, 1]` of all `M` transitions.
@@ -75,14 +95,16 @@ def read_trajectories(
     Raises:
         UserError: if the files are missing, damaged, contradict each other, or are of something else.
     """
+    require(max_episodes is None or max_episodes >= 1, "max_episodes", max_episodes, "at least 1, or null for all")
     header = read_header(path)
     _check_header(path, header, spec, control_mode)
-    recorded_mode = header["env_info"]["env_kwargs"].get("reward_mode")
+    recorded_mode = header["env_info"]["env_kwargs"].get("reward_mode") or spec.default_reward_mode
+    modes = _RewardModes(recorded_mode, reward_mode, needed=needs_rewards)
     try:
         with h5py.File(path, "r") as file:
             _check_names(path, list(file), [f"traj_{episode['episode_id']}" for episode in header["episodes"]])
             episodes = [
-                _Episode(path, file, episode, spec).read(recorded_mode, reward_mode) for episode in header["episodes"]
+                _Episode(path, file, episode, spec).read(modes) for episode in header["episodes"][:max_episodes]
             ]
     except UserError:
         raise
@@ -95,22 +117,41 @@ def read_trajectories(
 
 def _check_header(path: Path, header: Mapping[str, Any], spec: EnvSpec, control_mode: str | None) -> None:
     info = header["env_info"]
-    demands = {"env_id": spec.task, "max_episode_steps": spec.max_episode_steps}
-    for name, value in demands.items():
-        if info.get(name) != value:
-            raise UserError(f"Trajectories {path} are of {name} {info.get(name)}, but this environment has {value}.")
+    robot = info["env_kwargs"].get("robot_uids")
+    robot = robot[0] if isinstance(robot, list) and len(robot) == 1 else robot
+    pairs = {"env_id": (info.get("env_id"), spec.task)}
+    pairs |= {"robot": (robot, spec.robot)} if robot is not None and spec.robot is not None else {}
+    for name, (recorded, here) in pairs.items():
+        if recorded != here:
+            raise UserError(f"Trajectories {path} are of {name} {recorded}, but this environment has {here}.")
     modes = {str(episode.get("control_mode")) for episode in header["episodes"]}
     if control_mode is not None and modes != {control_mode}:
         raise UserError(
             f"Trajectories {path} are of control mode {' and '.join(sorted(modes))}, but this environment has "
-            f"{control_mode}; `{REPLAY.format(path=path)} -o state -c {control_mode}` may convert them."
+            f"{control_mode}; {_conversion(path, modes, control_mode)}."
         )
+
+
+def _conversion(path: Path, recorded: set[str], wanted: str) -> str:
+    """How actions of one control mode become those of another, if there is a way."""
+    if all(wanted.startswith(CONVERTS.get(mode, ())) for mode in recorded):
+        return f"{_replay_command(path, f'-o state -c {wanted}')} may convert them"
+    return "ManiSkill cannot convert them, so set control_mode of the environment to theirs"
 
 
 def _check_names(path: Path, found: list[str], listed: list[str]) -> None:
     if sorted(found) != sorted(listed):
         examples = ", ".join(sorted(set(found) ^ set(listed))[:3]) or "one is listed twice"
         raise UserError(f"Trajectories {path} and the .json beside it disagree about which episodes exist: {examples}.")
+
+
+@dataclass(frozen=True)
+class _RewardModes:
+    """Of which mode the recorded rewards are, and which are asked for."""
+
+    recorded: str | None
+    wanted: str | None
+    needed: bool
 
 
 class _Episode:
@@ -127,7 +168,7 @@ class _Episode:
         if not self.length:
             raise UserError(f"{self.where} is an episode without a step.")
 
-    def read(self, recorded_mode: str | None, reward_mode: str | None) -> Rollout:
+    def read(self, modes: _RewardModes) -> Rollout:
         """Its steps `[L]`."""
         length = self.length
         obs = self._observations()  # [L+1, O]
@@ -141,7 +182,7 @@ class _Episode:
             action=self._array(actions, "float", length, self.spec.action_dim),
             log_prob=self._array("log_prob", "float", length) if "log_prob" in self.group else unknown,
             next_obs=obs[1:],
-            reward=self._rewards(recorded_mode, reward_mode),
+            reward=self._rewards(modes),
             terminated=terminated,
             truncated=~terminated & (torch.arange(length) == end),
             success=self._array("success", "bool", length) if "success" in self.group else no,
@@ -150,26 +191,32 @@ class _Episode:
         return rollout[: end + 1]
 
     def _observations(self) -> Tensor:
-        replay = f"`{REPLAY.format(path=self.path)} -o state`"
+        replay = self._replay("")
         if "obs" not in self.group:
             raise UserError(f"{self.where} has no observations; {replay} adds them.")
         if isinstance(self.group["obs"], h5py.Group):
             raise UserError(f"{self.where} has observations in parts, not as one state vector; {replay} makes those.")
         return self._array("obs", "float", self.length + 1, self.spec.obs_dim)
 
-    def _rewards(self, recorded_mode: str | None, reward_mode: str | None) -> Tensor:
-        replay = f"`{REPLAY.format(path=self.path)} -o state --record-rewards --reward-mode {reward_mode}`"
-        if "rewards" in self.group:
-            if recorded_mode != reward_mode:
-                raise UserError(
-                    f"{self.where} has rewards of mode {recorded_mode}, but this environment has {reward_mode}; "
-                    f"{replay} may replace them."
-                )
+    def _rewards(self, modes: _RewardModes) -> Tensor:
+        recorded = "rewards" in self.group
+        if recorded and (modes.recorded == modes.wanted or not modes.needed):
             return self._array("rewards", "float", self.length)
-        if reward_mode not in (None, "sparse") or "success" not in self.group:
-            raise UserError(f"{self.where} has no rewards of mode {reward_mode}; {replay} may add them.")
-        failure = self._array("fail", "bool", self.length).float() if "fail" in self.group else 0.0
-        return self._array("success", "bool", self.length).float() - failure
+        if "success" in self.group and (modes.wanted == "sparse" or (modes.wanted is None and not recorded)):
+            failure = self._array("fail", "bool", self.length).float() if "fail" in self.group else 0.0
+            return self._array("success", "bool", self.length).float() - failure
+        if not modes.needed:
+            return torch.zeros(self.length)
+        has = f"rewards of mode {modes.recorded}, but this environment has" if recorded else "no rewards of mode"
+        if modes.wanted is None:
+            raise UserError(f"{self.where} has {has} one of its own; they cannot be had from ManiSkill.")
+        replay = self._replay(f" --record-rewards --reward-mode {modes.wanted}")
+        raise UserError(f"{self.where} has {has} {modes.wanted}; {replay} may add them.")
+
+    def _replay(self, options: str) -> str:
+        """A command that records this file's episodes anew, from state to state where it has those."""
+        states = " --use-env-states" if "env_states" in self.group else ""
+        return _replay_command(self.path, f"-o state --allow-failure{states}{options}")
 
     def _array(self, name: str, kind: str, *shape: int) -> Tensor:
         """An entry as a tensor, after a look at its size: a damaged file may promise more than there is memory."""

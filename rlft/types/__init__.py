@@ -1,7 +1,7 @@
 """Everything that crosses a module border."""
 
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
-from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
+from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step, mismatches, unrecorded
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
@@ -46,5 +46,7 @@ __all__ = [
     "TensorRows",
     "Transition",
     "Visited",
+    "mismatches",
     "settings_of",
+    "unrecorded",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -23,6 +23,9 @@ class EnvSpec:
     action_low: Tensor  # [A]
     action_high: Tensor  # [A]
     max_episode_steps: int  # env steps until an episode is truncated
+    robot: str | None = None  # as it was built, also where the configuration leaves the choice to the task
+    control_mode: str | None = None  # likewise
+    default_reward_mode: str | None = None  # of recordings that name none
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,58 @@ class EnvFactory(ABC):
     def data_settings(self) -> Mapping[str, Primitive]:
         """What transitions depend on: a stored rollout is used only where these are equal."""
         return settings_of(self)
+
+    def scenes_per_process(self) -> int | None:
+        """How many environments fit into one process, beside those that states are drawn in; `None` for any number."""
+        return None
+
+    def describe(self, spec: EnvSpec) -> dict[str, Any]:
+        """What a policy of this environment is made for, as its file records it; see `mismatches`.
+
+        Args:
+            spec: of the environments that were built.
+        """
+        return {
+            "task": spec.task,
+            "robot": spec.robot,
+            "control_mode": spec.control_mode,
+            "reward_mode": None,
+            "task_options": {},
+            "max_episode_steps": spec.max_episode_steps,
+            "obs_dim": spec.obs_dim,
+            "action_dim": spec.action_dim,
+        }
+
+
+# What observations and actions mean depends on these; a policy is often trained with one reward or time limit and used
+# with another.
+ACTS_WITH = ("task", "robot", "control_mode", "task_options", "obs_dim", "action_dim")
+
+
+def mismatches(
+    described: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    *,
+    accepted: Collection[str] = (),
+    names: Sequence[str] = ACTS_WITH,
+) -> list[str]:
+    """In what the environment that a policy was made for differs from another one, as parts of a sentence.
+
+    Args:
+        described: the environment it is to act in, of `EnvFactory.describe`.
+        recorded: what its file says; fields that are missing there do not differ, see `unrecorded`.
+        accepted: names of fields that may differ.
+        names: of the fields to compare.
+    """
+    return [
+        f"{name} {recorded[name]} (here {described[name]})"
+        for name in names
+        if recorded.get(name) is not None and name not in accepted and recorded[name] != described[name]
+    ]
+
+
+def unrecorded(
+    described: Mapping[str, Any], recorded: Mapping[str, Any], names: Sequence[str] = ACTS_WITH
+) -> list[str]:
+    """Names of the fields that a policy's file does not record, as older ones and those of others do not."""
+    return [name for name in names if described[name] is not None and recorded.get(name) is None]

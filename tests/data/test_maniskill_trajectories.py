@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rlft.commands.collect import collect
+from rlft.envs import ManiSkill
 from rlft.envs.maniskill.headless import allow_no_renderer
 from rlft.errors import UserError
 from rlft.trajectories import read_header, read_trajectories
@@ -16,7 +17,7 @@ from tests.support.hand_made import is_sentence
 
 pytestmark = pytest.mark.maniskill
 BOUND = torch.ones(8)
-PICK_CUBE = EnvSpec("PickCube-v1", 42, 8, -BOUND, BOUND, 50)
+PICK_CUBE = EnvSpec("PickCube-v1", 42, 8, -BOUND, BOUND, 50, "panda", "pd_joint_delta_pos", "normalized_dense")
 EPISODES = 6
 
 
@@ -28,7 +29,7 @@ def ours(tmp_path_factory):
     return path
 
 
-def stock_env():
+def stock_env(**settings):
     allow_no_renderer()
     import mani_skill.envs  # noqa: F401
 
@@ -37,20 +38,21 @@ def stock_env():
         sim_backend="physx_cpu",
         render_backend="none",
         obs_mode="state",
-        reward_mode="normalized_dense",
         control_mode="pd_joint_delta_pos",
         max_episode_steps=5,
+        **settings,
     )
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+@pytest.fixture(scope="module", params=[{"reward_mode": "normalized_dense"}, {}], ids=["named", "default"])
+def recorded(request, tmp_path_factory):
     """Two truncated episodes of random actions by ManiSkill's RecordEpisode, and what the environment returned."""
     allow_no_renderer()
     from mani_skill.utils.wrappers import RecordEpisode
 
     folder = tmp_path_factory.mktemp("recorded")
-    env = RecordEpisode(stock_env(), str(folder), trajectory_name="demos", save_video=False, source_type="rl")
+    env = stock_env(**request.param)
+    env = RecordEpisode(env, str(folder), trajectory_name="demos", save_video=False, source_type="rl")
     rows = []
     for seed in (3, 4):
         obs, _ = env.reset(seed=seed)
@@ -66,8 +68,7 @@ def recorded(tmp_path_factory):
 
 def test_what_maniskill_records_is_read_with_true_successors(recorded):
     path, (obs, action, successor, reward, terminated, truncated) = recorded
-    spec = EnvSpec("PickCube-v1", 42, 8, -BOUND, BOUND, 5)
-    rollout = read_trajectories(path, spec, "pd_joint_delta_pos", "normalized_dense")
+    rollout = read_trajectories(path, PICK_CUBE, "pd_joint_delta_pos", "normalized_dense")
     assert rollout.obs.shape == (10, 1, 42)
     for name, expected in (("obs", obs), ("action", action), ("next_obs", successor), ("reward", reward)):
         assert torch.equal(getattr(rollout, name)[:, 0], expected), name
@@ -78,12 +79,19 @@ def test_what_maniskill_records_is_read_with_true_successors(recorded):
     assert rollout.log_prob.isnan().all()
 
 
-def test_what_maniskill_records_with_another_reward_is_refused(recorded):
-    path, _ = recorded
-    spec = EnvSpec("PickCube-v1", 42, 8, -BOUND, BOUND, 5)
+def test_sparse_rewards_need_no_recording_and_dense_ones_of_another_mode_are_refused(recorded):
+    path, (_, _, _, reward, _, _) = recorded
+    assert reward.all()
+    assert not read_trajectories(path, PICK_CUBE, "pd_joint_delta_pos", "sparse").reward.any()
     with pytest.raises(UserError, match="rewards of mode normalized_dense, but") as refused:
-        read_trajectories(path, spec, "pd_joint_delta_pos", "sparse")
+        read_trajectories(path, PICK_CUBE, "pd_joint_delta_pos", "dense")
     assert is_sentence(str(refused.value))
+
+
+def test_the_default_reward_is_that_of_the_task():
+    spec = ManiSkill(device="cpu").make(1).spec
+    names = ("task", "robot", "control_mode", "default_reward_mode", "obs_dim")
+    assert [getattr(spec, name) for name in names] == [getattr(PICK_CUBE, name) for name in names]
 
 
 def test_maniskills_dataset_reads_ours(ours):

@@ -14,7 +14,7 @@ from tests.support.hand_made import is_sentence
 from tests.support.rollouts import assert_equal
 
 BOUND = torch.ones(2)
-SPEC = EnvSpec("Reach-v1", 3, 2, -BOUND, BOUND, 6)
+SPEC = EnvSpec("Reach-v1", 3, 2, -BOUND, BOUND, 6, robot="panda")
 MODES = {"control_mode": "pd_joint_delta_pos", "reward_mode": "dense"}
 LENGTHS = (4, 6, 1)  # of three episodes: terminated, truncated, terminated
 
@@ -237,10 +237,13 @@ DAMAGES = {  # what is wrong: how it comes about, and what the sentence must men
     "episode without length": (set_episode(elapsed_steps=None), "does not describe"),
     "no episodes": (lambda path: edit_json(path, lambda c: c.update(episodes=[])), "lists no episodes"),
     "other task": (set_env(env_id="PushCube-v1"), "env_id PushCube-v1, but this environment has Reach-v1"),
-    "other time limit": (set_env(max_episode_steps=50), "max_episode_steps 50, but this environment has 6"),
     "other control mode": (set_episode(control_mode="pd_joint_pos"), "pd_joint_delta_pos and pd_joint_pos"),
     "other rewards": (set_env(env_kwargs={"reward_mode": "sparse"}), "rewards of mode sparse, but"),
     "unknown rewards": (set_env(env_kwargs={}), "rewards of mode None, but"),
+    "other robot": (
+        set_env(env_kwargs={**MODES, "robot_uids": ["fetch"]}),
+        "robot fetch, but this environment has pan",
+    ),
     "no rewards": (in_h5(rewards=None), "--record-rewards --reward-mode dense"),
     "episode not in h5": (lambda path: edit(path, lambda file: put(file, traj_1=None), ""), "disagree .*traj_1"),
     "episode not in json": (
@@ -255,8 +258,8 @@ DAMAGES = {  # what is wrong: how it comes about, and what the sentence must men
     "other length": (set_episode(elapsed_steps=5), r"obs is float32 \[7, 3\], not float \[6, 3\]"),
     "no step": (set_episode(elapsed_steps=0), "without a step"),
     "absurd length": (set_episode(elapsed_steps=10**30), "obs is"),
-    "no obs": (in_h5(obs=None), "no observations; `python -m mani_skill.trajectory.replay_trajectory --traj-path"),
-    "obs in parts": (lambda path: edit(path, dict_obs), "-o state` makes those"),
+    "no obs": (in_h5(obs=None), "no observations; `python -m rlft.envs.maniskill.replay .*-o state --allow-failure"),
+    "obs in parts": (lambda path: edit(path, dict_obs), "-o state --allow-failure --use-env-states` makes those"),
     "narrow obs": (in_h5(obs=np.zeros((7, 2), np.float32)), r"\[7, 2\], not float \[7, 3\]"),
     "one obs too few": (in_h5(obs=np.zeros((6, 3), np.float32)), r"\[6, 3\], not float \[7, 3\]"),
     "no actions": (in_h5(actions=None, unclipped_actions=None), "has no actions"),
@@ -282,6 +285,61 @@ def test_what_is_damaged_or_of_something_else_is_refused_with_a_sentence(damage,
         read(path)
     assert is_sentence(str(refused.value))
     assert str(path.with_suffix("")) in str(refused.value)
+
+
+SUCCESS = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("max_episode_steps", [3, 50, None])
+def test_episodes_of_any_time_limit_are_read(path, max_episode_steps):
+    set_env(max_episode_steps=max_episode_steps)(path)
+    assert read(path).truncated.flatten().nonzero().flatten().tolist() == [9]
+
+
+def test_sparse_rewards_are_those_of_success_whatever_was_recorded(path):
+    assert read(path, reward_mode="sparse").reward.flatten().tolist() == SUCCESS
+
+
+def test_rewards_that_name_no_mode_have_the_tasks_default(path):
+    set_env(env_kwargs={})(path)
+    assert torch.equal(read(path, replace_default("dense")).reward, read_as_recorded(path))
+    with pytest.raises(UserError, match="rewards of mode normalized_dense, but this environment has dense"):
+        read(path, replace_default("normalized_dense"))
+
+
+def replace_default(mode):
+    return dataclasses.replace(SPEC, default_reward_mode=mode)
+
+
+def read_as_recorded(path):
+    return read(path, reward_mode=None).reward
+
+
+def test_who_needs_no_rewards_reads_a_file_of_any(path):
+    recorded = Rollout.cat(EPISODES).reward
+    free = read_trajectories(path, SPEC, reward_mode="normalized_dense", needs_rewards=False)
+    assert torch.equal(free.reward[:, 0], recorded)
+    for name in ("traj_0", "traj_1", "traj_2"):
+        edit(path, lambda group: put(group, rewards=None, success=None), name)
+    free = read_trajectories(path, SPEC, reward_mode="normalized_dense", needs_rewards=False)
+    assert not free.reward.any()
+
+
+@pytest.mark.parametrize(("most", "steps"), [(1, 4), (2, 10), (3, 11), (99, 11)])
+def test_the_first_episodes_of_a_file_may_do(path, most, steps):
+    assert len(read_trajectories(path, SPEC, **MODES, max_episodes=most)) == steps
+
+
+def test_no_episodes_are_refused(path):
+    with pytest.raises(UserError, match="max_episodes is 0; it must be at least 1"):
+        read_trajectories(path, SPEC, **MODES, max_episodes=0)
+
+
+def test_a_control_mode_that_cannot_be_converted_recommends_no_command(path):
+    with pytest.raises(UserError) as refused:
+        read(path, control_mode="pd_ee_delta_pose")
+    assert "ManiSkill cannot convert them" in str(refused.value)
+    assert "`" not in str(refused.value)
 
 
 def test_any_control_mode_is_read_where_the_environment_does_not_say(path):

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from rlft.envs.maniskill.building import build
+from rlft.envs.maniskill.explaining import explained
+from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
-from rlft.envs.maniskill.task_state import TaskState, task_state_names
+from rlft.envs.maniskill.task_state import TaskState, task_state_slots
 from rlft.errors import UserError
 from rlft.types import EnvSpec, EnvStates, Step
 
@@ -22,28 +24,28 @@ class ManiSkillBatch:
     """`N` scenes of one task; implements `rlft.types.BatchEnv`.
 
     Raises:
-        UserError: if the task, robot, control mode or assets are not there, or the task cannot run state-only.
+        UserError: if the task, robot, control mode, reward or assets are not there, the task cannot run state-only, or
+            its own code fails.
     """
 
     def __init__(self, config: ManiSkill, num_envs: int, *, cuda: bool = False) -> None:
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}: at least one environment is needed.")
         self.num_envs = num_envs
+        self.config = config
         env, horizon = build(config, num_envs, cuda=cuda)
         self.env: Any = env
-        if not hasattr(env.single_action_space, "low"):
-            raise UserError(f"Task {config.task} has several robots; rlft controls one.")
-        low, high = (torch.as_tensor(bound) for bound in (env.single_action_space.low, env.single_action_space.high))
-        (obs_dim,) = env.single_observation_space.shape
-        self.spec = EnvSpec(config.task, obs_dim, len(low), low, high, horizon)
+        self.spec = _spec(config, env, horizon)
         self._physics: CpuPhysics | CudaPhysics = CudaPhysics(env) if cuda else CpuPhysics(env)
-        self._task_state = TaskState(env, task_state_names(config))
+        self._task_state = TaskState(env, task_state_slots(config))
 
     def step(self, action: Tensor) -> Step:
         """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""
-        obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
+        with explained(self.config, "make a step"):
+            obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
         success = info.get("success", torch.zeros_like(terminated))
-        return Step(obs.cpu(), reward.float().cpu(), terminated.cpu(), success.bool().cpu())
+        # Copies: a task may hand out tensors that it goes on writing into.
+        return Step(obs.cpu(), reward.float().cpu().clone(), terminated.cpu(), success.bool().cpu().clone())
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Physics `[M, P]` uint8 and task state `[M, Q]` of scenes `rows`."""
@@ -61,7 +63,8 @@ class ManiSkillBatch:
 
     def initial_states(self, seed: int) -> EnvStates:
         """Resets all scenes with one seed, as ManiSkill's users do."""
-        obs, _ = self.env.reset(seed=seed)
+        with without_looks(), explained(self.config, "be reset"):
+            obs, _ = self.env.reset(seed=seed)
         physics, task = self.save(range(self.num_envs))
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
         return EnvStates(physics, task, obs.cpu(), zeros, zeros)
@@ -80,9 +83,30 @@ class ManiSkillBatch:
     def gym_kwargs(self) -> dict[str, Any]:
         """Arguments with which `gymnasium.make` builds one such environment."""
         return {
+            **self.config.task_options,
             "obs_mode": "state",
             "control_mode": self.env.control_mode,
             "reward_mode": self.env.reward_mode,
             "robot_uids": self.env.robot_uids,
             "sim_backend": f"physx_{self.env.device.type}",
         }
+
+
+def _spec(config: ManiSkill, env: Any, horizon: int) -> EnvSpec:
+    space: Any = getattr(env, "single_action_space", None)
+    if not hasattr(space, "low"):
+        robots = "has no robot" if space is None else "has several robots"
+        raise UserError(f"Task {config.task} {robots}; rlft controls one.")
+    low, high = (torch.as_tensor(bound) for bound in (space.low, space.high))
+    (obs_dim,) = env.single_observation_space.shape
+    return EnvSpec(
+        config.task,
+        obs_dim,
+        len(low),
+        low,
+        high,
+        horizon,
+        robot=env.agent.uid,
+        control_mode=env.control_mode,
+        default_reward_mode=env.SUPPORTED_REWARD_MODES[0],
+    )

@@ -6,13 +6,16 @@ import difflib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
-from rlft.envs.maniskill.headless import allow_no_renderer
-from rlft.errors import UserError, one_line
+from rlft.envs.maniskill.assets import check_assets, no_questions
+from rlft.envs.maniskill.explaining import explained
+from rlft.envs.maniskill.headless import allow_no_renderer, without_looks
+from rlft.envs.maniskill.options import check_options
+from rlft.envs.maniskill.rewards import listed_reward_modes, reward_modes
+from rlft.errors import UserError
 
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
@@ -20,18 +23,36 @@ if TYPE_CHECKING:
 
 def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     """The environment and its time limit in env steps."""
+    spec = registered(config.task)
+    limit = config.max_episode_steps or spec.max_episode_steps
+    if limit is None:
+        raise UserError(
+            f"Task {config.task} has no time limit, which rlft needs to cut episodes and to evaluate; set "
+            "max_episode_steps of the environment."
+        )
+    check_options(config.task, spec.cls, config.task_options)
+    check_assets(config.task, spec)
+    if config.reward_mode not in listed_reward_modes(spec.cls):
+        raise UserError(_no_such_reward(config, spec))
+    return _construct(config, spec, num_envs, cuda=cuda), limit
+
+
+def registered(task: str) -> Any:
+    """What ManiSkill's registry knows of a task."""
     allow_no_renderer()  # before ManiSkill's modules copy the names they use
     _quiet_import("mani_skill.envs")
+    registered = importlib.import_module("mani_skill.utils.registration").REGISTERED_ENVS
+    if task not in registered:
+        near = difflib.get_close_matches(task, registered, n=3) or ["PickCube-v1"]
+        raise UserError(f"Task {task!r} is not registered with ManiSkill; did you mean {' or '.join(near)}?")
+    return registered[task]
+
+
+def _construct(config: ManiSkill, spec: Any, num_envs: int, *, cuda: bool) -> Any:
     backend = importlib.import_module("rlft.envs.maniskill.cpu_backend")
-    registration = importlib.import_module("mani_skill.utils.registration")
-    spec = registration.REGISTERED_ENVS.get(config.task)
-    if spec is None:
-        near = difflib.get_close_matches(config.task, registration.REGISTERED_ENVS, n=3) or ["PickCube-v1"]
-        raise UserError(f"Task {config.task!r} is not registered with ManiSkill; did you mean {' or '.join(near)}?")
-    if spec.max_episode_steps is None:
-        raise UserError(f"Task {config.task} has no time limit, which rlft needs to cut episodes and to evaluate.")
     kwargs: dict[str, Any] = {
         **spec.default_kwargs,
+        **config.task_options,
         "num_envs": num_envs,
         "obs_mode": "state",
         "reward_mode": config.reward_mode,
@@ -39,61 +60,26 @@ def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     }
     if config.robot is not None:
         kwargs["robot_uids"] = config.robot
-    _check_assets(config.task, spec)
-    with _no_questions(config.task):
-        try:
-            if cuda:
-                env = spec.cls(**kwargs, sim_backend="physx_cuda", render_backend="none")
-            else:
-                with backend.cpu_batch_backend():
-                    env = backend.batched(spec.cls)(**kwargs)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(_explain(config, error)) from error
-    return env, spec.max_episode_steps
+    with no_questions(config.task), without_looks(), explained(config, "be built"):
+        if cuda:
+            return spec.cls(**kwargs, sim_backend="physx_cuda", render_backend="none")
+        with backend.cpu_batch_backend():
+            return backend.batched(spec.cls)(**kwargs)
 
 
-def _check_assets(task: str, spec: Any) -> None:
-    """Refuses a task some of whose files are not on this machine."""
-    assets = importlib.import_module("mani_skill.utils.assets")
-    for asset in spec.asset_download_ids or []:
-        sources = (
-            assets.expand_data_group_into_individual_data_source_ids(asset) if asset in assets.DATA_GROUPS else [asset]
-        )
-        if not all(assets.is_data_source_downloaded(source) for source in sources):
-            raise UserError(_missing_assets(task))
+def _no_such_reward(config: ManiSkill, spec: Any) -> str:
+    """One sentence with the rewards that the task has; builds it with each of them to see."""
+    for mode in listed_reward_modes(spec.cls):
+        return no_reward(config, reward_modes(_construct(replace(config, reward_mode=mode), spec, 1, cuda=False)))
+    return no_reward(config, ())
 
 
-def _missing_assets(task: str) -> str:
-    return (
-        f"Task {task} needs assets that are not on this machine; fetch them with "
-        f"`python -m mani_skill.utils.download_asset {task}`."
-    )
-
-
-def _explain(config: ManiSkill, error: Exception) -> str:
-    reason = one_line(error)
-    if isinstance(error, FileNotFoundError):
-        return _missing_assets(config.task)
-    if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:
-        return f"Task {config.task} has no control mode {config.control_mode!r}: {reason}."
-    if "render" in reason:
-        return f"Task {config.task} cannot run here: its own code needs a renderer ({reason}), and rlft has none."
-    settings = f"control {config.control_mode}, reward {config.reward_mode}"
-    return f"Task {config.task} ({settings}) cannot run here: {reason[:300]}"
-
-
-@contextmanager
-def _no_questions(task: str) -> Iterator[None]:
-    """ManiSkill asks on the terminal whether to download missing assets; a training run must not wait for that."""
-
-    def refuse(question: str) -> bool:
-        raise UserError(_missing_assets(task))
-
-    download_asset = importlib.import_module("mani_skill.utils.download_asset")
-    with patch.object(download_asset, "prompt_yes_no", refuse):
-        yield
+def no_reward(config: ManiSkill, working: Sequence[str], why: str = "") -> str:
+    """One sentence: the task has no such reward, and which it has."""
+    if not working:
+        return f"Task {config.task} has no reward that rlft could train with or measure; choose another task."
+    has = " or ".join(working)
+    return f"Task {config.task} has no reward {config.reward_mode}{why}; set reward_mode of the environment to {has}."
 
 
 def _quiet_import(name: str) -> None:

@@ -6,11 +6,13 @@ batch instead. Environments on any other backend are left exactly as they are.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakSet
 
 import sapien
 import torch
@@ -24,6 +26,12 @@ from mani_skill.utils.structs.base import PhysxRigidBodyComponentStruct
 from sapien import physx
 
 from rlft.envs.maniskill.cpu_batch import PhysxCpuBatch
+from rlft.errors import UserError
+
+# Every PhysX system takes one of the 1,024 thread-local keys of a process; when none is left, the interpreter dies.
+# Python, torch and SAPIEN take some 25, and a restore builds a new system before the old one goes.
+MAX_SCENES = 960
+_batches: WeakSet[PhysxCpuBatch] = WeakSet()
 
 
 class _CpuBatchDevice:
@@ -50,14 +58,32 @@ class _BatchedScenes:
 
     def _setup_scene(self) -> None:
         env: Any = self
+        _check_room(self.num_envs)
         env._set_scene_config()
         systems = [physx.PhysxCpuSystem() for _ in range(self.num_envs)]
         scenes = [sapien.Scene([system]) for system in systems]
         env.scene = _Scenes(scenes, sim_config=env.sim_config, device=env.device, backend=env.backend)
         env.scene.px = PhysxCpuBatch(systems, env._set_scene_config)
+        _batches.add(env.scene.px)
         env.scene.px.scene = env.scene
         env.scene.gpu_sim_enabled = True
         env.scene.px.timestep = 1.0 / env._sim_freq
+
+
+def _check_room(num_envs: int) -> None:
+    """Refuses scenes for which this process has no room, instead of letting it die."""
+    if _scenes() + num_envs > MAX_SCENES:
+        gc.collect()  # environments are circles of references
+    if _scenes() + num_envs > MAX_SCENES:
+        raise UserError(
+            f"{num_envs} more scenes do not fit into this process, which has {_scenes()} and room for {MAX_SCENES}; "
+            "set num_envs lower or num_workers higher."
+        )
+
+
+def _scenes() -> int:
+    """Scenes that are simulated in this process."""
+    return sum(len(batch.systems) for batch in _batches)
 
 
 def _batch_of(struct: Any) -> PhysxCpuBatch | None:

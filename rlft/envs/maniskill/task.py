@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
 from rlft.envs.maniskill.batch import ManiSkillBatch
 from rlft.envs.maniskill.physics import geometry
-from rlft.errors import UserError
-from rlft.types import BatchEnv, EnvFactory, Primitive, settings_of
+from rlft.envs.maniskill.restoring import flaw_of_restores
+from rlft.envs.maniskill.rewards import RewardMode
+from rlft.errors import UserError, require
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, Primitive, settings_of
+
+SCENES = 800  # of CPU simulation in a process that also draws initial states; see `cpu_backend.MAX_SCENES`
 
 
 @dataclass(frozen=True)
@@ -26,40 +31,75 @@ class ManiSkill(EnvFactory):
         reward_mode: `sparse` is 1 on success (and -1 on a task's failure flag).
         robot: the robot's name; `null` takes the task's default.
         device: where to simulate: `cpu`, `cuda`, or `auto` for CUDA where there is one.
+        max_episode_steps: env steps until an episode is truncated; `null` takes the task's limit.
+        task_options: further arguments of the task's constructor, by name, such as `{robot_init_qpos_noise: 0.05}`.
     """
 
     task: str = "PickCube-v1"
     control_mode: str | None = "pd_joint_delta_pos"
-    reward_mode: Literal["sparse", "dense", "normalized_dense"] = "sparse"
+    reward_mode: RewardMode = "sparse"
     robot: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_episode_steps: int | None = None
+    task_options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        limit = self.max_episode_steps
+        require(limit is None or limit >= 1, "data.env.max_episode_steps", limit, "at least 1, or null for the task's")
 
     @classmethod
     def of_policy(cls, info: Mapping[str, Any], task: str | None = None, control_mode: str | None = None) -> ManiSkill:
-        """With these settings, or else those that a policy's file names in its `info`, or else the defaults."""
-        return cls(
-            task=task or info.get("task", cls.task),
-            control_mode=control_mode or info.get("control_mode", cls.control_mode),
-        )
+        """With these settings, or else those that a policy's file names in its `info`, or else the defaults.
+
+        What the file says of rewards, time limit and options holds for its own task alone.
+        """
+        named = {name: info[name] for name in RECORDED if info.get(name) is not None}
+        if task not in (None, info.get("task")):
+            named = {name: value for name, value in named.items() if name in ("control_mode", "robot")}
+        chosen = {"task": task, "control_mode": control_mode}
+        return cls(**{**named, **{name: value for name, value in chosen.items() if value is not None}})
 
     def make(self, num_envs: int) -> BatchEnv:
-        """Builds `num_envs` scenes of the task; see `EnvFactory.make`."""
+        """Builds `num_envs` scenes of the task; see `EnvFactory.make`.
+
+        Raises:
+            UserError: as `ManiSkillBatch`, and if states of the task cannot be restored, as rollouts do.
+        """
         batch = ManiSkillBatch(self, num_envs, cuda=self._cuda)
         if not self._cuda and len({geometry(system) for system in batch.env.scene.px.systems}) > 1:
             raise UserError(
                 f"Task {self.task} builds different objects in every scene, so its states cannot be moved between "
                 "scenes, as rollouts do; choose a task whose scenes are alike."
             )
+        if flaw := flaw_of_restores(self):
+            raise UserError(flaw)
         return batch
 
     def starts(self) -> str:
         """See `EnvFactory.starts`: a device draws random numbers of its own."""
-        return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}"
+        options = f", options {self._options}" if self.task_options else ""
+        return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}{options}"
+
+    def scenes_per_process(self) -> int | None:
+        """See `EnvFactory.scenes_per_process`: the GPU simulates any number in one system."""
+        return None if self._cuda else SCENES
+
+    def describe(self, spec: EnvSpec) -> dict[str, Any]:
+        """See `EnvFactory.describe`: as a json file gives it back."""
+        options = json.loads(json.dumps(self.task_options, default=repr))
+        return {**super().describe(spec), "reward_mode": self.reward_mode, "task_options": options}
 
     def data_settings(self) -> Mapping[str, Primitive]:
         """See `EnvFactory.data_settings`: where it is simulated does not count."""
-        return settings_of(self, without={"device"})
+        return {**settings_of(self, without={"device", "task_options"}), "task_options": self._options}
+
+    @property
+    def _options(self) -> str:
+        return json.dumps(self.task_options, sort_keys=True, default=repr)
 
     @property
     def _cuda(self) -> bool:
         return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+
+
+RECORDED = ("task", "control_mode", "robot", "reward_mode", "max_episode_steps", "task_options")  # in policy files
