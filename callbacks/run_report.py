@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import lightning
 
 from rlft.files.atomic import replacing
 from rlft.runs import directory, log
+from rlft.runs.identity import Identity
 
 COLUMNS = {
     "steps/env": "env steps",
@@ -41,21 +44,45 @@ class RunReport(lightning.Callback):
 
     The run also gets a line in `index.jsonl` of the log directory, and its part of `log.md` there, when it begins and
     when it ends.
+
+    Args:
+        arguments: of `rlft`, as typed.
+        identity: what the run is.
+        differences: settings that differ from their defaults.
+        configuration: all settings, with which a run that continues this one compares its own.
+        continues: a sentence on the checkpoint that the run goes on from.
+        checkpoint: that file.
+        checkpoint_iterations: how many iterations were complete in it.
     """
 
-    def __init__(self) -> None:
-        self.command = ""  # as typed; filled in by the CLI
-        self.differences: dict[str, Any] = {}  # config keys that differ from their defaults; filled in by the CLI
-        self.configuration: dict[str, Any] = {}  # all of it, for runs that continue this one; filled in by the CLI
-        self.continues = ""  # a sentence on the checkpoint that the run goes on from; filled in by the CLI
+    changes_results = False  # it only observes
+
+    def __init__(
+        self,
+        arguments: Sequence[str] = (),
+        identity: Identity | None = None,
+        differences: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+        continues: str = "",
+        checkpoint: str = "",
+        checkpoint_iterations: int = 0,
+    ) -> None:
+        self.command = shlex.join(["rlft", *arguments])
+        self.identity = identity
+        self.differences = dict(differences or {})
+        self.configuration = dict(configuration or {})
+        self.continues = continues
+        self.checkpoint, self.checkpoint_iterations = checkpoint, checkpoint_iterations
         self._notes: list[str] = []
         self._rows: list[dict[str, float]] = []
         self._started, self._clock = time.localtime(), time.monotonic()  # a clock that is set has no part in durations
         self._commit, self._dirty = _git_commit()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Adds the configuration, with which a run that continues this one compares its own."""
+        """Adds the configuration, with which a run that continues this one compares its own, and what the run is."""
         checkpoint["configuration"] = self.configuration
+        if (one := self.identity) is not None:
+            checkpoint["identity"] = {"settings": dict(one.settings), "seed": one.seed, "continues": one.continues}
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes what is different from here on; the module has restored the notes so far."""

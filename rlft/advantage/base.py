@@ -2,6 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +11,27 @@ from torch import Tensor
 from rlft.errors import require
 from rlft.networks import ActionValueCritic
 from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
+
+BootstrapAtDone = Literal["truncation", "always", "never"]
+
+
+@dataclass(frozen=True)
+class CriticValue:
+    """What a critic that an estimator trains is a value of.
+
+    Attributes:
+        gamma: discount per env step.
+        reward_scale: factor on every reward.
+        bootstrap_at_done: what follows an episode's last state; see `GAE`.
+        expectile: of returns: above one half V is better than the policy.
+        policy: whose value it is; `None` for that of the policy that collects.
+    """
+
+    gamma: float
+    reward_scale: float = 1.0
+    bootstrap_at_done: BootstrapAtDone = "truncation"
+    expectile: float = 0.5
+    policy: str | None = None
 
 
 class AdvantageEstimator(ABC):
@@ -19,7 +42,15 @@ class AdvantageEstimator(ABC):
     labels_with_critic: bool = False  # what it measures once, in the simulator, has a part that a critic valued
     needs_visited: bool = False  # the simulator's states are kept for `Rerollouts`
     fewest_envs: int = 1  # environments that an estimate needs side by side
+    gamma: float = 1.0  # discount per env step
+    reward_scale: float = 1.0  # factor on every reward
     regressed: bool = False  # its advantages are the output of a network that was fitted to advantages
+    q_minus_v: bool = False  # its advantages are a learned Q minus a learned V
+    num_samples: int | None = None  # re-rollouts per state, if it plays any
+
+    def critic_value(self) -> CriticValue:
+        """What its critic is a value of: recorded in policy files, compared where a critic is loaded."""
+        return CriticValue(self.gamma, self.reward_scale)
 
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
         """Refuses, before anything is simulated, what cannot work with these dimensions."""

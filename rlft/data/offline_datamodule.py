@@ -18,7 +18,17 @@ from rlft.errors import UserError
 from rlft.networks.actors import gaussian_log_prob
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
-from rlft.types import Actor, AdvantageEstimate, EnvFactory, Rerollouts, Rollout, TensorRows
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    DataFile,
+    EnvFactory,
+    Irrelevant,
+    Length,
+    Rerollouts,
+    Rollout,
+    TensorRows,
+)
 
 DATASET = "dataset.safetensors"  # in the run directory
 # Settings that neither transitions nor labels depend on.
@@ -94,10 +104,10 @@ class OfflineDataModule(RolloutDataModule):
         num_steps: int = 200,
         num_minibatches: int = 32,
         update_epochs: int = 4,
-        dataset: str | None = None,
+        dataset: DataFile | None = None,
         validation_fraction: float = 0.0,
-        num_workers: int | None = None,
-        total_timesteps: int | None = None,
+        num_workers: Irrelevant[int | None] = None,
+        total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
     ) -> None:
         self.dataset = None if dataset is None else Path(dataset)

@@ -20,6 +20,8 @@ from rlft.types import (
     AdvantageEstimate,
     EnvFactory,
     EnvStates,
+    Irrelevant,
+    Length,
     Rerollouts,
     Rollout,
     Rollouts,
@@ -74,8 +76,8 @@ class RolloutDataModule(lightning.LightningDataModule):
         num_steps: int = 50,
         num_minibatches: int = 5,
         update_epochs: int = 100,
-        num_workers: int | None = None,
-        total_timesteps: int | None = None,
+        num_workers: Irrelevant[int | None] = None,
+        total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()

@@ -12,12 +12,14 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules import bad_numbers
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.metrics import IterationMetrics, log_metrics
 from rlft.modules.parameters import ParameterGroup, and_more, matching, parameter_groups
 from rlft.types import Actor, Critic, TensorRows
+from rlft.update import PolicyUpdate
 
 
 class IterationModule(lightning.LightningModule, ABC):
@@ -46,6 +48,9 @@ class IterationModule(lightning.LightningModule, ABC):
 
     actor: Actor
     critic: Critic
+    advantage: AdvantageEstimator | None = None  # if actions are judged
+    update: PolicyUpdate | None = None  # if that is what the actor learns from
+    warmup_iterations: int = 0  # at the start, that update the critic only
 
     def __init__(
         self,
@@ -57,6 +62,12 @@ class IterationModule(lightning.LightningModule, ABC):
         on_bad_numbers: OnBadNumbers,
     ) -> None:
         super().__init__()
+        rates = {"learning_rate": learning_rate}
+        rates |= {f"learning_rate_factors {name}": factor for name, factor in (learning_rate_factors or {}).items()}
+        for name, rate in rates.items():
+            require(0 <= rate < float("inf"), f"model.{name}", rate, "at least 0 and finite")
+        require(learning_rate_warmup >= 0, "model.learning_rate_warmup", learning_rate_warmup, "at least 0")
+        require(max_grad_norm > 0, "model.max_grad_norm", max_grad_norm, "above 0")
         self.learning_rate = learning_rate
         self.learning_rate_factors = learning_rate_factors or {}
         self.learning_rate_warmup = learning_rate_warmup
@@ -81,22 +92,6 @@ class IterationModule(lightning.LightningModule, ABC):
         self._skips = False  # the running minibatch
         self._validated = False  # the iteration's validation is among its metrics
         self._clock, self._steps_before = time.perf_counter(), 0  # when the iteration began, and at which env step
-
-    @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
-        """Refuses arguments of the constructor that are wrong in any environment; also called before one is built.
-
-        Raises:
-            UserError: if there are any.
-        """
-        factors: Mapping[str, float] = settings["learning_rate_factors"] or {}
-        rates = {"learning_rate": settings["learning_rate"]}
-        rates |= {f"learning_rate_factors {name}": factor for name, factor in factors.items()}
-        for name, rate in rates.items():
-            require(0 <= rate < float("inf"), f"model.{name}", rate, "at least 0 and finite")
-        warmup = settings["learning_rate_warmup"]
-        require(warmup >= 0, "model.learning_rate_warmup", warmup, "at least 0")
-        require(settings["max_grad_norm"] > 0, "model.max_grad_norm", settings["max_grad_norm"], "above 0")
 
     @property
     @abstractmethod

@@ -27,6 +27,7 @@ class ActionValueCritic(Critic):
     def __init__(self, state_value: ValueCritic, action_dim: int, num_q: int = 2) -> None:
         super().__init__()
         self.value = value = state_value.value
+        self.num_layers, self.hidden_dim = value.num_layers, value.hidden_dim
         self.action_dim = action_dim
         input_dim = value.input_dim + action_dim
         self.q = nn.ModuleList(MLP(input_dim, 1, value.hidden_dim, value.num_layers) for _ in range(num_q))

@@ -27,6 +27,7 @@ class ValueCritic(Critic):
     def __init__(self, obs_dim: int, hidden_dim: int = 256, num_layers: int = 3) -> None:
         super().__init__()
         self.value = MLP(obs_dim, 1, hidden_dim, num_layers)
+        self.num_layers, self.hidden_dim = num_layers, hidden_dim
 
     def forward(self, obs: Tensor) -> Tensor:
         """Values `[...]` of observations `[..., O]`."""

@@ -18,6 +18,9 @@ class Actor(nn.Module):
 class Critic(nn.Module):
     """A state-value function."""
 
+    num_layers: int = 0  # hidden ones, and how wide they are; 0 where that has no meaning
+    hidden_dim: int = 0
+
     def forward(self, obs: Tensor) -> Tensor:
         """Values `[...]` of observations `[..., O]`."""
         raise NotImplementedError
