@@ -20,7 +20,7 @@ from rlft.networks import NoCritic
 from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.statistics.fit import correlation
 from rlft.statistics.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
-from rlft.types import AdvantageEstimate, Rollout
+from rlft.types import AdvantageEstimate, PolicyName, Rollout
 
 FEWEST_STATES = 20  # below, distances between distributions mean nothing
 MOST_STATES = 2000  # that distances are measured of: memory and time grow with their square
@@ -55,10 +55,12 @@ class CriticProbe(lightning.Callback):
         name: what its metrics begin with; a second probe in the same run needs another one.
     """
 
+    changes_results = False  # it only observes
+
     def __init__(
         self,
-        policy: str | None = None,
-        states_policy: str | None = None,
+        policy: PolicyName | None = None,
+        states_policy: PolicyName | None = None,
         num_samples: int = 8,
         num_steps: int = 50,
         every_k: int = 10,

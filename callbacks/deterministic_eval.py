@@ -33,6 +33,8 @@ class DeterministicEval(lightning.Callback):
         seed: which bank of initial states to use.
     """
 
+    changes_results = False  # it only observes
+
     def __init__(
         self,
         num_episodes: int = 128,

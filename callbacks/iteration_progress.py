@@ -31,6 +31,8 @@ PATIENCE = 30.0  # seconds between lines about re-rollouts where the output is n
 class IterationProgress(ProgressBar):
     """A bar over the iterations of a run; a plain line per iteration where the output is no terminal."""
 
+    changes_results = False  # it only observes
+
     def __init__(self) -> None:
         super().__init__()
         self._progress: Progress | None = None

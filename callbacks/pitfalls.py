@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 
@@ -23,6 +23,8 @@ class Pitfalls(lightning.Callback):
         action: `warn`, or `refuse` to end the run.
         silence: ids of pitfalls not to look for, as the messages name them.
     """
+
+    changes_results = False  # it only observes
 
     def __init__(self, action: Literal["warn", "refuse"] = "warn", silence: list[str] | None = None) -> None:
         known = [pitfall.id for pitfall in PITFALLS]
@@ -72,35 +74,43 @@ class Pitfalls(lightning.Callback):
 
 def facts_of(trainer: lightning.Trainer, module: IterationModule, data: EnvSource) -> Facts:
     """What the built parts of a run tell of it."""
-    advantage, update = getattr(module, "advantage", None), getattr(module, "update", None)
-    network = getattr(module.critic, "value", None)
-    own = module.policy
-    rerolls = hasattr(advantage, "num_samples")
+    own, update = module.policy, module.update
     return Facts(
         monitors=_monitors(trainer),
-        run_name=getattr(trainer.logger, "name", None),
+        run_name=trainer.logger.name if trainer.logger else None,
         start_policy=own,
-        estimator=type(advantage).__name__,
-        update=type(update).__name__,
-        q_minus_v=getattr(advantage, "advantage", None) == "q_minus_v",
-        regressed=getattr(advantage, "regressed", False),
-        num_samples=getattr(advantage, "num_samples", None),
-        rollout_policy=(getattr(advantage, "policy", None) or own) if rerolls else None,
-        gamma=getattr(advantage, "gamma", None),
+        update=None if update is None else type(update).__name__,
         reward_mode=data.reward_mode,
-        reward_scale=getattr(advantage, "reward_scale", 1.0),
         update_epochs=data.update_epochs,
-        target_kl=getattr(update, "target_kl", None),
+        target_kl=None if update is None else update.target_kl,
         actor_rate=_actor_rate(module),
         learning_rate_warmup=module.optimisation.warmup,
-        warmup_iterations=getattr(module, "warmup_iterations", 0),
+        warmup_iterations=module.warmup_iterations,
         batch_size=data.batch_size,
         offline=data.fixed,
         data_policy=data.data_policy or own,
         critic_of=module.critic_of,
-        critic_layers=getattr(network, "num_layers", 0),
-        critic_width=getattr(network, "hidden_dim", 0),
+        critic_layers=len(module.critic.widths),
+        critic_width=max(module.critic.widths, default=0),
+        **_facts_of_estimator(module, own),
     )
+
+
+def _facts_of_estimator(module: IterationModule, own: str | None) -> dict[str, Any]:
+    """What an estimator, if there is one, tells; `own` is the policy that a run starts from."""
+    advantage = module.advantage
+    if advantage is None:
+        return {}
+    value = advantage.critic_value()
+    return {
+        "estimator": type(advantage).__name__,
+        "q_minus_v": advantage.q_minus_v,
+        "regressed": advantage.regressed,
+        "num_samples": advantage.num_samples,
+        "rollout_policy": None if advantage.num_samples is None else value.policy or own,
+        "gamma": value.gamma,
+        "reward_scale": value.reward_scale,
+    }
 
 
 def _actor_rate(module: IterationModule) -> float:
@@ -111,5 +121,5 @@ def _actor_rate(module: IterationModule) -> float:
 
 
 def _monitors(trainer: lightning.Trainer) -> tuple[str, ...]:
-    """What decides in the callbacks of a run."""
+    """What decides in the callbacks of a run, whose `monitor` is Lightning's word for it."""
     return tuple(str(monitor) for callback in callbacks_of(trainer) if (monitor := getattr(callback, "monitor", None)))

@@ -36,6 +36,8 @@ class RunReport(lightning.Callback):
         checkpoint_iterations: how many iterations were complete in it.
     """
 
+    changes_results = False  # it only observes
+
     def __init__(
         self,
         arguments: Sequence[str] = (),
@@ -60,8 +62,10 @@ class RunReport(lightning.Callback):
         self._commit, self._dirty = _git_commit()
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Adds the configuration, with which a run that continues this one compares its own."""
+        """Adds the configuration, with which a run that continues this one compares its own, and what the run is."""
         checkpoint["configuration"] = self._configuration
+        if (one := self._identity).settings:
+            checkpoint["identity"] = {"settings": dict(one.settings), "seed": one.seed, "continues": one.continues}
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Notes what is different from here on; the module has restored the notes so far."""

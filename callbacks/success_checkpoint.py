@@ -26,6 +26,8 @@ class SuccessCheckpoint(ModelCheckpoint):
         keep_every: also keep the policy of every so many iterations, as `policies/iteration_<i>.safetensors`.
     """
 
+    changes_results = False  # it only observes
+
     def __init__(
         self, monitor: str = "eval/success_rate", mode: Literal["max", "min"] = "max", keep_every: int | None = None
     ) -> None:

@@ -3,6 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,12 +13,31 @@ from rlft.errors import require
 from rlft.networks import ActionValueCritic
 from rlft.types import AdvantageEstimate, Batch, Critic, Primitive, Rerollouts, Rollout, Transition, settings_of
 
+BootstrapAtDone = Literal["truncation", "always", "never"]
+
+
+@dataclass(frozen=True)
+class CriticValue:
+    """What a critic that an estimator trains is a value of.
+
+    Attributes:
+        gamma: discount per env step.
+        reward_scale: factor on every reward.
+        bootstrap_at_done: what follows an episode's last state; see `GAE`.
+        expectile: of returns: above one half V is better than the policy.
+        policy: whose value it is; `None` for that of the policy that collects.
+    """
+
+    gamma: float
+    reward_scale: float = 1.0
+    bootstrap_at_done: BootstrapAtDone = "truncation"
+    expectile: float = 0.5
+    policy: str | None = None
+
 
 class AdvantageEstimator(ABC):
     """Turns a rollout into advantages, and says how its critic learns. Holds no weights."""
 
-    gamma: float  # discount per env step
-    reward_scale: float  # factor on every reward before anything else is computed
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
     labels_with_critic: bool = False  # what it measures once, in the simulator, has a part that a critic valued
@@ -24,6 +45,12 @@ class AdvantageEstimator(ABC):
     fewest_envs: int = 1  # environments that an estimate needs side by side
     not_in_labels: frozenset[str] = frozenset()  # constructor arguments that advantages do not depend on
     regressed: bool = False  # its advantages are the output of a network that was fitted to advantages
+    q_minus_v: bool = False  # its advantages are a learned Q minus a learned V
+    num_samples: int | None = None  # re-rollouts per state, if it plays any
+
+    def critic_value(self) -> CriticValue:
+        """What its critic is a value of: recorded in policy files, compared where a critic is loaded."""
+        return CriticValue(self.gamma, self.reward_scale)
 
     def check(self, obs_dim: int, action_dim: int) -> None:  # noqa: B027  most estimators work with any
         """Refuses, before anything is simulated, what cannot work with these dimensions."""

@@ -5,16 +5,12 @@ Estimation", equation 16. Deviations: the value behind an episode's end is expli
 `finite_horizon_gae` normalises by the weights of the returns that exist, as ManiSkill's ppo.py does.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import ValueEstimator, check_share
+from rlft.advantage.base import BootstrapAtDone, CriticValue, ValueEstimator, check_share
 from rlft.statistics.fit import explained_variance
 from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
-
-BootstrapAtDone = Literal["truncation", "always", "never"]
 
 
 class GAE(ValueEstimator):
@@ -49,6 +45,10 @@ class GAE(ValueEstimator):
         self.gae_lambda = gae_lambda
         self.finite_horizon_gae = finite_horizon_gae
         self.bootstrap_at_done = bootstrap_at_done
+
+    def critic_value(self) -> CriticValue:
+        """See `AdvantageEstimator.critic_value`."""
+        return CriticValue(self.gamma, self.reward_scale, self.bootstrap_at_done)
 
     def estimate(self, rollout: Rollout, critic: Critic, rerollouts: Rerollouts) -> AdvantageEstimate:
         """One critic call for the states, one for their true successors, one backward pass over time."""

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import AdvantageEstimator, check_reward_scale, check_share
+from rlft.advantage.base import AdvantageEstimator, CriticValue, check_reward_scale, check_share
 from rlft.advantage.gae import bootstrap_value, gae
 from rlft.errors import UserError, require
 from rlft.networks import ActionValueCritic, ValueCritic
@@ -63,8 +63,13 @@ class IQL(AdvantageEstimator):
         self.single_q = single_q
         self.polyak = polyak
         self.advantage = advantage
+        self.q_minus_v = advantage == "q_minus_v"
         self.gae_lambda = gae_lambda
         self.reward_scale = reward_scale
+
+    def critic_value(self) -> CriticValue:
+        """See `AdvantageEstimator.critic_value`."""
+        return CriticValue(self.gamma, self.reward_scale, expectile=self.expectile)
 
     def adapt(self, critic: Critic, obs_dim: int, action_dim: int) -> Critic:
         """Adds new Q networks to a critic that has only V."""

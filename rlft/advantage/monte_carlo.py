@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from rlft.advantage.gae import GAE, BootstrapAtDone
+from rlft.advantage.base import BootstrapAtDone
+from rlft.advantage.gae import GAE
 from rlft.statistics.fit import explained_variance
 from rlft.types import AdvantageEstimate, Critic, Rerollouts, Rollout
 

@@ -16,14 +16,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlft.advantage.base import ValueEstimator
+from rlft.advantage.base import CriticValue, ValueEstimator
 from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError, require
 from rlft.networks import DiagonalGaussianActor
 from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.statistics.fit import correlation, explained_variance
-from rlft.types import Actor, AdvantageEstimate, Batch, Branches, Critic, Jobs, Rerollouts, Rollout
+from rlft.types import Actor, AdvantageEstimate, Batch, Branches, Critic, Jobs, PolicyName, Rerollouts, Rollout
 
 
 class MonteCarloRerollout(ValueEstimator):
@@ -62,10 +62,11 @@ class MonteCarloRerollout(ValueEstimator):
 
     needs_visited = True
     critic_is_diagnostic = True
+    num_samples: int
 
     def __init__(
         self,
-        policy: str | None = None,
+        policy: PolicyName | None = None,
         num_samples: int = 16,
         gamma: float = 0.8,
         estimator: Literal["identity", "direct"] = "identity",
@@ -108,6 +109,15 @@ class MonteCarloRerollout(ValueEstimator):
         self.labels_with_critic = tail_steps is not None
         self.wants_critic = critic or self.labels_with_critic
         self.fewest_envs = center_actions + 1 if center == "state" else 1
+
+    def critic_value(self) -> CriticValue:
+        """Of whoever plays the re-rollouts, as far as these go."""
+        return CriticValue(
+            self.gamma,
+            self.reward_scale,
+            bootstrap_at_done="never" if self.horizon == "remaining" else "truncation",
+            policy=self.policy,
+        )
 
     @cached_property
     def _oracle(self) -> Actor | None:

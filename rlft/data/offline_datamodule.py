@@ -16,7 +16,19 @@ from rlft.data.rollout_datamodule import NOWHERE, RolloutDataModule, episode_met
 from rlft.errors import UserError
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
-from rlft.types import Actor, AdvantageEstimate, EnvFactory, Learner, LearningRows, Rollout, Steps, TensorRows
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    DataFile,
+    EnvFactory,
+    Irrelevant,
+    Learner,
+    LearningRows,
+    Length,
+    Rollout,
+    Steps,
+    TensorRows,
+)
 
 DATASET = "dataset.safetensors"  # in the run directory
 LABELS = "advantage.class"  # what a dataset's labels are
@@ -72,10 +84,10 @@ class OfflineDataModule(RolloutDataModule):
         num_steps: int = 200,
         num_minibatches: int = 32,
         update_epochs: int = 4,
-        dataset: str | None = None,
+        dataset: DataFile | None = None,
         validation_fraction: float = 0.0,
-        num_workers: int | None = None,
-        total_timesteps: int | None = None,
+        num_workers: Irrelevant[int | None] = None,
+        total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
     ) -> None:
         self.dataset = None if dataset is None else Path(dataset)

@@ -20,8 +20,10 @@ from rlft.types import (
     EnvFactory,
     EnvSource,
     EnvStates,
+    Irrelevant,
     Learner,
     LearningRows,
+    Length,
     Rerollouts,
     Rollout,
     Rollouts,
@@ -70,8 +72,8 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         num_steps: int = 50,
         num_minibatches: int = 5,
         update_epochs: int = 100,
-        num_workers: int | None = None,
-        total_timesteps: int | None = None,
+        num_workers: Irrelevant[int | None] = None,
+        total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()

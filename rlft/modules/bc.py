@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
@@ -19,7 +20,19 @@ from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
 from rlft.networks.policy_files import check_shapes, load_policy
-from rlft.types import Actor, AdvantageEstimate, CloningBatch, Critic, LearningRows, Primitive, Rerollouts, Rollout
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    CloningBatch,
+    Critic,
+    LearningRows,
+    NeedsLength,
+    PolicyName,
+    Primitive,
+    Rerollouts,
+    Rollout,
+    Start,
+)
 
 
 class BCModule(IterationModule):
@@ -60,17 +73,18 @@ class BCModule(IterationModule):
     """
 
     actor: GaussianActor
+    advantage: AdvantageEstimator
     offset_weights: Tensor  # [K], they sum to 1
 
     def __init__(
         self,
         obs_dim: int,
         action_dim: int,
-        demonstrator: str | None = None,
-        policy: str | None = None,
-        actor: Callable[[int, int], GaussianActor] = GaussianActor,
-        inject_from: str | None = None,
-        inject: Inject = "none",
+        demonstrator: PolicyName | None = None,
+        policy: Start[PolicyName | None] = None,
+        actor: Start[Callable[[int, int], GaussianActor]] = GaussianActor,
+        inject_from: Start[PolicyName | None] = None,
+        inject: Start[Inject] = "none",
         data_policy: str | None = None,
         loss: Literal["gaussian", "mse"] = "gaussian",
         offsets: tuple[int, ...] = (0,),
@@ -81,15 +95,19 @@ class BCModule(IterationModule):
         learning_rate: float = 3e-4,
         learning_rate_factors: dict[str, float] | None = None,
         learning_rate_warmup: int = 0,
-        anneal_lr: bool = False,
+        anneal_lr: NeedsLength[bool] = False,
         max_grad_norm: float = 1.0,
         on_bad_numbers: OnBadNumbers = "stop",
     ) -> None:
-        self.check(locals())
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
         )
         weights = checked_weights(offsets, offset_weights)
+        for name, share in (("encoder_dropout", encoder_dropout), ("head_dropout", head_dropout)):
+            require(0 <= share < 1, f"model.{name}", share, "at least 0 and below 1")
+        right = log_std_min is None or math.isfinite(log_std_min)
+        require(right, "model.log_std_min", log_std_min, "finite, or null for no bound")
+        check_source(inject_from, inject)
         if demonstrator is not None and data_policy is None:
             check_shapes(load_policy(demonstrator), obs_dim, action_dim)
         self.demonstrator = demonstrator
@@ -110,17 +128,6 @@ class BCModule(IterationModule):
         self.critic: Critic = NoCritic()
         self.heads = FutureHeads(self.actor, self.offsets)
         self._noise: torch.Generator | None = None  # of the dropout in the running iteration
-
-    @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
-        """Refuses arguments that are wrong in any environment."""
-        super().check(settings)
-        checked_weights(settings["offsets"], settings["offset_weights"])
-        for name in ("encoder_dropout", "head_dropout"):
-            require(0 <= settings[name] < 1, f"model.{name}", settings[name], "at least 0 and below 1")
-        bound = settings["log_std_min"]
-        require(bound is None or math.isfinite(bound), "model.log_std_min", bound, "finite, or null for no bound")
-        check_source(settings["inject_from"], settings["inject"])
 
     def critic_info(self) -> dict[str, Any] | None:
         """There is no critic."""

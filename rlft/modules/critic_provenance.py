@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
+from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError
 
 Setting = Literal["policy", "gamma", "reward_mode", "reward_scale", "bootstrap_at_done", "expectile"]
 OWN = "the policy trained with it"  # whose value the critic of a run is that trains its actor
-BEYOND_HORIZON = {"remaining": "never", "fresh": "truncation"}  # a re-rollout's horizon in terms of bootstrapping
 
 
-def value_of(advantage: Any, reward_mode: str | None, policy: str | None) -> dict[str, Any]:
+def value_of(advantage: AdvantageEstimator, reward_mode: str | None, policy: str | None) -> dict[str, Any]:
     """Settings that a critic trained by `advantage` depends on; `policy` is the one that collects its data."""
-    horizon = BEYOND_HORIZON.get(getattr(advantage, "horizon", ""))
+    value = advantage.critic_value()
     return {
-        "policy": getattr(advantage, "policy", None) or policy,
+        "policy": value.policy or policy,
         "states": policy,
-        "gamma": advantage.gamma,
+        "gamma": value.gamma,
         "reward_mode": reward_mode,
-        "reward_scale": advantage.reward_scale,
-        "bootstrap_at_done": getattr(advantage, "bootstrap_at_done", horizon or "truncation"),
-        "expectile": getattr(advantage, "expectile", 0.5),  # of returns: above one half V is better than the policy
+        "reward_scale": value.reward_scale,
+        "bootstrap_at_done": value.bootstrap_at_done,
+        "expectile": value.expectile,
         "estimator": type(advantage).__name__,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,20 @@ from rlft.modules.iteration import IterationModule
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.networks.policy_files import load_policy
 from rlft.statistics.fit import calibration_slope, explained_variance
-from rlft.types import Actor, AdvantageEstimate, Batch, Critic, LearningRows, Primitive, Rerollouts, Rollout
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    Batch,
+    Critic,
+    Irrelevant,
+    LearningRows,
+    NeedsLength,
+    PolicyName,
+    Primitive,
+    Rerollouts,
+    Rollout,
+    Start,
+)
 from rlft.update import PolicyUpdate
 
 
@@ -51,42 +64,48 @@ class FinetuneModule(IterationModule):
         warmup_iterations: iterations at the start that update the critic only.
     """
 
+    advantage: AdvantageEstimator
+    update: PolicyUpdate
+
     def __init__(
         self,
         obs_dim: int,
         action_dim: int,
         advantage: AdvantageEstimator,
         update: PolicyUpdate,
-        policy: str | None = None,
-        actor: Callable[[int, int], Actor] = GaussianActor,
-        inject_from: str | None = None,
-        inject: Inject = "none",
-        critic: Callable[[int], Critic] = ValueCritic,
-        critic_policy: str | None = None,
-        accept_critic_mismatch: list[Setting] | None = None,
+        policy: Start[PolicyName | None] = None,
+        actor: Start[Callable[[int, int], Actor]] = GaussianActor,
+        inject_from: Start[PolicyName | None] = None,
+        inject: Start[Inject] = "none",
+        critic: Start[Callable[[int], Critic]] = ValueCritic,
+        critic_policy: Start[PolicyName | None] = None,
+        accept_critic_mismatch: Irrelevant[list[Setting] | None] = None,
         reward_mode: str | None = None,
         data_policy: str | None = None,
         learning_rate: float = 3e-4,
         critic_learning_rate: float | None = None,
         learning_rate_factors: dict[str, float] | None = None,
         learning_rate_warmup: int = 0,
-        anneal_lr: bool = False,
+        anneal_lr: NeedsLength[bool] = False,
         max_grad_norm: float = 0.5,
         warmup_iterations: int = 0,
         on_bad_numbers: OnBadNumbers = "stop",
     ) -> None:
-        self.check(locals())
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
         )
+        check_source(inject_from, inject)
+        self.advantage = advantage
+        self.update = update
+        self.critic_policy = critic_policy
+        self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
+        self.warmup_iterations = warmup_iterations
+        self._check_together()
         advantage.check(obs_dim, action_dim)
         self.reward_mode = reward_mode
         self.policy = start_name(policy, inject_from, inject)
         self.data_policy = data_policy or self.policy
-        self.critic_policy = critic_policy
         self.accept_critic_mismatch = accept_critic_mismatch or []
-        self.advantage = advantage
-        self.update = update
         own = start_actor(policy, actor, obs_dim, action_dim)
         self.notes += inject_part(own, inject_from, inject)
         self.actor = update.adapt(own)
@@ -95,25 +114,18 @@ class FinetuneModule(IterationModule):
         if advantage.wants_critic:
             start = self._start_critic(critic, obs_dim)
             self.critic = advantage.adapt(start, obs_dim, action_dim)
-        self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
-        self.warmup_iterations = warmup_iterations
         self._actor_stopped = False  # the update has asked to leave the actor alone for the rest of the iteration
 
-    @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
-        """Refuses arguments that are wrong in any environment."""
-        super().check(settings)
-        advantage, rate, warmup = settings["advantage"], settings["critic_learning_rate"], settings["warmup_iterations"]
-        right = rate is None or 0 <= rate < float("inf")
-        require(right, "model.critic_learning_rate", rate, "at least 0 and finite")
+    def _check_together(self) -> None:
+        """Refuses arguments that are wrong in any environment, before the first of one is needed."""
+        rate, warmup, kind = self.critic_learning_rate, self.warmup_iterations, type(self.advantage).__name__
+        require(0 <= rate < float("inf"), "model.critic_learning_rate", rate, "at least 0 and finite")
         require(warmup >= 0, "model.warmup_iterations", warmup, "at least 0")
-        kind = type(advantage).__name__
-        if not advantage.wants_critic and (warmup or settings["critic_policy"]):
+        if not self.advantage.wants_critic and (warmup or self.critic_policy):
             name = "warmup_iterations" if warmup else "critic_policy"
             raise UserError(f"model.{name} is of no use: {kind} as configured has no critic.")
-        if not (settings["update"].trains_actor or advantage.wants_critic):
+        if not (self.update.trains_actor or self.advantage.wants_critic):
             raise UserError(f"model.update trains only the critic, but model.advantage {kind} as configured has none.")
-        check_source(settings["inject_from"], settings["inject"])
 
     def _start_critic(self, build: Callable[[int], Critic], obs_dim: int) -> Critic:
         name = self.critic_policy

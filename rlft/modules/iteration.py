@@ -10,6 +10,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules import optimizer_state
 from rlft.modules.bad_numbers import OnBadNumbers
@@ -20,6 +21,7 @@ from rlft.modules.record import Began, IterationRecord, with_costs
 from rlft.modules.source import source_of
 from rlft.networks.policy_files import NETWORKS, describe_networks
 from rlft.types import AdvantageEstimate, Critic, DataSource, Learner, Rollout, Steps
+from rlft.update import PolicyUpdate
 
 
 class IterationModule(lightning.LightningModule, Learner, ABC):
@@ -49,6 +51,9 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
 
     critic: Critic
     policy: str | None  # who acts at first, by name; `None` for a new policy
+    advantage: AdvantageEstimator | None = None  # if actions are judged
+    update: PolicyUpdate | None = None  # if that is what the actor learns from
+    warmup_iterations: int = 0  # at the start, that update the critic only
 
     def __init__(
         self,
@@ -60,6 +65,12 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         on_bad_numbers: OnBadNumbers,
     ) -> None:
         super().__init__()
+        rates = {"learning_rate": learning_rate}
+        rates |= {f"learning_rate_factors {name}": factor for name, factor in (learning_rate_factors or {}).items()}
+        for name, rate in rates.items():
+            require(0 <= rate < float("inf"), f"model.{name}", rate, "at least 0 and finite")
+        require(learning_rate_warmup >= 0, "model.learning_rate_warmup", learning_rate_warmup, "at least 0")
+        require(max_grad_norm > 0, "model.max_grad_norm", max_grad_norm, "above 0")
         self.learning_rate = learning_rate
         self.max_grad_norm = max_grad_norm
         self._watch = NumberWatch(self, on_bad_numbers, self._outputs)
@@ -73,22 +84,6 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         self._averaged: Callable[[], Self] | None = None  # no module: that would become a submodule
         self._record: IterationRecord | None = None
         self._began = Began.now(Steps())  # of the running iteration
-
-    @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
-        """Refuses arguments of the constructor that are wrong in any environment; also called before one is built.
-
-        Raises:
-            UserError: if there are any.
-        """
-        factors: Mapping[str, float] = settings["learning_rate_factors"] or {}
-        rates = {"learning_rate": settings["learning_rate"]}
-        rates |= {f"learning_rate_factors {name}": factor for name, factor in factors.items()}
-        for name, rate in rates.items():
-            require(0 <= rate < float("inf"), f"model.{name}", rate, "at least 0 and finite")
-        warmup = settings["learning_rate_warmup"]
-        require(warmup >= 0, "model.learning_rate_warmup", warmup, "at least 0")
-        require(settings["max_grad_norm"] > 0, "model.max_grad_norm", settings["max_grad_norm"], "above 0")
 
     @property
     @abstractmethod

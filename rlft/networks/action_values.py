@@ -29,6 +29,7 @@ class ActionValueCritic(Critic):
     def __init__(self, state_value: ValueCritic, action_dim: int, num_q: int = 2) -> None:
         super().__init__()
         self.obs_dim = state_value.obs_dim
+        self.widths = state_value.widths
         self.action_dim = action_dim
         self.num_q = num_q
         self.value = value = state_value.value

@@ -40,7 +40,8 @@ class ValueCritic(Critic):
         self.num_layers = num_layers
         self.hidden_dims = hidden_dims
         self.activation = activation
-        self.value = MLP(obs_dim, 1, widths_of(hidden_dim, num_layers, hidden_dims), activation)
+        self.widths = widths_of(hidden_dim, num_layers, hidden_dims)
+        self.value = MLP(obs_dim, 1, self.widths, activation)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Values `[...]` of observations `[..., O]`."""

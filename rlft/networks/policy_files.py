@@ -74,7 +74,7 @@ def load_policy(name: str) -> Policy:
     Raises:
         UserError: if there is no such policy, or the file is not one.
     """
-    path = _find(name)
+    path = policy_path(name)
     if path.suffix == ".safetensors":
         weights, _ = read_tensors(path, "Policy file")
         info = _read_info(path.with_suffix(".json"))
@@ -107,7 +107,12 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
         )
 
 
-def _find(name: str) -> Path:
+def policy_path(name: str) -> Path:
+    """The file of a policy.
+
+    Raises:
+        UserError: if there is no such policy.
+    """
     in_zoo = ZOO / f"{name}.safetensors"
     if in_zoo.is_file() and in_zoo.resolve().is_relative_to(ZOO.resolve()):
         return in_zoo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -15,6 +16,24 @@ def help_of_plugins(args: Sequence[str]) -> list[str]:
         if any(re.match(rf"--{part}\.\w+\.help\b", option) for option in options):
             options = [f"--{part}={name}", *options]
     return [command, *options]
+
+
+def config_files(args: Sequence[str]) -> list[Path]:
+    """The config files that are named, in their order; what is given as text is none."""
+    given = [*args, ""]
+    named = [
+        given[i + 1] if arg == "--config" else arg.removeprefix("--config=")
+        for i, arg in enumerate(args)
+        if arg == "--config" or arg.startswith("--config=")
+    ]
+    return [path for path in map(Path, named) if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text that is too long for the name of a file
+        return False
 
 
 def nulls_as_config(args: Sequence[str]) -> list[str]:

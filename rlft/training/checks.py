@@ -2,132 +2,144 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from jsonargparse import ArgumentParser, Namespace, dict_to_namespace
 from lightning import LightningDataModule
 
-from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_files import load_policy
-from rlft.training.run_name import imported
-from rlft.types import Actor, Critic
-from rlft.update import PolicyUpdate
+from rlft.training.config_tree import Setting, imported, members, parameters
+from rlft.types import Mark
 
-PLUGINS: dict[str, Any] = {  # arguments of modules that are built for the check, and their types
-    "advantage": AdvantageEstimator,
-    "update": PolicyUpdate,
-    "actor": Callable[[int, int], Actor],
-    "critic": Callable[[int], Critic],
-}
-OURS = ("rlft.", "callbacks.")  # how the class paths of classes begin that we may look into
-POLICIES = ("policy", "inject_from", "critic_policy", "demonstrator", "states_policy")  # arguments that name one
-DIMENSIONS = ("obs_dim", "action_dim")  # not known before an environment is built
 SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def refuse_nulls(config: Namespace, builders: Mapping[str, Callable[..., Any]]) -> None:
+def refuse_nulls(settings: Iterable[Setting]) -> None:
     """Refuses `null` where a constructor takes none; jsonargparse takes it everywhere.
-
-    Args:
-        config: what has been parsed.
-        builders: of the parts of it that name no class.
 
     Raises:
         UserError: if there is one.
     """
-    parts: dict[str, Any] = config.as_dict()
-    for key, builder in builders.items():
-        _refuse_nulls(key, builder, parts[key])
-    for key in ("model", "data"):
-        _refuse_nulls(key, imported(parts[key]["class_path"]), parts[key]["init_args"])
-
-
-def _refuse_nulls(where: str, builder: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    hints = get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
-    for name, value in arguments.items():
-        hint = hints.get(name)
-        if value is None and name not in DIMENSIONS and hint is not None and type(None) not in get_args(hint):
-            choices = get_args(hint) if get_origin(hint) is Literal else ()
-            allowed = f"one of {', '.join(map(str, choices))}" if choices else SAID.get(hint, "given")
-            raise UserError(f"{where}.{name} is null; it must be {allowed}.")
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Mapping) and "class_path" in part:
-                kind = part["class_path"]
-                if kind.startswith(OURS):
-                    place = f"{where}.{name}" + (f" ({kind.rpartition('.')[2]})" if isinstance(value, list) else "")
-                    _refuse_nulls(place, imported(kind), part.get("init_args") or {})
-            elif isinstance(part, Mapping) and dataclasses.is_dataclass(element := (get_args(hint) or (None,))[0]):
-                _refuse_nulls(f"{where}.{name}", cast(type, element), part)
-
-
-def _look_for_policies(node: Any) -> None:
-    """Reads the policies that arguments of ours name."""
-    if isinstance(node, list):
-        for part in node:
-            _look_for_policies(part)
-    elif isinstance(node, Mapping):
-        ours = str(node.get("class_path")).startswith(OURS)
-        arguments = node.get("init_args") or {}
-        for name in POLICIES if ours else ():
-            if arguments.get(name) is not None:
-                load_policy(arguments[name])
-        for part in node.values():
-            _look_for_policies(part)
+    for setting in settings:
+        kinds = members(setting.parameter.hint)
+        if setting.value is None and setting.parameter.default is not None and not {type(None), Any, object} & {*kinds}:
+            choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
+            allowed = f"one of {', '.join(map(str, choices))}" if choices else SAID.get(kinds[0], "given")
+            raise UserError(f"{setting.key} is null; it must be {allowed}.")
 
 
 def check_trainer(settings: Namespace) -> None:
-    """Refuses what Lightning's Trainer would refuse only when the environments have been built.
+    """Refuses what Lightning's Trainer would refuse only when the environments have been built, and several devices.
 
     Raises:
         UserError: if there is something.
     """
-    time, devices = settings.max_time, settings.devices
+    time = settings.max_time
     right = time is None or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", time) is not None
     require(right, "trainer.max_time", time, "a time as DD:HH:MM:SS, or null")
-    pattern = r"-1|[1-9]\d*" if isinstance(devices, int) else r"auto|\d+(,\d+)*"
-    right = re.fullmatch(pattern, str(devices)) is not None
-    require(right, "trainer.devices", devices, "a number from 1, -1 for all, auto, or which of them, as in 0,2")
+    several = settings.accelerator != "cpu" and torch.cuda.device_count() > 1
+    right = re.fullmatch(r"1|\d+,", str(settings.devices)) is not None
+    right |= str(settings.devices) in ("-1", "auto") and not several
+    why = "1, or which one as in '0,': a run does not yet learn on several devices"
+    require(right, "trainer.devices", settings.devices, why)
 
 
-def check(parser: ArgumentParser, config: Namespace) -> None:
-    """Builds everything but the module, and drops it; the module checks its numbers, and policies are looked for.
+def look_for_files(settings: Iterable[Setting]) -> None:
+    """Reads the policies that arguments name, and looks for files of data.
+
+    Raises:
+        UserError: if one is missing, or is something else.
+    """
+    for setting in settings:
+        named = setting.value if isinstance(setting.value, list) else [setting.value]
+        for name in (name for name in named if name is not None):
+            if Mark.POLICY in setting.marks:
+                load_policy(name)
+            if Mark.DATA_FILE in setting.marks and not Path(name).expanduser().is_file():
+                raise UserError(f"{setting.key} {name} is no file.")
+
+
+def check(parser: ArgumentParser, config: Namespace, settings: Sequence[Setting]) -> None:
+    """Builds everything once without environments, and drops it: constructors refuse what is wrong in any of them.
+
+    Lightning builds the data, then asks them for the dimensions of networks, which takes an environment, then builds
+    everything else. This is the one place where something is built twice, so that a mistake costs no simulator.
 
     Args:
         parser: of the whole configuration.
         config: what it has parsed.
+        settings: in it.
 
     Raises:
         UserError: if a constructor refuses its arguments, or there is no such policy or data set.
     """
+    look_for_files(settings)
     others = config.clone()
     others.model = others.data = None  # without a source, links do nothing
     parser.instantiate(others)
-    settings: dict[str, Any] = config.model.init_args.as_dict()
-    plugins = ArgumentParser(exit_on_error=False)
-    for name in PLUGINS.keys() & settings.keys():
-        plugins.add_argument(f"--{name}", type=PLUGINS[name])
-    chosen = dict_to_namespace({name: settings[name] for name in PLUGINS if name in settings})
-    if config.data.class_path.startswith("rlft."):  # others may do more in a constructor than is wanted twice
-        plugins.add_argument("--data", type=LightningDataModule)
-        chosen.data = config.data
-    built = plugins.instantiate(chosen).as_dict()
     with torch.random.fork_rng(devices=[]):  # a run's own networks are drawn later
-        for name, dims in (("actor", (1, 1)), ("critic", (1,))):
-            try:
-                if name in built:
-                    built[name](*dims)
-            except UserError as error:
-                raise UserError(f"model.{name}: {error}") from error
-    if "data" in built:
-        built.pop("data").data_policy  # noqa: B018  reads what there is of a data set
-    _look_for_policies(config.as_dict())
-    module = imported(config.model.class_path)
+        if config.data.class_path.startswith("rlft."):  # others may do more in a constructor than is wanted twice
+            data: Any = _built({"data": (LightningDataModule, config.data)})["data"]
+            data.data_policy  # noqa: B018  reads what there is of a data set
+        _check_module(config.model, settings)
+
+
+def _built(parts: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """Instances of parts of a configuration, given by their type and what has been parsed."""
+    parser = ArgumentParser(exit_on_error=False)
+    for name, (kind, _) in parts.items():
+        parser.add_argument(f"--{name}", type=kind)
+    chosen = dict_to_namespace({name: parsed for name, (_, parsed) in parts.items()})
+    return dict(parser.instantiate(chosen).as_dict())
+
+
+def _check_module(config: Namespace, settings: Iterable[Setting]) -> None:
+    """Builds plug-ins and networks, the latter small, and the module as far as it gets without dimensions."""
+    module = imported(config.class_path)
+    given = config.as_dict().get("init_args") or {}
+    kinds = {name: parameter.hint for name, parameter in parameters(module).items()}
+    named = {
+        setting.key.split(".")[1] for setting in settings if setting.key.startswith("model.") and setting.class_path
+    }
+    built = _built({name: (kinds[name], given[name]) for name in named})
+    for name in built:
+        for kind in members(kinds[name]):
+            if get_origin(kind) is Callable:
+                _check_network(name, built[name], numbers=len(get_args(kind)[0]))
     if issubclass(module, IterationModule):
-        module.check({**settings, **built})
+        _check_constructor(module, {**given, **built})
+
+
+def _check_network(name: str, build: Callable[..., Any], numbers: int) -> None:
+    try:
+        build(*[1] * numbers)
+    except UserError as error:
+        raise UserError(f"model.{name}: {error}") from error
+
+
+class _Unknown:
+    """Stands for a dimension that only an environment has; a constructor that uses it has checked all it can before."""
+
+    class Used(Exception):
+        """A dimension was needed."""
+
+    def __index__(self) -> int:
+        raise self.Used
+
+    def __eq__(self, other: object) -> bool:
+        raise self.Used
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _check_constructor(module: type[IterationModule], arguments: dict[str, Any]) -> None:
+    dimensions = {name: _Unknown() for name in ("obs_dim", "action_dim")}
+    with suppress(_Unknown.Used, TypeError):  # the latter is how torch says that it needs a number
+        module(**{**arguments, **dimensions})

@@ -6,9 +6,10 @@ import inspect
 import json
 import logging
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightning
@@ -25,15 +26,22 @@ import rlft.update  # noqa: F401  plug-ins are found by short name once they are
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
 from rlft.rollout import WorkerDied, close_all
-from rlft.runs.directory import LAST_CHECKPOINT, status_of, versions
 from rlft.runs.identity import Identity
-from rlft.runs.settings import deciding, flattened
-from rlft.training.argv import help_of_plugins, nulls_as_config
+from rlft.training.argv import config_files, help_of_plugins, nulls_as_config
 from rlft.training.checks import check, check_trainer, refuse_nulls
-from rlft.training.error_sentences import LINKED, one_sentence, user_error_behind
-from rlft.training.resuming import check_continues, iterations_done, read_checkpoint, summary
+from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, walk
+from rlft.training.error_sentences import one_sentence, user_error_behind
+from rlft.training.identity import content, going_on, identity_of_checkpoint
+from rlft.training.resuming import (
+    check_continues,
+    iterations_done,
+    last_of_identity,
+    last_of_name,
+    read_checkpoint,
+    summary,
+)
 from rlft.training.run_files import SaveConfig, run_logger
-from rlft.training.run_name import differences, imported, run_name
+from rlft.training.run_name import beginning, is_of, run_name
 from rlft.training.slurm import warnings_of_slurm
 from rlft.training.trainer import trainer
 
@@ -45,7 +53,7 @@ options follow directly: `--model.advantage.gamma 0.99`, `--data.num_envs 50`, `
 VALIDATE = "Evaluates the checkpoint given by --ckpt_path as `fit` would, with the same configuration."
 
 
-BUILDERS: dict[str, Callable[..., Any]] = {  # what parts of a config that name no class are the arguments of
+SECTIONS: dict[str, Callable[..., Any]] = {  # what parts of a config that name no class are the arguments of
     "trainer": trainer,
     "eval": DeterministicEval,
     "checkpoint": SuccessCheckpoint,
@@ -57,10 +65,9 @@ class RLFTCli(LightningCLI):
     """LightningCLI for modules and data modules of rlft."""
 
     arguments: Sequence[str] = ()  # what it was called with, for the report
-    configuration: dict[str, Any]  # the resolved one, flattened
+    settings: Sequence[Setting] = ()  # of the resolved configuration
     identity: Identity
-    continues = ""  # from which checkpoint, and with which changes
-    checkpoint_iterations = 0  # complete in it
+    going_on: Mapping[str, Any] = MappingProxyType({})  # what the report says of a checkpoint that the run goes on from
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
@@ -80,7 +87,7 @@ class RLFTCli(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links what the environment and the seed determine; adds the callbacks every run has."""
-        for name in LINKED:
+        for name in LINKED["model"]:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.link_arguments(("seed_everything", "data"), "data.init_args.seed", compute_fn=_seed_of_data)
         parser.add_lightning_class_args(DeterministicEval, "eval")
@@ -94,19 +101,21 @@ class RLFTCli(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Decides the run directory and the number of iterations before anything is built."""
         config = self.config[self.subcommand]
-        for name in LINKED:
+        for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
                 raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
-        refuse_nulls(config, BUILDERS)
+        refuse_nulls(self._settings(self.config))
         check_trainer(config.trainer)
-        config.run_name = config.run_name or run_name(config)
         _set_iterations(config)
-        self.configuration = self._flattened()
-        self.identity = Identity(deciding(self.configuration), config.seed_everything)
+        self.settings = self._settings(self.config)
+        self.identity = Identity(content(self.settings), config.seed_everything)
+        named = config.run_name and is_of(config.run_name, self.identity)
         if config.ckpt_path is not None:
-            self._read_checkpoint(config)
+            self._read_checkpoint(config, Path(config.log_dir) / config.run_name if named else None)
         elif config.reset_optimizer:
             raise UserError("--reset_optimizer is of use only with --ckpt_path; a new run has a new optimiser.")
+        if not (config.run_name and is_of(config.run_name, self.identity)):
+            config.run_name = self._run_name()
         if self.subcommand != "fit":
             self.save_config_callback = None
         if config.trainer.logger is None:
@@ -116,7 +125,7 @@ class RLFTCli(LightningCLI):
     def instantiate_classes(self) -> None:
         """Looks for mistakes before the data module builds an environment for its dimensions."""
         subcommand = str(self.subcommand)
-        check(self._subcommand_parsers[subcommand], self.config[subcommand])
+        check(self._subcommand_parsers[subcommand], self.config[subcommand], self.settings)
         super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -124,16 +133,13 @@ class RLFTCli(LightningCLI):
         if "logger" in self.trainer_defaults:
             kwargs["logger"] = self.trainer_defaults["logger"]
         trainer: Any = super().instantiate_trainer(**kwargs)
-        config = self.config[self.subcommand]
-        self.model.restarts_optimizer = config.reset_optimizer
+        self.model.restarts_optimizer = self.config[self.subcommand].reset_optimizer
         report = RunReport(
-            arguments=self.arguments,
-            identity=self.identity,
-            differences=differences(config, self.parser_defaults()),
-            configuration=self.configuration,
-            continues=self.continues,
-            checkpoint=config.ckpt_path or "",
-            checkpoint_iterations=self.checkpoint_iterations,
+            self.arguments,
+            self.identity,
+            differences(self.settings, dict(self.parser_defaults().items(branches=False))),
+            {**flattened(self.settings), "run_name": self.config[self.subcommand].run_name},
+            **self.going_on,
         )
         ours: list[Any] = [report] if self.subcommand == "fit" else []
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
@@ -143,23 +149,40 @@ class RLFTCli(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would let hyperparameters in the checkpoint win over the command line."""
 
-    def _flattened(self) -> dict[str, Any]:
-        dumped = json.loads(self.parser.dump(self.config, format="json", skip_none=False, skip_validation=True))
-        return flattened(dumped[self.subcommand])
+    def _settings(self, config: Any) -> list[Setting]:
+        dumped = json.loads(self.parser.dump(config, format="json", skip_none=False, skip_validation=True))
+        return list(walk(dumped[self.subcommand], SECTIONS))
 
-    def _read_checkpoint(self, config: Any) -> None:
-        """Notes what differs from the run of the checkpoint, if it can go on."""
-        path = _checkpoint_path(config)
-        content = read_checkpoint(path)
-        config.ckpt_path = str(path)
+    def _run_name(self) -> str:
+        """Derived from the configuration, and from what the config files alone would make of it."""
+        files = config_files(self.arguments)
+        with suppress(ArgumentError, UserError):  # files that say only a part of it: the defaults will do
+            base = self.parser.parse_args([str(self.subcommand), *(f"--config={file}" for file in files)])
+            begins = [beginning(file) for file in files]
+            return run_name(self.identity, self.settings, self._settings(base) if files else [], begins)
+        return run_name(self.identity, self.settings, [], [])
+
+    def _read_checkpoint(self, config: Any, folder: Path | None) -> None:
+        """Notes what differs from the run of the checkpoint, if it can go on; `last` may be that of a named folder."""
+        log_dir = Path(config.log_dir)
+        if config.ckpt_path != "last":
+            path = Path(config.ckpt_path)
+        elif folder is not None:
+            path = last_of_name(folder)
+        else:
+            path = last_of_identity(log_dir, self.identity, self.settings, SECTIONS)
+        saved, config.ckpt_path = read_checkpoint(path), str(path)
         if self.subcommand != "fit":
             return
-        check_continues(path, content, self.configuration)
-        self.continues = summary(path, content, self.configuration, resets_optimizer=config.reset_optimizer)
-        self.checkpoint_iterations = iterations_done(content)
-        if before := status_of(path.parent.parent):
-            continues = before.continues if before.settings == self.identity.settings else before.digest
-            self.identity = replace(self.identity, continues=continues)
+        check_continues(path, saved, self.settings)
+        done, resets = iterations_done(saved), config.reset_optimizer
+        before = identity_of_checkpoint(path, saved, SECTIONS)
+        self.identity = going_on(self.identity, self.settings, before, done, resets=resets)
+        told = summary(path, saved, self.settings, resets_optimizer=resets)
+        self.going_on = {"continues": told, "checkpoint": str(path), "checkpoint_iterations": done}
+        run = path.absolute().parent.parent.parent
+        if folder is None and self.identity.continues == before.continues and run.parent == log_dir.absolute():
+            config.run_name = run.name
 
     def parser_defaults(self) -> Any:
         """The configuration of a run without config file or options."""
@@ -245,20 +268,6 @@ def _set_iterations(config: Any) -> None:
         config.trainer.max_epochs = total // batch
     if config.trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
-
-
-def _checkpoint_path(config: Any) -> Path:
-    """The file that `--ckpt_path` means; `last` is the last one of the newest run of this name that has one."""
-    if config.ckpt_path == "last":
-        checkpoints = [path / LAST_CHECKPOINT for path in versions(Path(config.log_dir) / config.run_name)]
-        found = [path for path in checkpoints if path.is_file()]
-        if not found:
-            raise UserError(f"No run {config.run_name} under {config.log_dir} has a checkpoint to continue from.")
-        return found[-1]
-    path = Path(config.ckpt_path)
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path} is no file.")
-    return path
 
 
 def _quiet() -> None:

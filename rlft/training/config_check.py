@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError
@@ -19,7 +20,7 @@ from rlft.training.cli import RLFTCli, run
 class _Unrun(RLFTCli):
     """Goes as far as a configuration can be judged while other runs have yet to make files for it."""
 
-    def _read_checkpoint(self, config: Any) -> None:
+    def _read_checkpoint(self, config: Any, folder: Path | None) -> None:
         """Not yet."""
 
     def instantiate_classes(self) -> None:
@@ -29,7 +30,7 @@ class _Unrun(RLFTCli):
             if config.trainer[name] != right:
                 raise UserError(f"trainer.{name} has to be left out; without its files no run of a study is complete.")
         if not any(map(PLACEHOLDER.search, self.arguments)):
-            check(self._subcommand_parsers["fit"], config)
+            check(self._subcommand_parsers["fit"], config, self.settings)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """That is for the study."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
 
 from rlft.errors import UserError
+from rlft.training.config_tree import LINKED, NO_PARAMETER, elements, imported, members, parameters
 
 TYPES = {
     "int": "a whole number",
@@ -17,7 +20,6 @@ TYPES = {
     "tuple": "a list, as in [a, b]",
     "dict": "names with values",
 }
-LINKED = ("obs_dim", "action_dim", "reward_mode", "data_policy")  # what a module takes from the data
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value", "Problem with")
 
 
@@ -26,11 +28,10 @@ def one_sentence(message: str) -> str:
     keys = [key for key in re.findall(r'Parser key "([^"]+)"', message) if key != "config"]
     classes = re.findall(r"class_path '([^']+)'", message)
     place = ".".join(keys) + (f" ({classes[-1].rsplit('.', 1)[-1]})" if classes else "")
-    kind = keys[-1].rsplit(".", 1)[-1] if keys else ""
     if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
-        return f"{place}: there is no {unknown[1]!r} to use here; choose one of {', '.join(_names(kind))}."
-    if "Expected an instantiatable class" in message and _names(kind):
-        return f"{place}: this names no class; choose one of {', '.join(_names(kind))}."
+        return f"{place}: there is no {unknown[1]!r} to use here{_choices(message, keys, classes)}."
+    if "Expected an instantiatable class" in message:
+        return f"{place}: this names no class{_choices(message, keys, classes)}."
     if unknown := re.search(r"Option '([^']+)' is not accepted", message):
         return f"{place}: there is no option {unknown[1]!r}{_options(classes[-1] if classes else '')}."
     if unknown := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
@@ -55,44 +56,57 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
     return error
 
 
-def _names(kind: str) -> list[str]:
-    """The usable classes of rlft for a key such as `update`."""
-    # Only commands that have imported all of this already come here: those that do without Lightning take no classes.
-    from lightning import Callback, LightningDataModule, LightningModule
+def _choices(message: str, keys: list[str], classes: list[str]) -> str:
+    """The classes that can be used where the message says that one cannot."""
+    name = keys[-1].rsplit(".", 1)[-1] if keys else ""
+    around = parameters(imported(classes[-1])) if classes else {}
+    if expected := re.search(r"Subtypes: \[(?:list\[)?(?:<class ')?([\w.]+)", message) if not around else None:
+        hint = imported(expected[1])
+    else:
+        hint = around.get(name, NO_PARAMETER).hint
+    names = sorted({name for kind in (*members(hint), *elements(hint)) for name in _names(kind)})
+    return f"; choose one of {', '.join(names)}" if names else "; name a class by its import path"
 
-    from rlft.advantage import AdvantageEstimator
-    from rlft.networks import GaussianActor, ValueCritic
-    from rlft.types import EnvFactory
-    from rlft.update import PolicyUpdate
 
-    kinds: dict[str, type] = {
-        "model": LightningModule,
-        "data": LightningDataModule,
-        "advantage": AdvantageEstimator,
-        "update": PolicyUpdate,
-        "env": EnvFactory,
-        "actor": GaussianActor,
-        "critic": ValueCritic,
-        "callbacks": Callback,
-    }
-    found: list[str] = []
-    todo = [kinds[kind]] if kind in kinds else []
+def _names(kind: Any) -> list[str]:
+    """The usable classes of rlft of a kind, or if it has none those of whoever exports some.
+
+    Of a callable, as for a network, those that a user need not give anything else to.
+    """
+    numbers = 0
+    if get_origin(kind) is Callable:
+        inputs, kind = get_args(kind)
+        numbers = len(inputs)
+    found = [cls for cls in _exported(kind) if not numbers or _required(cls) == numbers]
+    ours = [cls.__name__ for cls in found if cls.__module__.startswith(("rlft.", "callbacks."))]
+    return ours or [cls.__name__ for cls in found]
+
+
+def _exported(kind: Any) -> list[type]:
+    """The classes of a kind that can be built and that their package has for others."""
+    found: list[type] = []
+    todo = [kind] if isinstance(kind, type) else []
     while todo:
         cls = todo.pop()
-        todo += cls.__subclasses__()
-        package, _, _ = cls.__module__.rpartition(".")
-        exported = cls.__name__ in getattr(sys.modules.get(package), "__all__", ())
-        if exported and package.startswith(("rlft.", "callbacks")) and not inspect.isabstract(cls):
-            found.append(cls.__name__)
-    return sorted(found)
+        todo += type.__subclasses__(cls)
+        package = sys.modules.get(cls.__module__.rpartition(".")[0])
+        if cls.__name__ in getattr(package, "__all__", ()) and not inspect.isabstract(cls):
+            found.append(cls)
+    return found
+
+
+def _required(cls: type) -> int:
+    """How many arguments it cannot do without."""
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    found = inspect.signature(cls).parameters.values()
+    return sum(one.kind is positional and one.default is inspect.Parameter.empty for one in found)
 
 
 def _options(class_path: str) -> str:
     """What a class can be built with by a user: the dimensions are the environment's."""
-    module, _, name = class_path.rpartition(".")
-    cls = getattr(sys.modules.get(module), name, None)
+    cls = imported(class_path)
     if cls is None:
         return "; `--help` of its class lists what there is"
     names = list(inspect.signature(cls).parameters)
-    own = ", ".join(name for name in names if name not in LINKED)
+    own = ", ".join(name for name in names if name not in LINKED["model"])
     return f"; choose one of {own}" if own else "; this class has none"

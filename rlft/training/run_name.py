@@ -1,154 +1,97 @@
-"""What a resolved configuration says about a run: its name, and where it leaves the defaults."""
+"""The name of a run: the config it was started with, what is different from that, its digest, its seed."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from hashlib import sha256
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SETTINGS = {  # what a name says of the plug-ins, and how
-    "num_samples": "k",
-    "policy": "by",
-    "gamma": "gamma",
-    "gae_lambda": "lambda",
-    "expectile": "tau",
-    "target_kl": "kl",
-    "beta": "beta",
-    "alpha": "alpha",
-}
-OPTIONS = {  # further ones, said only where they leave their defaults
-    "pilot_samples": "pilot",
-    "common_noise": "common",
-    "antithetic": "antithetic",
-    "estimator": "",
-    "horizon": "",
-    "every_k": "every",
-    "tail": "tail",
-    "bootstrap_at_done": "bootstrap",
-    "reward_scale": "scale",
-    "n_step": "nstep",
-    "single_q": "single_q",
-    "polyak": "polyak",
-    "advantage": "",
-    "center": "center",
-    "neg_bound": "",
-    "positive_ratio": "positive",
-    "guidance": "guidance",
-    "loss": "",
-    "offsets": "offsets",
-    "offset_weights": "weights",
-    "encoder_dropout": "encoder_dropout",
-    "head_dropout": "head_dropout",
-    "validation_fraction": "heldout",
-}
+import yaml
+
+from rlft.runs.identity import SHORT, Identity
+from rlft.training.config_tree import Setting
+from rlft.training.identity import content, relevant
+from rlft.types import Mark
+
+LONGEST = 120  # characters before the digest
+DERIVED = re.compile(rf"(?P<words>.+)-(?P<digest>[0-9a-f]{{{SHORT}}})-seed(?P<seed>\d+)")
 
 
-def run_name(config: Any) -> str:
+def run_name(identity: Identity, settings: Sequence[Setting], base: Sequence[Setting], begins: Sequence[str]) -> str:
     """Derived from what is run, so that a name cannot contradict it.
 
-    E.g. `pickcube_weak-gae_ppo-gamma0.8-lambda0.9-kl100-100x50-100x5-seed1`: task and start policy, estimator and
-    update with their main settings, envs x steps or the file of the data, epochs x minibatches, seed.
+    E.g. `gae_ppo-learning_rate0.001-3f9a2c1b-seed1`: the names of the config files, what differs from them, or without
+    one from the defaults, the beginning of the identity's digest, and the seed.
+
+    Args:
+        identity: of the run.
+        settings: of its configuration.
+        base: those of the config files alone; nothing without one.
+        begins: the names of the config files.
     """
-    model, data = config.model.init_args, config.data.init_args
-    task = _task(data.env)
-    policy = _policy(model.get("policy") or "scratch")
-    start = policy if policy.startswith(task) else f"{task}_{policy}"
-    plugins = [plugin for axis in ("advantage", "update") if (plugin := model.get(axis)) is not None]
-    settings = {key: value for plugin in plugins for key, value in _arguments(plugin).items()}
-    if not plugins:  # a module is its own method: cloning, and whom unless a file says that
-        plugins = [config.model]
-        settings = {} if data.get("dataset") else {"policy": model.get("demonstrator")}
-    method = "_".join(_class_name(plugin).removesuffix("Module").lower() for plugin in plugins)
-    words = [f"{word}{_setting(key, settings[key])}" for key, word in SETTINGS.items() if _named(key, settings)]
-    words += [word for node in (*plugins, config.data) for word in _options(node)]
-    words += [f"critic_{_policy(name)}"] if (name := model.get("critic_policy")) else []
-    words += [f"inject_{model.inject}_{_policy(name)}"] if (name := model.get("inject_from")) else []
-    offline = ["offline"] if _class_name(config.data) == "OfflineDataModule" else []
-    offline += [_file(dataset)] if (dataset := data.get("dataset")) else _times(data, "num_envs", "num_steps")
-    epochs = _times(data, "update_epochs", "num_minibatches")
-    return "-".join([start, method, *words, *offline, *epochs, f"seed{config.seed_everything}"])
+    said = [_safe("+".join(begins)), *words(settings, base), *(["continued"] if identity.continues else [])]
+    return "-".join([*_shortened([word for word in said if word]), identity.short, f"seed{identity.seed}"])
 
 
-def _times(data: Any, one: str, other: str) -> list[str]:
-    """`100x50`; nothing for a data module of somebody else's that has no such options."""
-    return [f"{data[one]}x{data[other]}"] if one in data and other in data else []
+def is_of(name: str, identity: Identity) -> bool:
+    """Whether a name may be given to a run: one that was derived for a run belongs to that one."""
+    found = DERIVED.fullmatch(name)
+    return found is None or (found["digest"], found["seed"]) == (identity.short, str(identity.seed))
 
 
-def differences(config: Any, defaults: Any) -> dict[str, Any]:
-    """The settings of `config` that differ from `defaults` (of the command line) or from their class's signature."""
-    flat, plain = dict(config.items()), dict(defaults.items())
-    found: dict[str, Any] = {}
-    for key, value in sorted(flat.items()):
-        parent, _, name = key.rpartition(".init_args.")
-        if key.startswith(("config", "trainer.callbacks", "run_name")):
-            continue
-        if key.endswith(".class_path"):
-            found[key.removesuffix(".class_path")] = value.rsplit(".", 1)[-1]
-        elif parent:
-            signature = inspect.signature(imported(flat[f"{parent}.class_path"])).parameters
-            default = signature[name].default if name in signature else value
-            if value != default and not (value is None and default is inspect.Parameter.empty):
-                found[key] = value
-        elif not parent and plain.get(key) != value:
-            found[key] = value
-    return {key.replace(".init_args", ""): value for key, value in found.items()}
+def beginning(file: Path) -> str:
+    """What names begin with for a config file: its own name, or for the saved config of a run that of the run."""
+    config = yaml.safe_load(file.read_bytes())
+    found = DERIVED.fullmatch(config.get("run_name") or "")
+    return found["words"] if found else file.stem
 
 
-def imported(path: str) -> Any:
-    """The class of a `class_path`."""
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+def words(settings: Sequence[Setting], base: Sequence[Setting]) -> list[str]:
+    """What a name says of the settings that results depend on: those that differ from `base`, else from defaults."""
+    own, before = relevant(settings), content(base)
+    values = content(settings)
+    changed = [s for s in own if (values[s.key] != before[s.key] if s.key in before else not s.is_default)]
+    gone = [
+        s for s in relevant(base) if s.class_path and s.key not in values and s.key.rpartition(".")[0] not in before
+    ]
+    ends = [s.key.rpartition(".")[2] for s in own]
+    return [_word(s, ends) for s in changed] + [_safe(f"no_{s.value}") for s in gone]
 
 
-def _arguments(node: Any) -> Any:
-    """What a class is built with; one without options has no such entry."""
-    return node.get("init_args") or {}
+def _word(setting: Setting, ends: Sequence[str]) -> str:
+    """`MonteCarlo`, `gamma0.99`, `actor.hidden_dim64`, `policy_pickcube_weak`, `no_target_kl`, `anneal_lr`."""
+    *parents, end = setting.key.split(".")
+    name = f"{parents[-1]}.{end}" if len(parents) > 1 and ends.count(end) > 1 else end
+    if setting.class_path:
+        return _safe(str(setting.value))
+    if setting.value is None or setting.value is False:
+        return _safe(f"no_{name}")
+    if setting.value is True:
+        return _safe(name)
+    is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and Path(str(setting.value)).is_file()
+    said = Path(setting.value).stem if is_file else _said(setting.value)
+    return _safe(name + (said if re.match(r"-?[\d.]", said) else f"_{said}"))
 
 
-def _class_name(node: Any) -> str:
-    return str(node.get("class_path")).rsplit(".", 1)[-1]
-
-
-def _named(key: str, settings: dict[str, Any]) -> bool:
-    return key in settings and (key == "policy" or settings[key] is not None)
-
-
-def _options(node: Any) -> list[str]:
-    """Words for the `OPTIONS` of a class that differ from its defaults."""
-    if node.get("class_path") is None:
-        return []
-    defaults = inspect.signature(imported(node.class_path)).parameters
-    chosen = {key: value for key in OPTIONS if key in defaults and (value := _arguments(node).get(key)) is not None}
-    changed = {key: value for key, value in chosen.items() if value != defaults[key].default}
-    return [OPTIONS[key] + ("" if value is True else _number(value)) for key, value in changed.items()]
-
-
-def _setting(key: str, value: Any) -> str:
-    return _policy(value or "self") if key == "policy" else _number(value)
-
-
-def _policy(name: str) -> str:
-    """`pickcube_weak` of the zoo's `pickcube/weak`."""
-    if Path(name).expanduser().is_file():
-        return _file(name)
-    return name.replace("/", "_").removesuffix(".safetensors").removesuffix(".ckpt")
-
-
-def _file(name: str) -> str:
-    """A file is told apart from others of its name by its content."""
-    path = Path(name).expanduser()
-    return f"{path.stem}_{sha256(path.read_bytes()).hexdigest()[:6]}" if path.is_file() else path.stem
-
-
-def _task(env: Any) -> str:
-    """`PickCube-v1` becomes `pickcube`."""
-    name = _arguments(env).get("task")
-    return str(name or _class_name(env)).rsplit("-v", 1)[0].lower()
-
-
-def _number(value: Any) -> str:
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "_".join(f"{key}{_said(one)}" for key, one in value.items())
     if isinstance(value, list | tuple):
-        return "_".join(map(_number, value))
+        return "_".join(map(_said, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _safe(text: str) -> str:
+    """What is good in the name of a folder everywhere."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).lstrip("-.")
+
+
+def _shortened(said: Sequence[str]) -> list[str]:
+    """As many words as a name has room for; the digest knows the others."""
+    kept = list(said)
+    while len("-".join(kept)) > LONGEST and len(kept) > 1:
+        kept.pop()
+    left = len(said) - len(kept)
+    kept[:1] = [word[:LONGEST] for word in kept[:1]]
+    return [*kept, f"{left}_more"] if left else kept

@@ -10,19 +10,20 @@ from lightning.pytorch.loggers import Logger
 
 from rlft.training.run_files import WholeCheckpoints
 from rlft.training.slurm import slurm_plugins
+from rlft.types import Irrelevant, Length
 
 
 def trainer(
-    max_epochs: int = 10,
-    max_time: str | None = None,
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto",
-    devices: int | str = 1,
+    max_epochs: Length[int] = 10,
+    max_time: Irrelevant[Length[str | None]] = None,
+    accelerator: Irrelevant[Literal["auto", "cpu", "gpu", "cuda", "mps"]] = "auto",
+    devices: Irrelevant[int | str] = 1,
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true"] = "32-true",
     callbacks: list[lightning.Callback] | None = None,
-    logger: Logger | bool | None = None,
-    profiler: Literal["simple", "advanced"] | None = None,
-    detect_anomaly: bool = False,
-    fast_dev_run: bool = False,
+    logger: Irrelevant[Logger | bool | None] = None,
+    profiler: Irrelevant[Literal["simple", "advanced"] | None] = None,
+    detect_anomaly: Irrelevant[bool] = False,
+    fast_dev_run: Irrelevant[bool] = False,
 ) -> lightning.Trainer:
     """The part of Lightning's Trainer that means something when one epoch is one iteration.
 
@@ -30,7 +31,7 @@ def trainer(
         max_epochs: iterations to run.
         max_time: stop after this long, as DD:HH:MM:SS.
         accelerator: where the networks learn: cpu, gpu or auto.
-        devices: how many of them, -1 for all, or which, as in `0,2`.
+        devices: 1, or which one, as in `2,`; several are refused as yet.
         precision: of the networks' arithmetic, as Lightning names it.
         callbacks: further callbacks, such as FreezeSchedule.
         logger: where metrics go; by default TensorBoard under the run directory.

@@ -1,6 +1,7 @@
 """Everything that crosses a module border."""
 
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
+from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, NeedsLength, PolicyName, Start
 from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step, mismatches, unrecorded
 from rlft.types.learning import (
     AdvantageEstimate,
@@ -27,20 +28,27 @@ __all__ = [
     "Branches",
     "CloningBatch",
     "Critic",
+    "DataFile",
     "DataSource",
     "EnvFactory",
     "EnvSource",
     "EnvSpec",
     "EnvStates",
     "EpisodeResults",
+    "Irrelevant",
     "Jobs",
     "Learner",
     "LearningRows",
+    "Length",
+    "Mark",
+    "NeedsLength",
     "Network",
+    "PolicyName",
     "Primitive",
     "Rerollouts",
     "Rollout",
     "Rollouts",
+    "Start",
     "Step",
     "Steps",
     "TensorRows",

@@ -116,6 +116,7 @@ class Critic(Network):
     """A state-value function."""
 
     obs_dim: int
+    widths: tuple[int, ...] = ()  # of its hidden layers, where that has a meaning
 
     def forward(self, obs: Tensor) -> Tensor:
         """Values `[...]` of observations `[..., O]`."""
