@@ -38,6 +38,8 @@ class CriticValue:
 class AdvantageEstimator(ABC):
     """Turns a rollout into advantages, and says how its critic learns. Holds no weights."""
 
+    gamma: float = 1.0  # discount per env step
+    reward_scale: float = 1.0  # factor on every reward before anything else is computed
     wants_critic: bool = True  # else there is none: `NoCritic` stands in
     critic_is_diagnostic: bool = False  # it learns beside the actor and must not touch it
     labels_with_critic: bool = False  # what it measures once, in the simulator, has a part that a critic valued
