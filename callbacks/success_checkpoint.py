@@ -84,8 +84,7 @@ class SuccessCheckpoint(ModelCheckpoint):
     def _describe(self, trainer: lightning.Trainer, module: IterationModule) -> dict[str, Any]:
         data, record = environments(self, trainer), module.finish_iteration()
         return {
-            "task": data.rollouts.spec.task,
-            "control_mode": data.env.data_settings().get("control_mode"),
+            **data.env.describe(data.rollouts.spec),
             "run": str(trainer.log_dir),
             "iteration": record.iteration,
             "env_steps": record.steps.env,

@@ -19,7 +19,7 @@ from rlft.envs import ManiSkill
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.errors import UserError
 from rlft.networks import DeterministicActor
-from rlft.networks.policy_files import Policy, check_shapes, load_policy
+from rlft.networks.policy_files import Mismatch, Policy, check_made_for, check_shapes, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.rates import wilson
 from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories
@@ -64,6 +64,7 @@ def collect(
     num_workers: int | None = None,
     seed: int = 1,
     overwrite: bool = False,
+    accept_mismatch: tuple[Mismatch, ...] = (),
 ) -> list[Collected]:
     """Plays complete episodes and writes them as ManiSkill does, for offline learning and for ManiSkill's own tools.
 
@@ -76,12 +77,12 @@ def collect(
         shares: of the episodes, one number per policy; by default equal.
         episodes: how many in all.
         deterministic: take the mean or most likely action, in place of a sample.
-        env: the environment; by default the task and control mode that the first policy's file names, with the
-            sparse reward.
+        env: the environment; by default the one that the first policy's file describes.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: addresses initial states and action noise.
         overwrite: replace existing files.
+        accept_mismatch: in what the environment may differ from those that the policies' files say they were made for.
 
     Returns:
         The accounts, one per policy.
@@ -101,6 +102,8 @@ def collect(
     with closing(make_rollouts(env, min(num_envs, max(counts)), workers)) as rollouts:
         for policy in loaded:
             check_shapes(policy, rollouts.spec.obs_dim, rollouts.spec.action_dim)
+            for note in check_made_for(policy, env.describe(rollouts.spec), accept_mismatch):
+                print(note)
         described = ", ".join(f"{count} of {policy.name}" for count, policy in zip(counts, loaded, strict=True))
         header = {
             "source_type": "rl",

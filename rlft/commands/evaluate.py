@@ -12,7 +12,7 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
-from rlft.networks.policy_files import Policy, check_shapes, load_policy
+from rlft.networks.policy_files import Mismatch, Policy, check_made_for, check_shapes, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
@@ -31,6 +31,7 @@ def evaluate(
     seed: int = EVALUATION_SEED,
     against: str | None = None,
     legacy: bool = False,
+    accept_mismatch: tuple[Mismatch, ...] = (),
 ) -> dict[str, EpisodeResults]:
     """Measures the success of a policy, with the mean action and with sampled actions.
 
@@ -49,6 +50,7 @@ def evaluate(
             apart what the two intervals may not.
         legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
             sampled actions, average over the episodes that finish), for comparison with their figures only.
+        accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
 
     Returns:
         The episodes of `policy`, under `deterministic` and `stochastic`.
@@ -66,7 +68,7 @@ def evaluate(
     workers = default_workers() if num_workers is None else num_workers
     results = []
     for one, env in zip(policies, envs, strict=True):
-        results.append(_play(one, env, episodes, num_envs, workers, seed))
+        results.append(_play(one, env, episodes, num_envs, workers, seed, accept_mismatch))
         _print(one, env, results[-1])
         if legacy:
             _print_legacy(one, env, workers, seed)
@@ -76,11 +78,19 @@ def evaluate(
 
 
 def _play(
-    policy: Policy, env: ManiSkill, episodes: int, num_envs: int, workers: int, seed: int
+    policy: Policy,
+    env: ManiSkill,
+    episodes: int,
+    num_envs: int,
+    workers: int,
+    seed: int,
+    accepted: Sequence[Mismatch],
 ) -> dict[str, EpisodeResults]:
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
         check_shapes(policy, rollouts.spec.obs_dim, rollouts.spec.action_dim)
+        for note in check_made_for(policy, env.describe(rollouts.spec), accepted):
+            print(note)
         results = {}
         for kind in ("deterministic", "stochastic"):
             with Console().status(f"{policy.name}: {episodes} episodes with {kind} actions"):

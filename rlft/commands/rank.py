@@ -16,7 +16,7 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
-from rlft.networks.policy_files import Policy, check_shapes, load_policy
+from rlft.networks.policy_files import Mismatch, Policy, check_made_for, check_shapes, load_policy
 from rlft.ranking.experiment import SEED, Report, Settings, Study
 from rlft.ranking.parts import Parts
 from rlft.ranking.ranking import INDEPENDENT, SHARED, Ranking, rank_estimators, trajectory_estimates
@@ -49,6 +49,7 @@ def rank(
     num_envs: int = 128,
     num_workers: int | None = None,
     seed: int = SEED,
+    accept_mismatch: tuple[Mismatch, ...] = (),
 ) -> Ranking:
     """Measures how well estimators of A or Q rank the actions of one state.
 
@@ -78,6 +79,7 @@ def rank(
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: addresses initial states and all noise.
+        accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
 
     Returns:
         All correlations.
@@ -101,7 +103,7 @@ def rank(
         seed=seed,
     )
     workers = default_workers() if num_workers is None else num_workers
-    return rank_in(env, loaded, settings, Path(out), Critics(critic, iql, sarsa), protocol, workers)
+    return rank_in(env, loaded, settings, Path(out), Critics(critic, iql, sarsa), protocol, workers, accept_mismatch)
 
 
 def rank_in(
@@ -112,6 +114,7 @@ def rank_in(
     critics: Critics,
     protocol: Protocols,
     num_workers: int,
+    accepted: Sequence[Mismatch] = (),
 ) -> Ranking:
     """The study in any environment; see `rank`."""
     console = Console()
@@ -120,6 +123,8 @@ def rank_in(
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
             check_shapes(policy, spec.obs_dim, spec.action_dim)
+            for note in check_made_for(policy, env.describe(spec), accepted):
+                console.print(note)
             given = load_critics(critics, spec, settings.gamma, getattr(env, "reward_mode", None))
             study = Study(rollouts, policy.actor, settings, parts, report, console.print)
             simulated = study.simulate()

@@ -25,6 +25,7 @@ import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
+from rlft.networks.policy_files import Mismatch, check_made_for, load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
 from rlft.training.argv import config_files, help_of_plugins, nulls_as_config
@@ -44,6 +45,7 @@ from rlft.training.run_files import SaveConfig, run_logger
 from rlft.training.run_name import beginning, is_of, run_name
 from rlft.training.slurm import warnings_of_slurm
 from rlft.training.trainer import trainer
+from rlft.types import EnvSource, Mark
 
 FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
 
@@ -96,6 +98,8 @@ class RLFTCli(LightningCLI):
         parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run (default: derived).")
         text = "Go on from --ckpt_path with its weights alone: forget Adam's moments."
         parser.add_argument("--reset_optimizer", type=bool, default=False, help=text)
+        text = "In what the environment may differ from those that the policies' files say they were made for."
+        parser.add_argument("--accept_mismatch", type=list[Mismatch], default=[], help=text)
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
 
     def before_instantiate_classes(self) -> None:
@@ -127,6 +131,17 @@ class RLFTCli(LightningCLI):
         subcommand = str(self.subcommand)
         check(self._subcommand_parsers[subcommand], self.config[subcommand], self.settings)
         super().instantiate_classes()
+        self._look_at_policies()
+
+    def _look_at_policies(self) -> None:
+        """Refuses policies, whatever they are for, that were made for another environment than the run's."""
+        if not isinstance(self.datamodule, EnvSource):  # of a user, who knows what acts in it
+            return
+        described = self.datamodule.env.describe(self.datamodule.rollouts.spec)
+        named = [setting.value for setting in self.settings if Mark.POLICY in setting.marks and setting.value]
+        for name in dict.fromkeys(named):
+            accepted = self.config[self.subcommand].accept_mismatch
+            self.model.notes += check_made_for(load_policy(name), described, accepted)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Adds the progress line and the report, which run after every other callback."""

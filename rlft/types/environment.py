@@ -152,4 +152,4 @@ def unrecorded(
     described: Mapping[str, Any], recorded: Mapping[str, Any], names: Sequence[str] = ACTS_WITH
 ) -> list[str]:
     """Names of the fields that a policy's file does not record, as older ones and those of others do not."""
-    return [name for name in names if described[name] is not None and recorded.get(name) is None]
+    return [name for name in names if described[name] and recorded.get(name) is None]
