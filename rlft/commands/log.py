@@ -8,7 +8,7 @@ from rlft.runs.log import write_page
 
 
 def log(log_dir: str) -> None:
-    """Makes `log.md` of a log directory anew, from its `index.jsonl` and the reports of its runs.
+    """Makes `log.md` of a log directory anew, from its `index.jsonl` and the records of its runs.
 
     Args:
         log_dir: such as `lightning_logs`, or `lightning_logs/<study>` for the runs of a study.

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from rlft.cli import main
 from rlft.commands.study import _executor
+from rlft.comparison.run_groups import select
+from rlft.runs.status import read_status
 from tests.support.descendants import PATIENCE, children, runs, wait_until
 from tests.support.hand_made import REPO, is_sentence, same
 from tests.support.training import run, scalars
@@ -55,7 +57,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
     if everything:
         os.kill(child, signal.SIGKILL)
     wait_until(lambda: not runs(child))  # a run that lost its study ends at a safe point
-    assert "Completed." not in (folder / "version_0/report.md").read_text()
+    assert not read_status(folder / "version_0").is_complete
     manifest = json.loads((folder.parent / "study.json").read_text())
     assert [one["status"] for one in manifest["runs"]] == ["running"]
 
@@ -71,6 +73,8 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
     assert [row.split("|")[:5] for row in table[0]] == [row.split("|")[:5] for row in table[1]]
     whole = scalars(alone)["losses/value_loss"]
     assert scalars(continued)["losses/value_loss"] == whole[-len(scalars(continued)["losses/value_loss"]) :]
+    (compared,) = select([str(folder.parent)], "losses/value_loss").groups["a"]  # from its beginning, each once
+    assert list(compared.scalars["losses/value_loss"].items()) == whole
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
@@ -89,7 +93,8 @@ def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     assert not runs(child)
     assert "a-seed1 interrupted" in output
     assert "rlft: Ended by a signal; the same command goes on with 1 of 1 runs." in output
-    assert "Ended early" in (folder / "version_0/report.md").read_text()
+    status = read_status(folder / "version_0")
+    assert (status.state, status.reason.split()[0]) == ("ended early", "SIGTERMException")
 
 
 def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monkeypatch):
