@@ -5,6 +5,7 @@ from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Ste
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
+    BootstrappedBatch,
     CloningBatch,
     DataSource,
     EnvSource,
@@ -24,6 +25,7 @@ __all__ = [
     "AdvantageEstimate",
     "Batch",
     "BatchEnv",
+    "BootstrappedBatch",
     "Branches",
     "CloningBatch",
     "Critic",
