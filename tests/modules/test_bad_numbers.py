@@ -306,7 +306,7 @@ class Certain(GaussianActor):
 
 
 def test_a_density_that_is_not_finite_is_no_unknown_one():
-    with pytest.raises(UserError, match="10 of 80 transitions .* first the log_prob of step 0 in environment 5"):
+    with pytest.raises(UserError, match=r"10 of 80 transitions .* first the log_prob of step 0 in environment 5"):
         fit(seeded(actor=lambda o, a: Certain(o, a, 16, 2)), data(num_steps=STEPS), 1)
 
 
