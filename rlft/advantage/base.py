@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlft.errors import require
 from rlft.networks import ActionValueCritic
-from rlft.types import AdvantageEstimate, Batch, Critic, Primitive, Rerollouts, Rollout, Transition, settings_of
+from rlft.types import AdvantageEstimate, Batch, Critic, Primitive, Rerollouts, Rollout, settings_of
 
 BootstrapAtDone = Literal["truncation", "always", "never"]
 
@@ -73,10 +73,9 @@ class AdvantageEstimator(ABC):
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss on a minibatch, and metrics to average over the iteration."""
 
-    def transition(self, rollout: Rollout) -> Transition:
-        """What `critic_loss` finds in `batch.transition`, `[T, N]`; by default nothing: value targets are enough."""
-        zeros = torch.zeros_like(rollout.reward)  # [T, N]
-        return Transition(zeros, rollout.next_obs[..., :0], zeros)
+    def extend(self, batch: Batch, rollout: Rollout) -> Batch:
+        """The rows `[T, N]` with what else `critic_loss` needs of the rollout; by default value targets are enough."""
+        return batch
 
     def after_step(self, critic: Critic) -> None:  # noqa: B027  most estimators have no target networks
         """Called after every gradient step of the critic, without gradients."""

@@ -20,7 +20,7 @@ from rlft.advantage.gae import bootstrap_value, gae
 from rlft.errors import UserError, require
 from rlft.networks import ActionValueCritic, ValueCritic
 from rlft.statistics.fit import explained_variance
-from rlft.types import AdvantageEstimate, Batch, Critic, Rerollouts, Rollout, Transition
+from rlft.types import AdvantageEstimate, Batch, BootstrappedBatch, Critic, Rerollouts, Rollout, Transition
 
 
 class IQL(AdvantageEstimator):
@@ -108,6 +108,7 @@ class IQL(AdvantageEstimator):
 
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L_V + L_Q: equation 5 with the smaller target Q, equation 6 summed over the Q networks."""
+        assert isinstance(batch, BootstrappedBatch)  # `extend` made it
         critic, ahead = _with_q(critic), batch.transition
         with torch.no_grad():
             q_target = ahead.reward + ahead.discount * critic(ahead.next_obs)  # [B]
@@ -117,9 +118,10 @@ class IQL(AdvantageEstimator):
         q_loss = ((q - q_target) ** 2).mean(1).sum()
         return value_loss + q_loss, {"losses/value_loss": value_loss.detach(), "losses/q_loss": q_loss.detach()}
 
-    def transition(self, rollout: Rollout) -> Transition:
-        """`n_step` steps ahead, fewer where the episode or the rollout ends before."""
-        return n_step_transition(rollout, self.n_step, self.gamma, self.reward_scale)
+    def extend(self, batch: Batch, rollout: Rollout) -> BootstrappedBatch:
+        """Looks `n_step` steps ahead, fewer where the episode or the rollout ends before."""
+        ahead = n_step_transition(rollout, self.n_step, self.gamma, self.reward_scale)
+        return BootstrappedBatch(**vars(batch), transition=ahead)
 
     def after_step(self, critic: Critic) -> None:
         """Moves the target networks."""
@@ -150,7 +152,7 @@ def n_step_transition(rollout: Rollout, n_step: int, gamma: float, reward_scale:
         goes_on[first] &= ~rollout.done[k:]
     discount = gamma ** (last - step + 1) * ~rollout.terminated.gather(0, last)  # [T, N]
     next_obs = rollout.next_obs.gather(0, last[..., None].expand_as(rollout.next_obs))  # [T, N, O]
-    return Transition(reward, next_obs, discount)
+    return Transition(reward=reward, next_obs=next_obs, discount=discount)
 
 
 def _with_q(critic: Critic) -> ActionValueCritic:

@@ -6,7 +6,7 @@ Legend: `S` starts (a state, and perhaps a first action, whose mean return is wa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -59,8 +59,7 @@ def mean_returns(
         noise, sign = jobs.noise * MAX_SAMPLES + k, jobs.noise_sign
         if antithetic:
             noise, sign = jobs.noise * MAX_SAMPLES + k // 2, sign * (1 - 2 * (k % 2))
-        jobs = Jobs(jobs.state, jobs.horizon, noise, jobs.noise_start, sign, jobs.first_action)
-        branches = play(jobs)
+        branches = play(replace(jobs, noise=noise, noise_sign=sign))
         return _Samples(start, k, branches.discounted_return, branches.steps.float(), branches.valid)
 
     everywhere = torch.ones(len(starts), dtype=torch.int64)

@@ -43,17 +43,17 @@ class Starts:
         rows = (wanted & (self.horizon > 0)).nonzero().flatten()
         rows = rows[self.number[rows].argsort()]
         place = torch.full_like(self.horizon, -1)  # [M]
-        place[rows] = self._add(rows, torch.full((len(rows), self.action_dim), float("nan")))
+        place[rows] = self._add(rows, torch.zeros(len(rows), self.action_dim), given=False)
         self.before, self.after = place[self.rows_before], place[self.rows_after]
 
     def add_actions(self, mask: Tensor, action: Tensor) -> None:
         """The states before steps `mask [T, N]`, where re-rollouts are to begin with `action [T, N, A]`."""
         where = torch.full(mask.shape, -1)
-        where[mask] = self._add(self.rows_before[mask], action[mask])
+        where[mask] = self._add(self.rows_before[mask], action[mask], given=True)
         self.actions.append(where)
 
-    def _add(self, rows: Tensor, first_action: Tensor) -> Tensor:
-        """Adds starts and returns which they are."""
+    def _add(self, rows: Tensor, first_action: Tensor, *, given: bool) -> Tensor:
+        """Adds starts, with first actions or without, and returns which they are."""
         number = self.number[rows] + len(self.jobs) * 2 * self.before.numel()  # another one for every kind of start
         jobs = Jobs(
             state=rows,
@@ -61,6 +61,7 @@ class Starts:
             noise=self.env[rows] if self.common_noise else number,
             noise_start=self.elapsed[rows] if self.common_noise else torch.zeros_like(rows),
             noise_sign=torch.ones(len(rows)),
+            has_first_action=torch.full((len(rows),), given),
             first_action=first_action,
         )
         first = sum(map(len, self.jobs))
@@ -78,7 +79,8 @@ class Measured:
 
 def measured_at(returns: MeanReturns, where: Tensor, over: Tensor | None = None) -> Measured:
     """The returns from starts `where [T, N]`; exactly 0 where an episode is `over [T, N]`."""
-    found = Measured(*torch.full((2, *where.shape), float("nan")))
+    mean, squared_error = torch.full((2, *where.shape), float("nan"))
+    found = Measured(mean=mean, squared_error=squared_error)
     for grid, values in ((found.mean, returns.mean), (found.squared_error, returns.squared_error)):
         grid[where >= 0] = values[where[where >= 0]]
         if over is not None:

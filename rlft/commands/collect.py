@@ -178,7 +178,7 @@ class _Collector:
             "actions": "deterministic" if self.deterministic else "sampled",
         }
         env_states = self._describe(episode.states)  # ... replaying needs --use-first-env-state
-        writer.add(episode.number, episode.steps, env_states, info, sampled=not self.deterministic)
+        writer.add(episode.number, episode.steps, env_states, info)
 
     def _describe(self, states: EnvStates) -> dict[str, Any]:
         """ManiSkill's dictionary of `states [M]`; nothing if the environment has none."""

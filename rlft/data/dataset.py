@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.files.rows import entries_of, rows_of, with_log_prob_known
 from rlft.files.tensors import read_tensors, write_tensors
 from rlft.types import AdvantageEstimate, Rollout
 
 FORMAT = "rlft-dataset-1"
 WIDTHS = {"obs": "obs_dim", "next_obs": "obs_dim", "action": "action_dim"}  # of fields `[T, N, *]`; others are `[T, N]`
-BOOLS = {"terminated", "truncated", "success", "mask"}
-
-
+BOOLS = {"log_prob_known", "terminated", "truncated", "success", "mask"}
 UNLABELLED = "NoAdvantage"  # the estimator that earlier versions named where nothing had been measured
 
 
@@ -33,15 +32,16 @@ class Dataset:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field by name, such as `rollout.obs` and `estimate.advantage`."""
-        tensors = {f"rollout.{name}": getattr(self.rollout, name) for name in ROLLOUT}
+        tensors = {f"rollout.{name}": tensor for name, tensor in entries_of(self.rollout).items()}
         if self.labels is None:
             return tensors
         return tensors | {f"estimate.{name}": getattr(self.labels, name) for name in ESTIMATE}
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Dataset:
-        """The inverse of `tensors()`; the estimate's metrics come from `info`."""
-        rollout = Rollout(**{name: tensors[f"rollout.{name}"] for name in ROLLOUT})
+        """The inverse of `tensors()`, also of earlier versions; the estimate's metrics come from `info`."""
+        tensors = with_log_prob_known(tensors, "rollout.")
+        rollout = rows_of(Rollout, {name: tensors[f"rollout.{name}"] for name in ROLLOUT})
         if info.get("advantage.class") == UNLABELLED:
             return cls(rollout, None, {name: value for name, value in info.items() if name != "advantage.class"})
         if not any(f"estimate.{name}" in tensors for name in ESTIMATE):
@@ -83,6 +83,7 @@ def read_dataset(path: Path) -> Dataset:
         known = False
     if not known:
         raise UserError(f"data.dataset {path} is no dataset that an rlft run has written ({FORMAT}).")
+    tensors = with_log_prob_known(tensors, "rollout.")
     _check(path, tensors, sizes, labelled="advantage.class" in info)
     return Dataset.of_tensors(tensors, info)
 

@@ -244,4 +244,7 @@ def _with_log_prob(rollout: Rollout, actor: Actor) -> Rollout:
         return rollout
     with torch.no_grad():
         log_prob = actor.log_prob(rollout.obs, rollout.action)  # [T, N]
-    return replace(rollout, log_prob=torch.where(rollout.log_prob.isnan(), log_prob, rollout.log_prob))
+    known = rollout.log_prob_known
+    return replace(
+        rollout, log_prob=torch.where(known, rollout.log_prob, log_prob), log_prob_known=torch.ones_like(known)
+    )

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rlft.data.minibatches import minibatches
 from rlft.errors import UserError, require
+from rlft.files.rows import entries_of, rows_of
 from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
 from rlft.types import (
     Actor,
@@ -32,7 +33,15 @@ from rlft.types import (
     Visited,
 )
 
-NOWHERE = Visited.nothing(EnvStates(*torch.zeros(5, 0)))  # no states to go back to
+NOWHERE = Visited.nothing(  # no states to go back to
+    EnvStates(
+        physics=torch.zeros(0, 0, dtype=torch.uint8),
+        task=torch.zeros(0, 0, dtype=torch.float64),
+        obs=torch.zeros(0, 0),
+        elapsed=torch.zeros(0, dtype=torch.int64),
+        episode=torch.zeros(0, dtype=torch.int64),
+    )
+)
 VALIDATION = "losses/validation_"  # how the names of what held-out data measure begin
 
 
@@ -219,12 +228,12 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         """Where every environment is: with it a resumed run continues as if it had not stopped."""
         if self._states is None:
             return {}
-        return {"states": {name: getattr(self._states, name) for name in self._states.__dataclass_fields__}}
+        return {"states": entries_of(self._states)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
         if "states" in state_dict:
-            states = EnvStates(**state_dict["states"])
+            states = rows_of(EnvStates, state_dict["states"])
             if len(states) != self.num_envs or states.obs.shape[1] != self.obs_dim:
                 raise UserError(
                     f"The checkpoint has {len(states)} envs with {states.obs.shape[1]} observations, this config "

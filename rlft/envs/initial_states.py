@@ -7,6 +7,7 @@ A bank is addressed by a stream, which keeps training and evaluation apart, and 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -38,4 +39,4 @@ class InitialStates:
         reset_seed = int(np.random.SeedSequence([stream, seed, block]).generate_state(1)[0] % 2**31)
         states = self._env.initial_states(reset_seed)
         numbers = torch.arange(block * BLOCK, (block + 1) * BLOCK)
-        return EnvStates(states.physics, states.task, states.obs, states.elapsed, numbers)
+        return replace(states, episode=numbers)

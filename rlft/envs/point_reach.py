@@ -60,7 +60,7 @@ class PointReachBatch:
         self.state[self.active] = moved[self.active]
         obs = self._obs()
         success = obs[:, 4:].norm(dim=1) <= self.config.radius
-        return Step(obs, success.float(), success, success)
+        return Step(obs=obs, reward=success.float(), terminated=success, success=success)
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The state is position, move and goal; nothing else is kept."""
@@ -83,4 +83,4 @@ class PointReachBatch:
         self.state[:, [0, 1, 4, 5]] = 2 * torch.rand(self.num_envs, 4, generator=generator) - 1
         physics, task = self.save(range(self.num_envs))
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
-        return EnvStates(physics, task, self._obs(), zeros, zeros)
+        return EnvStates(physics=physics, task=task, obs=self._obs(), elapsed=zeros, episode=zeros)

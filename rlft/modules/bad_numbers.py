@@ -105,8 +105,7 @@ def error_of(finding: Finding, iteration: int, folder: Path | None) -> UserError
 def _quantities(rollout: Rollout, labels: AdvantageEstimate | None) -> dict[str, Tensor]:
     """What is learned from, `[T, N, ...]` each; causes before effects."""
     # Not `next_obs`: an estimator that looks at it where it is not finite says so in the advantages.
-    known_log_prob = rollout.log_prob.nan_to_num(0.0, torch.inf, -torch.inf)  # NaN where it is not known
-    found = {"obs": rollout.obs, "action": rollout.action, "log_prob": known_log_prob, "reward": rollout.reward}
+    found = {"obs": rollout.obs, "action": rollout.action, "log_prob": rollout.log_prob, "reward": rollout.reward}
     if labels is None:
         return found
     return {**found, "value": labels.value, "advantage": labels.advantage, "value_target": labels.value_target}

@@ -161,7 +161,8 @@ class BCModule(IterationModule):
 
     def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
         """Every step of a demonstration is a row: nothing is asked of how good its action was."""
-        rows = CloningBatch(rollout.obs, *actions_at(rollout, self.offsets))
+        action, known = actions_at(rollout, self.offsets)
+        rows = CloningBatch(obs=rollout.obs, action=action, known=known)
         return LearningRows(rows, self.usable(rollout), None)
 
     def data_settings(self) -> dict[str, Primitive]:

@@ -193,19 +193,27 @@ class FinetuneModule(IterationModule):
     @torch.no_grad()
     def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
         """Advantages, unless they are known and still good, and the update's signal of them."""
+        self._check_log_prob(rollout)
         if labels is None or self.relabels:
             labels = self.advantage.estimate(rollout, self.critic, rerollouts)
             labels = dataclasses.replace(labels, mask=self.usable(rollout, labels))
-        rows = Batch(
+        batch = Batch(
             obs=rollout.obs,
             action=rollout.action,
             log_prob=rollout.log_prob,
             signal=self._signal(labels),
             value=labels.value,
             value_target=labels.value_target,
-            transition=self.advantage.transition(rollout),
         )
-        return LearningRows(rows, labels.mask, labels)
+        return LearningRows(self.advantage.extend(batch, rollout), labels.mask, labels)
+
+    def _check_log_prob(self, rollout: Rollout) -> None:
+        """Refuses to compare the actor with a policy of which nobody knows how likely its actions were."""
+        if self.trains_actor and self.actor.can("log_prob") and not bool(rollout.log_prob_known.all()):
+            raise UserError(
+                f"The data do not say how likely their actions were, but model.actor {type(self.actor).__name__} "
+                "defines log_prob and learns by it; its act must return log_prob, too."
+            )
 
     def _signal(self, labels: AdvantageEstimate) -> Tensor:
         """What the update makes of advantages, `[T, N]`; what there is to say of both is logged."""

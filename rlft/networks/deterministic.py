@@ -20,5 +20,6 @@ class DeterministicActor(Actor):
         self.obs_dim, self.action_dim, self.noise_dim = actor.obs_dim, actor.action_dim, actor.noise_dim
 
     def act(self, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
-        """What the other one does without exploring."""
-        return self.actor.act(obs, noise, explore=False)
+        """What the other one does without exploring, which no density belongs to."""
+        action = self.actor.act(obs, noise, explore=False).action
+        return Acted(action=action, log_prob=action[..., :0])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeVar
 
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.files.rows import entries_of, rows_of, with_log_prob_known
 from rlft.files.tensors import read_tensors, write_tensors
 
 FORMAT = "rlft-study-1"
@@ -40,11 +40,11 @@ class Parts:
         """The part called `name`, from the file or else from `make`, which also says how many steps it simulated."""
         if name not in self.sim_steps:
             part, self.sim_steps[name] = make()
-            self._tensors |= {f"{name}.{key}": tensor for key, tensor in _flat(part).items()}
+            self._tensors |= {f"{name}.{key}": tensor for key, tensor in entries_of(part).items()}
             self._write()
         prefix = f"{name}."
-        found: D = _build(kind, {k.removeprefix(prefix): v for k, v in self._tensors.items() if k.startswith(prefix)})
-        return found
+        entries = with_log_prob_known(self._tensors, prefix)
+        return rows_of(kind, {k.removeprefix(prefix): t for k, t in entries.items() if k.startswith(prefix)})
 
     def missing(self, name: str) -> bool:
         """Whether this part still has to be made."""
@@ -65,24 +65,3 @@ class Parts:
     def _write(self) -> None:
         header = {"settings": json.dumps(self.settings), "sim_steps": json.dumps(self.sim_steps)}
         write_tensors(self.path, self._tensors, {"format": FORMAT, **header})
-
-
-def _flat(part: Any) -> dict[str, Tensor]:
-    """Tensors of a dataclass by field name, `outer.inner` where a field is a dataclass itself."""
-    found: dict[str, Tensor] = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        inner = {"": value} if isinstance(value, Tensor) else {f".{key}": t for key, t in _flat(value).items()}
-        found |= {field.name + key: tensor for key, tensor in inner.items()}
-    return found
-
-
-def _build(kind: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `_flat`."""
-
-    def value(name: str, hint: Any) -> Any:
-        prefix = f"{name}."
-        below = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        return tensors[name] if hint is Tensor else _build(hint, below)
-
-    return kind(**{name: value(name, hint) for name, hint in get_type_hints(kind).items()})

@@ -141,7 +141,8 @@ class Simulator:
             noise=rows // num_actions * num_samples + number,
             noise_start=torch.zeros_like(rows),
             noise_sign=torch.ones(len(rows)),
-            first_action=torch.full((len(rows), self.rollouts.spec.action_dim), float("nan")),
+            has_first_action=torch.zeros(len(rows), dtype=torch.bool),
+            first_action=torch.zeros(len(rows), self.rollouts.spec.action_dim),
         )
         branches, sim_steps = self.rollouts.play(
             self.actor,

@@ -29,10 +29,19 @@ class JobTable:
         self.length, self.horizon = torch.zeros(2, size, dtype=torch.int64)  # env steps done, and at most
         self.total, self.discount = torch.zeros(2, size)
         self.noise = torch.zeros(size, spec.max_episode_steps, noise_dim)
-        self.first_action = torch.zeros(size, spec.action_dim)  # NaN lets the policy choose
+        self.has_first_action = torch.zeros(size, dtype=torch.bool)
+        self.first_action = torch.zeros(size, spec.action_dim)
         nothing = self.job[:0]
         self.played = [nothing]
-        self.branches = [Branches(self.total[:0], nothing, nothing.bool(), self.obs[:0], nothing.bool())]
+        self.branches = [
+            Branches(
+                discounted_return=self.total[:0],
+                steps=nothing,
+                terminated=nothing.bool(),
+                end_obs=self.obs[:0],
+                valid=nothing.bool(),
+            )
+        ]
 
     def idle(self) -> list[int]:
         """Rows that play nothing."""
@@ -51,7 +60,7 @@ class JobTable:
         self.job[rows], self.obs[rows] = number, begin.obs
         self.length[rows], self.horizon[rows] = 0, jobs.horizon
         self.total[rows], self.discount[rows] = 0.0, 1.0
-        self.first_action[rows] = jobs.first_action
+        self.has_first_action[rows], self.first_action[rows] = jobs.has_first_action, jobs.first_action
         columns = (jobs.noise, jobs.noise_sign, jobs.noise_start, jobs.noise_start + jobs.horizon)
         for row, address, sign, start, end in zip(rows, *(column.tolist() for column in columns), strict=True):
             draws = standard_normal([*self.address, address], end, self.noise.shape[-1])  # [end, Z]
@@ -63,7 +72,7 @@ class JobTable:
 
     def actions(self, busy: Tensor, chosen: Tensor) -> Tensor:
         """Unclipped actions of all rows `[S, A]`: those given, else what the policy has `chosen [b, A]`."""
-        given = (self.length == 0) & ~self.first_action.isnan().any(1)  # [S]
+        given = (self.length == 0) & self.has_first_action  # [S]
         actions = torch.zeros_like(self.first_action)
         actions[busy] = chosen
         return torch.where(given[:, None], self.first_action, actions)
@@ -80,7 +89,13 @@ class JobTable:
             rows = busy[ended]
             self.played.append(self.job[rows])
             self.branches.append(
-                Branches(self.total[rows], self.length[rows], step.terminated[ended], step.obs[ended], valid[ended])
+                Branches(
+                    discounted_return=self.total[rows],
+                    steps=self.length[rows],
+                    terminated=step.terminated[ended],
+                    end_obs=step.obs[ended],
+                    valid=valid[ended],
+                )
             )
             self.job[rows] = -1
 

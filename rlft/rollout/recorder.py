@@ -34,4 +34,5 @@ class Recorder:
 
     def result(self) -> Visited:
         """Everything so far."""
-        return Visited(EnvStates.cat(self.parts), torch.stack(self.before), torch.stack(self.after))
+        before, after = torch.stack(self.before), torch.stack(self.after)
+        return Visited(states=EnvStates.cat(self.parts), before=before, after=after)

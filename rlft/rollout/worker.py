@@ -16,7 +16,19 @@ from rlft.envs.initial_states import EVALUATION, REROLLOUT, TRAINING, InitialSta
 from rlft.rollout.job_table import JobTable
 from rlft.rollout.noise import standard_normal
 from rlft.rollout.recorder import Recorder
-from rlft.types import Acted, Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
+from rlft.types import (
+    Acted,
+    Actor,
+    Branches,
+    EnvFactory,
+    EnvSpec,
+    EnvStates,
+    EpisodeResults,
+    Jobs,
+    Rollout,
+    Step,
+    Visited,
+)
 
 CHUNK = 32  # decisions per call of the policy; see `decide`
 
@@ -76,20 +88,16 @@ class RolloutWorker:
         self.env.activate(rows)
         self.env.restore(rows, states)
         obs, elapsed, episode = states.obs.clone(), states.elapsed.clone(), states.episode.clone()
-        steps: list[tuple[Tensor, ...]] = []
+        steps: list[Rollout] = []  # [N] each
         visited = Recorder(states) if keep_visited else None
         for t in range(num_steps):
             acted = decide(actor, obs, noise[t])  # [N]
-            action, log_prob = acted.action, acted.joint_log_prob
-            step = self.env.step(action.clamp(spec.action_low, spec.action_high))
-            truncated = ~step.terminated & (elapsed + 1 >= spec.max_episode_steps)
-            steps.append(
-                (obs, action, log_prob, step.obs, step.reward, step.terminated, truncated, step.success, elapsed)
-            )
+            step = self.env.step(acted.action.clamp(spec.action_low, spec.action_high))
+            steps.append(_recorded(obs, acted, step, elapsed, spec.max_episode_steps))
             obs, elapsed = step.obs, elapsed + 1
             if visited:
-                visited.stepped(EnvStates(*self.env.save(rows), obs, elapsed.clone(), episode.clone()))
-            done = (step.terminated | truncated).nonzero().flatten().tolist()
+                visited.stepped(self._states(obs, elapsed.clone(), episode.clone()))
+            done = steps[-1].done.nonzero().flatten().tolist()
             if done:
                 episode[done] += num_envs
                 fresh = self.bank.get(TRAINING, seed, episode[done].tolist())
@@ -98,9 +106,13 @@ class RolloutWorker:
                 obs[done], elapsed[done] = fresh.obs, 0
                 if visited:
                     visited.reset(done, fresh)
-        rollout = Rollout(*(torch.stack(column) for column in zip(*steps, strict=True)))
-        ends = EnvStates(*self.env.save(rows), obs, elapsed, episode)
-        return rollout, ends, visited.result() if visited else Visited.nothing(states)
+        ends = self._states(obs, elapsed, episode)
+        return Rollout.stack(steps), ends, visited.result() if visited else Visited.nothing(states)
+
+    def _states(self, obs: Tensor, elapsed: Tensor, episode: Tensor) -> EnvStates:
+        """Where all environments are."""
+        physics, task = self.env.save(range(len(self.env_ids)))
+        return EnvStates(physics=physics, task=task, obs=obs, elapsed=elapsed, episode=episode)
 
     @torch.no_grad()
     def play(
@@ -178,7 +190,23 @@ class RolloutWorker:
             length += running
             once = once | success
             running = running & ~step.terminated
-        return EpisodeResults(once, success, total, length)
+        return EpisodeResults(success_once=once, success_at_end=success, episode_return=total, length=length)
+
+
+def _recorded(obs: Tensor, acted: Acted, step: Step, elapsed: Tensor, limit: int) -> Rollout:
+    """One step of `N` environments, whose episodes are truncated after `limit` env steps."""
+    return Rollout(
+        obs=obs,
+        action=acted.action,
+        log_prob=acted.joint_log_prob,
+        log_prob_known=acted.log_prob_known,
+        next_obs=step.obs,
+        reward=step.reward,
+        terminated=step.terminated,
+        truncated=~step.terminated & (elapsed + 1 >= limit),
+        success=step.success,
+        elapsed=elapsed,
+    )
 
 
 def decide(actor: Actor, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:

@@ -9,7 +9,7 @@ h5 file has a group `traj_<episode_id>` per episode of `L` env steps:
     terminated, truncated, success    [L] bool
     env_states         ManiSkill's state dictionary, nested groups of [L+1, ...] float32
     unclipped_actions  [L, A] float32, as the policy sampled them; not part of ManiSkill's format
-    log_prob           [L] float32, of the unclipped sample; only where a policy sampled; not part of ManiSkill's format
+    log_prob           [L] float32, of the unclipped sample; only where it is known; not part of ManiSkill's format
 
 The json file has `env_info` (env_id, max_episode_steps, env_kwargs), `source_type`, `source_desc` and `episodes`, each
 with episode_id, elapsed_steps, control_mode and what else is known of it.

@@ -29,19 +29,12 @@ class _Steps(TensorRows):
     before: EnvStates
     after: EnvStates
 
-    def then(self, later: _Steps) -> _Steps:
-        return _Steps(
-            Rollout.cat([self.rollout, later.rollout]),
-            EnvStates.cat([self.before, later.before]),
-            EnvStates.cat([self.after, later.after]),
-        )
-
     def episodes(self) -> Iterator[Episode]:
         """The complete ones, if these steps begin with an episode."""
         first = 0
         for end in (self.rollout.done.nonzero().flatten() + 1).tolist():
             states = EnvStates.cat([self.before[first:end], self.after[end - 1 : end]])
-            yield Episode(self.rollout[first:end], states)
+            yield Episode(steps=self.rollout[first:end], states=states)
             first = end
 
     def unfinished(self) -> _Steps:
@@ -80,11 +73,11 @@ def play_episodes(
         completed: list[Episode] = []
         for env in (env for env in range(num_envs) if left[env]):
             steps = _Steps(
-                Rollout(*(getattr(rollout, name)[:, env] for name in Rollout.__dataclass_fields__)),
-                visited.states[visited.before[:, env]],
-                visited.states[visited.after[:, env]],
+                rollout=rollout[:, env],
+                before=visited.states[visited.before[:, env]],
+                after=visited.states[visited.after[:, env]],
             )
-            steps = unfinished[env].then(steps) if env in unfinished else steps
+            steps = _Steps.cat([unfinished[env], steps]) if env in unfinished else steps
             wanted = list(steps.episodes())[: left[env]]
             left[env] -= len(wanted)
             completed += wanted

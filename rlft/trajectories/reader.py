@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ def read_trajectories(
     It is truncated if it ends otherwise, whatever time limit the recording had: demonstrations may be longer than it.
     Actions are the unclipped ones where the file has them. Sparse rewards are success minus failure, whatever rewards
     were recorded. Rewards of a recording that does not say of which mode they are have the task's default mode. Where
-    the density of the actions is not known, as of all demonstrations and of deterministic policies, `log_prob` is NaN.
+    the density of the actions is not known, as of all demonstrations and of deterministic policies, `log_prob_known`
+    is False.
 
     Args:
         path: the `.h5` file; its `.json` lies beside it.
@@ -111,8 +112,7 @@ def read_trajectories(
     except Exception as error:  # h5py raises whatever the damaged part of a file happens to trigger
         reason = one_line(error)[:200]
         raise UserError(f"Trajectories {path} cannot be read, the file is damaged or no HDF5: {reason}.") from error
-    played = Rollout.cat(episodes)  # [M]
-    return Rollout(**{field.name: getattr(played, field.name)[:, None] for field in fields(Rollout)})
+    return Rollout.cat(episodes)[:, None]
 
 
 def _check_header(path: Path, header: Mapping[str, Any], spec: EnvSpec, control_mode: str | None) -> None:
@@ -175,12 +175,13 @@ class _Episode:
         actions = "unclipped_actions" if "unclipped_actions" in self.group else "actions"
         terminated = self._array("terminated", "bool", length)  # [L]
         self._array("truncated", "bool", length)
-        no, unknown = torch.zeros(length, dtype=torch.bool), torch.full((length,), torch.nan)  # [L]
+        no, known = torch.zeros(length, dtype=torch.bool), "log_prob" in self.group
         end = int(terminated.int().argmax()) if terminated.any() else length - 1
         rollout = Rollout(
             obs=obs[:-1],
             action=self._array(actions, "float", length, self.spec.action_dim),
-            log_prob=self._array("log_prob", "float", length) if "log_prob" in self.group else unknown,
+            log_prob=self._array("log_prob", "float", length) if known else torch.zeros(length),
+            log_prob_known=torch.full((length,), known),
             next_obs=obs[1:],
             reward=self._rewards(modes),
             terminated=terminated,

@@ -65,9 +65,7 @@ class TrajectoryWriter:
         self.episodes: dict[int, dict[str, Any]] = {}
         self._file = file
 
-    def add(
-        self, number: int, episode: Rollout, env_states: Mapping[str, Any], info: Mapping[str, Any], *, sampled: bool
-    ) -> None:
+    def add(self, number: int, episode: Rollout, env_states: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         """Writes one complete episode.
 
         Args:
@@ -75,7 +73,6 @@ class TrajectoryWriter:
             episode: its steps, `[L]`.
             env_states: nested dictionary of arrays `[L+1, ...]`; may be empty.
             info: further entries of the episode in the json file.
-            sampled: whether `episode.log_prob` is the logarithm of the density that its actions were drawn from.
 
         Raises:
             UserError: if the simulator returned numbers that are not finite.
@@ -93,7 +90,7 @@ class TrajectoryWriter:
             _write_nested(group, "env_states", env_states)
         group["rewards"] = episode.reward.numpy()
         group["unclipped_actions"] = episode.action.numpy()
-        if sampled:
+        if episode.log_prob_known.all():  # of an episode it is, or it is not
             group["log_prob"] = episode.log_prob.numpy()
         self.episodes[number] = {
             "episode_id": number,

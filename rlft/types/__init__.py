@@ -6,6 +6,7 @@ from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Ste
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
+    BootstrappedBatch,
     CloningBatch,
     DataSource,
     EnvSource,
@@ -25,6 +26,7 @@ __all__ = [
     "AdvantageEstimate",
     "Batch",
     "BatchEnv",
+    "BootstrappedBatch",
     "Branches",
     "CloningBatch",
     "Critic",

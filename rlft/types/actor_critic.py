@@ -42,9 +42,13 @@ class Acted(TensorRows):
 
     @property
     def joint_log_prob(self) -> Tensor:
-        """Of everything a decision chose, `[...]`; NaN where it is not known."""
-        total = self.log_prob.sum(-1)
-        return total if self.log_prob.shape[-1] else torch.full_like(total, torch.nan)
+        """Of everything a decision chose, `[...]`; 0 if it is not known."""
+        return self.log_prob.sum(-1)
+
+    @property
+    def log_prob_known(self) -> Tensor:
+        """Whether it is, `[...]` bool: of all decisions or of none."""
+        return torch.full(self.log_prob.shape[:-1], self.log_prob.shape[-1] > 0, device=self.log_prob.device)
 
 
 class Actor(Network):

@@ -47,11 +47,17 @@ class Batch(TensorRows):
 
     obs: Tensor  # [B, O]
     action: Tensor  # [B, A], unclipped
-    log_prob: Tensor  # [B], under the policy that acted
+    log_prob: Tensor  # [B], under the policy that acted; 0 where it is not known, for updates that do not need it
     signal: Tensor  # [B], what the policy update made of the advantages
     value: Tensor  # [B], the critic's value before this iteration's updates
     value_target: Tensor  # [B]
-    transition: Transition  # [B]; without `next_obs` [B, 0] if the estimator does not ask for it
+
+
+@dataclass(frozen=True)
+class BootstrappedBatch(Batch):
+    """The same for critics that learn from where actions led."""
+
+    transition: Transition  # [B]
 
 
 @dataclass(frozen=True)

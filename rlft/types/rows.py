@@ -8,36 +8,52 @@ a decision, `K` actions that are predicted, or random choices of one decision.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+Index = Tensor | slice | Sequence[int] | tuple[Tensor | slice | int | None, ...]
+
 
 @dataclass(frozen=True)
 class TensorRows:
-    """Base of dataclasses whose fields are tensors with a common leading dimension."""
+    """Base of dataclasses whose fields are tensors with common leading dimensions, or rows of such tensors again."""
 
     def __len__(self) -> int:
         return len(getattr(self, dataclasses.fields(self)[0].name))
 
-    def __getitem__(self, rows: Tensor | slice | Sequence[int]) -> Self:
+    def __getitem__(self, rows: Index) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        first: Tensor = getattr(self, dataclasses.fields(self)[0].name)
+        first: Tensor | TensorRows = getattr(self, dataclasses.fields(self)[0].name)
         return first.device
 
     @classmethod
     def cat(cls, parts: Sequence[Self], dim: int = 0) -> Self:
         """Joins parts along `dim`."""
-        names = [f.name for f in dataclasses.fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts], dim) for name in names})
+        joined: Self = _joined(torch.cat, parts, dim)
+        return joined
+
+    @classmethod
+    def stack(cls, parts: Sequence[Self], dim: int = 0) -> Self:
+        """Joins parts along a new dimension `dim`."""
+        joined: Self = _joined(torch.stack, parts, dim)
+        return joined
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device; Lightning calls this for batches."""
         return type(self)(**{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)})
+
+
+def _joined(join: Callable[..., Tensor], parts: Sequence[Any], dim: int) -> Any:
+    """Rows, field by field, or tensors."""
+    if isinstance(parts[0], Tensor):
+        return join(parts, dim)
+    names = [field.name for field in dataclasses.fields(parts[0])]
+    return type(parts[0])(**{name: _joined(join, [getattr(part, name) for part in parts], dim) for name in names})

@@ -23,7 +23,8 @@ class Rollout(TensorRows):
 
     obs: Tensor  # [T, N, O]
     action: Tensor  # [T, N, A], the unclipped sample; the environment got it clipped to its bounds
-    log_prob: Tensor  # [T, N], of the unclipped sample; NaN where it is not known
+    log_prob: Tensor  # [T, N], of the unclipped sample; 0 where it is not known
+    log_prob_known: Tensor  # [T, N] bool
     next_obs: Tensor  # [T, N, O], the true successor, never the first observation of the next episode
     reward: Tensor  # [T, N]
     terminated: Tensor  # [T, N] bool
@@ -48,7 +49,8 @@ class Visited:
     @classmethod
     def nothing(cls, like: EnvStates) -> Visited:
         """No states, of the same kind as `like`."""
-        return cls(like[:0], *torch.zeros(2, 0, 0, dtype=torch.int64))
+        steps = torch.zeros(0, 0, dtype=torch.int64)
+        return cls(states=like[:0], before=steps, after=steps)
 
     @classmethod
     def cat(cls, parts: Sequence[Visited]) -> Visited:
@@ -56,7 +58,7 @@ class Visited:
         offsets = [sum(len(part.states) for part in parts[:i]) for i in range(len(parts))]
         before = torch.cat([part.before + offset for part, offset in zip(parts, offsets, strict=True)], 1)
         after = torch.cat([part.after + offset for part, offset in zip(parts, offsets, strict=True)], 1)
-        return cls(EnvStates.cat([part.states for part in parts]), before, after)
+        return cls(states=EnvStates.cat([part.states for part in parts]), before=before, after=after)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Jobs(TensorRows):
     noise: Tensor  # [J] int64, address of the action noise within the iteration
     noise_start: Tensor  # [J] int64, first row of that noise
     noise_sign: Tensor  # [J], 1 or -1: antithetic partners share an address
-    first_action: Tensor  # [J, A], unclipped; NaN lets the policy choose
+    has_first_action: Tensor  # [J] bool, else the policy chooses it
+    first_action: Tensor  # [J, A], unclipped; of no meaning where there is none
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 
@@ -7,7 +5,7 @@ from rlft.advantage import GAE, IQL, SARSA
 from rlft.advantage.iql import expectile_loss, n_step_transition
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ValueCritic
-from rlft.types import Transition
+from rlft.types import BootstrappedBatch, Transition
 from tests.support.hand_made import is_sentence, random_batch, random_rollout, rollout_of
 from tests.support.tabular import batch_of_rollout, chain_of_mu, learn, values, walk
 
@@ -31,8 +29,9 @@ def td_batch(estimator, size=64, obs_dim=3, action_dim=2):
     """A minibatch of noise with successors, and a critic for it."""
     torch.manual_seed(1)
     critic = estimator.adapt(ValueCritic(obs_dim, 16, 2), obs_dim, action_dim)
-    ahead = Transition(torch.randn(size), torch.randn(size, obs_dim), 0.8 * (torch.rand(size) > 0.2))
-    return dataclasses.replace(random_batch(size, obs_dim, action_dim), transition=ahead), critic
+    reward, next_obs = torch.randn(size), torch.randn(size, obs_dim)
+    ahead = Transition(reward=reward, next_obs=next_obs, discount=0.8 * (torch.rand(size) > 0.2))
+    return BootstrappedBatch(**vars(random_batch(size, obs_dim, action_dim)), transition=ahead), critic
 
 
 # ---- expectiles --------------------------------------------------------------------------------------------------

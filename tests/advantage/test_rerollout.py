@@ -272,7 +272,8 @@ def test_addresses_of_all_starts_differ():
 
 def test_direct_begins_with_the_recorded_action_unclipped():
     _, jobs = estimate([2, 2], [7.0, STAY], estimator="direct", num_samples=2)
-    assert jobs.first_action.flatten().nan_to_num(0.0).tolist() == [0.0] * 4 + [7.0, 7.0, STAY, STAY]
+    assert jobs.has_first_action.tolist() == [False] * 4 + [True] * 4
+    assert jobs.first_action.flatten().tolist() == [0.0] * 4 + [7.0, 7.0, STAY, STAY]
     assert jobs.state.tolist() == [0, 0, 1, 1] * 2
 
 

@@ -17,7 +17,15 @@ def starts(count, noise=None):
     """Starts whose number is the row of their state."""
     rows = torch.arange(count)
     noise = rows if noise is None else torch.tensor(noise)
-    return Jobs(rows, 0 * rows + 50, noise, 0 * rows, torch.ones(count), torch.full((count, 1), float("nan")))
+    return Jobs(
+        state=rows,
+        horizon=0 * rows + 50,
+        noise=noise,
+        noise_start=0 * rows,
+        noise_sign=torch.ones(count),
+        has_first_action=torch.zeros(count, dtype=torch.bool),
+        first_action=torch.zeros(count, 1),
+    )
 
 
 class Simulator:

@@ -29,7 +29,7 @@ from rlft.advantage import IQL
 from rlft.data.minibatches import minibatches
 from rlft.modules import FinetuneModule
 from rlft.networks import ActionValueCritic
-from rlft.types import Batch, Transition
+from rlft.types import BootstrappedBatch, Transition
 from rlft.update import CriticOnly
 from tests.benchmarks.training import begin, check_same, train
 
@@ -49,13 +49,14 @@ def main() -> None:
     print(f"ratio (goal 1)       {median(ratios):8.3f}   [{ratios[0]:.3f}, {ratios[-1]:.3f}]")
 
 
-def synthetic_transitions() -> Batch:
+def synthetic_transitions() -> BootstrappedBatch:
     """Noise of PickCube's shapes; one transition in fifty terminates."""
     obs, next_obs = torch.randn(2, TRANSITIONS, OBS)
     action, zeros = torch.randn(TRANSITIONS, ACTION), torch.zeros(TRANSITIONS)
     ends = torch.rand(TRANSITIONS) < 0.02
-    ahead = Transition(ends.float(), next_obs, GAMMA * (~ends).float())
-    return Batch(obs, action, zeros, zeros, zeros, zeros, ahead)
+    ahead = Transition(reward=ends.float(), next_obs=next_obs, discount=GAMMA * (~ends).float())
+    unused = {"log_prob": zeros, "signal": zeros, "value": zeros, "value_target": zeros}
+    return BootstrappedBatch(obs=obs, action=action, **unused, transition=ahead)
 
 
 # ---- ours --------------------------------------------------------------------------------------------------------
@@ -66,12 +67,12 @@ def our_module() -> FinetuneModule:
     return FinetuneModule(OBS, ACTION, advantage, CriticOnly(), learning_rate=LEARNING_RATE, max_grad_norm=float("inf"))
 
 
-def shuffled(data: Batch, updates: int) -> Iterator[Batch]:
+def shuffled(data: BootstrappedBatch, updates: int) -> Iterator[BootstrappedBatch]:
     """Minibatches for at least `updates`, in passes that are newly shuffled."""
     return minibatches(data, TRANSITIONS // BATCH, updates, torch.Generator().manual_seed(0))
 
 
-def run_lightning(data: Batch, updates: int) -> tuple[ActionValueCritic, float]:
+def run_lightning(data: BootstrappedBatch, updates: int) -> tuple[ActionValueCritic, float]:
     torch.manual_seed(0)
     module = our_module()
     seconds = train(module, shuffled(data, updates), updates)
@@ -85,7 +86,7 @@ def run_lightning(data: Batch, updates: int) -> tuple[ActionValueCritic, float]:
 class ReplayBuffer:
     """Transitions as columns; a minibatch is a list of them at random rows, drawn with replacement."""
 
-    def __init__(self, data: Batch) -> None:
+    def __init__(self, data: BootstrappedBatch) -> None:
         ends = (data.transition.discount == 0).float()[:, None]
         reward = data.transition.reward[:, None]
         self.columns = [data.obs, data.action, reward, data.transition.next_obs, ends]
@@ -142,7 +143,7 @@ def both(networks: nn.ModuleList, obs: Tensor, action: Tensor) -> list[Tensor]:
     return [network(x).squeeze(-1) for network in networks]
 
 
-def run_reference(data: Batch, updates: int) -> tuple[Reference, float]:
+def run_reference(data: BootstrappedBatch, updates: int) -> tuple[Reference, float]:
     reference, buffer = Reference(), ReplayBuffer(data)
     started = time.perf_counter()
     for _ in range(updates):
@@ -150,7 +151,7 @@ def run_reference(data: Batch, updates: int) -> tuple[Reference, float]:
     return reference, time.perf_counter() - started
 
 
-def check_same_weights(data: Batch, updates: int = 30) -> None:
+def check_same_weights(data: BootstrappedBatch, updates: int = 30) -> None:
     ours, reference, start = run_lightning(data, updates)[0], Reference(), Reference()
     for batch in islice(shuffled(data, updates), updates):
         reference.update(ReplayBuffer(batch).columns)

@@ -19,7 +19,7 @@ import torch
 
 from rlft.advantage import GAE
 from rlft.modules import FinetuneModule
-from rlft.types import Batch, Transition
+from rlft.types import Batch
 from rlft.update import PPO
 from tests.benchmarks.training import begin, check_same, train
 from tests.support.hand_made import gaussian_log_prob
@@ -51,9 +51,10 @@ def synthetic_batches(module: FinetuneModule) -> list[Batch]:
         action = mean + log_std.exp() * torch.randn_like(mean)
         log_prob = gaussian_log_prob(action, mean, log_std)
         value = module.critic(obs)
-        target, zeros = value + torch.randn(BATCH), torch.zeros(BATCH)
-        nowhere = Transition(zeros, obs[:, :0], zeros)
-        batches.append(Batch(obs, action, log_prob, torch.randn(BATCH), value, target, nowhere))
+        target, signal = value + torch.randn(BATCH), torch.randn(BATCH)
+        batches.append(
+            Batch(obs=obs, action=action, log_prob=log_prob, signal=signal, value=value, value_target=target)
+        )
     return batches
 
 

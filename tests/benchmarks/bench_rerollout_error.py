@@ -56,8 +56,8 @@ class Recording(IterationRerollouts):
 
 def columns(rollout: Rollout, visited: Visited, envs: slice) -> tuple[Rollout, Visited]:
     """Some environments of a rollout."""
-    part = Visited(visited.states, visited.before[:, envs], visited.after[:, envs])
-    return Rollout(**{name: getattr(rollout, name)[:, envs] for name in rollout.__dataclass_fields__}), part
+    part = Visited(states=visited.states, before=visited.before[:, envs], after=visited.after[:, envs])
+    return rollout[:, envs], part
 
 
 class Study:

@@ -72,12 +72,12 @@ def main() -> None:
         here = torch.isin(jobs.state, visited.before[t])
         lockstep += total * int(branches.steps[here].max())
     asked = len(steps) * ENVS
-    mean_length = float(branches.steps[jobs.first_action.isnan().all(1)].float().mean())
+    mean_length = float(branches.steps[~jobs.has_first_action].float().mean())
     identity = args.samples * mean_length * len(visited.states[visited.states.elapsed < STEPS]) / (ENVS * STEPS) * asked
     print(f"{asked} states x {args.samples} re-rollouts, mean length {mean_length:.1f} env steps")
     print(f"steps, identity / direct in lockstep (goal 0.25)   {identity / lockstep:.3f}")
 
-    jobs = jobs[jobs.first_action.isnan().all(1)]
+    jobs = jobs[~jobs.has_first_action]
     physics = PhysicsWorkers(config, expert, visited.states, jobs)
     rates = []
     for _ in range(args.repeats):

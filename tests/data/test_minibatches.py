@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlft.data.minibatches import minibatches
-from rlft.types import Batch, Rollout, Transition
+from rlft.types import BootstrappedBatch, Rollout, Transition
 
 
 def tagged_rollout(steps, envs):
@@ -12,18 +12,30 @@ def tagged_rollout(steps, envs):
     tag = torch.arange(steps * envs, dtype=torch.float32).view(steps, envs)
     wide = tag[..., None].expand(-1, -1, 3)
     flag = torch.zeros_like(tag, dtype=torch.bool)
-    return Rollout(wide, wide, tag, wide, tag, flag, flag, flag, tag.long())
+    return Rollout(
+        obs=wide,
+        action=wide,
+        log_prob=tag,
+        log_prob_known=~flag,
+        next_obs=wide,
+        reward=tag,
+        terminated=flag,
+        truncated=flag,
+        success=flag,
+        elapsed=tag.long(),
+    )
 
 
 def tagged_batch(steps, envs, mask=None):
     rollout = tagged_rollout(steps, envs)
     tag = rollout.reward
     mask = torch.ones_like(tag, dtype=torch.bool) if mask is None else mask
-    ahead = Transition(tag, rollout.next_obs, tag)
-    return Batch(rollout.obs, rollout.action, tag, tag, tag, tag, ahead)[mask]
+    ahead = Transition(reward=tag, next_obs=rollout.next_obs, discount=tag)
+    of_tags = {"log_prob": tag, "signal": tag, "value": tag, "value_target": tag}
+    return BootstrappedBatch(obs=rollout.obs, action=rollout.action, **of_tags, transition=ahead)[mask]
 
 
-def tags(batch: Batch):
+def tags(batch: BootstrappedBatch):
     """The transitions of a minibatch; every field must speak of the same ones."""
     columns = [batch.obs[:, 0], batch.action[:, 0], batch.log_prob, batch.signal, batch.value, batch.value_target]
     columns += [batch.transition.reward, batch.transition.next_obs[:, 0], batch.transition.discount]

@@ -63,7 +63,7 @@ def collected(monkeypatch):
 
 def sorted_rows(*batches):
     """Everything that is known of the transitions of some minibatches, in an order of its own."""
-    names = [f.name for f in dataclasses.fields(batches[0]) if f.name != "transition"]  # GAE does not ask for those
+    names = [f.name for f in dataclasses.fields(batches[0])]
     fields = [[getattr(b, name) for b in batches] for name in names]
     table = torch.cat([torch.cat(parts).reshape(sum(map(len, batches)), -1) for parts in fields], 1)
     return table.unique(dim=0)
@@ -258,11 +258,9 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
     _, path = train(tmp_path, callbacks=[batches], model=module(advantage=GAE(gamma=0.7)), seed=3)
     data = read_dataset(path)
     served = sorted_rows(*batches.served[0][:2])
-    batch = batches.served[0][0]
-    flat = type(batch)(
+    flat = type(batches.served[0][0])(
         *(getattr(data.rollout, name).flatten(0, 1) for name in ("obs", "action", "log_prob")),
         *(getattr(data.labels, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
-        batch.transition,  # nothing
     )
     assert torch.equal(sorted_rows(flat), served)
     metrics = data.info.pop("metrics")
@@ -297,6 +295,20 @@ def test_writing_and_reading_again_changes_no_bit(tmp_path):
     assert data.info == again.info
     assert data.labels.metrics == again.labels.metrics
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["again.safetensors"]
+
+
+def test_a_file_in_which_nan_stands_for_an_unknown_density_is_read(tmp_path):
+    _, path = train(tmp_path)
+    tensors, header = read_tensors(path, "")
+    del tensors["rollout.log_prob_known"]
+    tensors["rollout.log_prob"][2, 3] = torch.nan
+    write_tensors(path, tensors, header)
+    rollout = read_dataset(path).rollout
+    assert (~rollout.log_prob_known).nonzero().tolist() == [[2, 3]]
+    assert rollout.log_prob[2, 3] == 0
+    with pytest.raises(UserError, match="do not say how likely") as refused:
+        train(tmp_path, dataset=str(path))
+    assert is_sentence(str(refused.value))
 
 
 def test_a_run_on_the_file_equals_the_run_that_wrote_it_and_collects_nothing(tmp_path, collected):
@@ -349,6 +361,7 @@ BROKEN = {
     "mask of numbers": lambda path: change(path, mask=lambda x: x.float()),
     "shorter": lambda path: change(path, reward=lambda x: x[:-1]),
     "narrower": lambda path: change(path, action=lambda x: x[..., :1]),
+    "nan in log_prob": lambda path: change(path, log_prob=lambda x: x.index_fill(0, torch.tensor([3]), torch.nan)),
     "rounded": lambda path: change(path, obs=lambda x: x.int()),
 }
 

@@ -19,7 +19,7 @@ MODES = {"control_mode": "pd_joint_delta_pos", "reward_mode": "dense"}
 LENGTHS = (4, 6, 1)  # of three episodes: terminated, truncated, terminated
 
 
-def episode(length, number=0, terminated=True):
+def episode(length, number=0, terminated=True, sampled=True):
     """Noise; actions beyond the bounds; ends by termination or else by truncation."""
     generator = torch.Generator().manual_seed(number)
     obs = torch.randn(length + 1, 3, generator=generator)
@@ -28,6 +28,7 @@ def episode(length, number=0, terminated=True):
         obs=obs[:-1],
         action=2 * torch.randn(length, 2, generator=generator),
         log_prob=torch.randn(length, generator=generator),
+        log_prob_known=torch.full((length,), sampled),
         next_obs=obs[1:],
         reward=torch.randn(length, generator=generator),
         terminated=last & terminated,
@@ -40,11 +41,11 @@ def episode(length, number=0, terminated=True):
 EPISODES = [episode(length, i, terminated=i != 1) for i, length in enumerate(LENGTHS)]
 
 
-def write(path, episodes=EPISODES, sampled=True, **info):
+def write(path, episodes=EPISODES, **info):
     with writing_trajectories(path, SPEC, MODES, {"source_type": "rl"}) as writer:
         for i, steps in enumerate(episodes):
             states = {"actors": {"cube": np.full((len(steps) + 1, 13), i, dtype=np.float32)}}
-            writer.add(i, steps, states, {"control_mode": MODES["control_mode"], **info}, sampled=sampled)
+            writer.add(i, steps, states, {"control_mode": MODES["control_mode"], **info})
     return path
 
 
@@ -85,7 +86,7 @@ def test_reading_what_was_written_changes_no_bit(path):
     rollout = read(path)
     expected = Rollout.cat(EPISODES)
     assert rollout.obs.shape == (11, 1, 3)
-    assert_equal(type(rollout)(*(getattr(rollout, f.name)[:, 0] for f in dataclasses.fields(rollout))), expected)
+    assert_equal(rollout[:, 0], expected)
     assert rollout.done.flatten().nonzero().flatten().tolist() == [3, 9, 10]
 
 
@@ -108,13 +109,14 @@ def test_the_file_has_what_maniskill_expects_and_what_was_sampled(path):
 
 
 def test_the_density_of_actions_that_were_not_sampled_is_unknown(tmp_path):
-    rollout = read(write(tmp_path / "demos.h5", sampled=False))
-    assert rollout.log_prob.isnan().all()
+    rollout = read(write(tmp_path / "demos.h5", [episode(4, sampled=False)]))
+    assert rollout.log_prob.flatten().tolist() == [0.0] * 4
+    assert not rollout.log_prob_known.any()
 
 
 def interrupt(path):
     with writing_trajectories(path, SPEC, {}, {}) as writer:
-        writer.add(0, EPISODES[0], {}, {}, sampled=True)
+        writer.add(0, EPISODES[0], {}, {})
         raise ZeroDivisionError
 
 
@@ -180,7 +182,7 @@ def test_actions_are_those_the_environment_got_where_nothing_else_is_known(path)
         edit(path, lambda group: put(group, unclipped_actions=None, log_prob=None), name)
     rollout = read(path)
     assert torch.equal(rollout.action[:, 0], Rollout.cat(EPISODES).action.clamp(-1, 1))
-    assert rollout.log_prob.isnan().all()
+    assert not rollout.log_prob_known.any()
 
 
 def test_double_precision_is_read_as_single(path):

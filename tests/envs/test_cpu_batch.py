@@ -62,9 +62,10 @@ def stock_steps(config: ManiSkill, states: EnvStates, actions: torch.Tensor, see
         obs, reward, terminated, _, infos = zip(*steps, strict=True)
         success = [info.get("success", torch.zeros(1)).bool() for info in infos]
         reward = [r.float() for r in reward]  # a sparse reward is a bool
-        scenes.append([torch.cat(column) for column in (obs, reward, terminated, success)])
+        columns = {"obs": obs, "reward": reward, "terminated": terminated, "success": success}
+        scenes.append(Step(**{name: torch.cat(column) for name, column in columns.items()}))
         env.close()
-    return Step(*(torch.stack(column, 1) for column in zip(*scenes, strict=True)))
+    return Step.stack(scenes, dim=1)
 
 
 def assert_same_steps(ours: Step, theirs: Step) -> None:

@@ -296,6 +296,20 @@ def test_what_rerollouts_have_masked_stops_nothing(option, at):
     assert ([reward != reward for reward in rewards], invalid) == ([at == 4, False], int(at != 4))
 
 
+class Certain(GaussianActor):
+    """Says of one environment's action that its density is NaN."""
+
+    def act(self, obs, noise, *, explore=True):
+        acted = super().act(obs, noise, explore=explore)
+        acted.log_prob[5:6] = NAN
+        return acted
+
+
+def test_a_density_that_is_not_finite_is_no_unknown_one():
+    with pytest.raises(UserError, match=r"10 of 80 transitions .* first the log_prob of step 0 in environment 5"):
+        fit(seeded(actor=lambda o, a: Certain(o, a, 16, 2)), data(num_steps=STEPS), 1)
+
+
 def test_cloning_is_watched_too():
     loader = data()
     loader.env = Spoiled()

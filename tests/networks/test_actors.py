@@ -40,6 +40,8 @@ def test_it_acts_as_it_says(actor):
     assert torch.allclose(acted.action, normal.mean + normal.stddev * noise)
     assert torch.allclose(acted.joint_log_prob, normal.log_prob(acted.action), atol=1e-5)
     assert torch.equal(acted.joint_log_prob, actor.log_prob(obs, acted.action))
+    assert acted.log_prob_known.shape == acted.joint_log_prob.shape
+    assert acted.log_prob_known.all()
     assert torch.equal(actor.imitation(obs, acted.action), -acted.joint_log_prob)
     assert actor.entropy(obs).item() == pytest.approx(normal.entropy()[0, 0].item(), rel=1e-6)
 
@@ -49,7 +51,8 @@ def test_without_exploration_the_noise_does_not_matter_and_there_is_no_density(a
     acted = actor.act(obs, torch.randn(4, 3), explore=False)
     assert torch.equal(acted.action, actor(obs))
     assert torch.equal(actor.mode(obs), actor(obs))
-    assert acted.joint_log_prob.isnan().tolist() == [True] * 4
+    assert acted.log_prob_known.tolist() == [False] * 4
+    assert acted.joint_log_prob.tolist() == [0.0] * 4
 
 
 def test_decisions_are_differentiable(actor):

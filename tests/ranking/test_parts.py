@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -5,10 +6,11 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.files.tensors import read_tensors, write_tensors
 from rlft.ranking.parts import Parts
-from rlft.types import EnvStates
+from rlft.types import EnvStates, Rollout
 from tests.support.chain import states_at
-from tests.support.hand_made import is_sentence
+from tests.support.hand_made import is_sentence, random_rollout
 from tests.support.rollouts import assert_equal
 
 SETTINGS = {"states": 3, "gamma": 0.8, "policy": "weak"}
@@ -41,6 +43,18 @@ def test_a_part_is_made_once(path):
     assert_equal(again.get("a", Nested, never), first)
     assert_equal(first, nested(1.5))
     assert again.sim_steps == {"a": 7}
+
+
+def test_a_rollout_in_which_nan_stands_for_an_unknown_density_is_read(path):
+    rollout = random_rollout(2, 2)
+    Parts(path, SETTINGS).get("a", Rollout, lambda: (rollout, 7))
+    tensors, header = read_tensors(path, "")
+    del tensors["a.log_prob_known"]
+    tensors["a.log_prob"][1, 0] = torch.nan
+    write_tensors(path, tensors, header)
+    again = Parts(path, SETTINGS).get("a", Rollout, never)
+    known = torch.tensor([[True, True], [False, True]])
+    assert_equal(again, dataclasses.replace(rollout, log_prob_known=known))  # whose log_prob are all 0
 
 
 def test_a_part_that_fails_leaves_those_before_it(path):

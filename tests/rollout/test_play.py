@@ -45,11 +45,15 @@ def played(local, states):
 
 
 def jobs_at(state, horizon, noise, start=0, sign=1.0, first=(NAN, NAN)):
-    """Jobs from lists of equal length; whatever is one number for all is repeated."""
+    """Jobs from lists of equal length; whatever is one number for all is repeated. At NaN the policy chooses."""
     state = torch.as_tensor(state)
-    columns = [torch.as_tensor(column).expand(len(state)).clone() for column in (horizon, noise, start, sign)]
+    columns = {"horizon": horizon, "noise": noise, "noise_start": start, "noise_sign": sign}
+    columns = {name: torch.as_tensor(column).expand(len(state)).clone() for name, column in columns.items()}
     first = torch.as_tensor(first, dtype=torch.float32)
-    return Jobs(state, *columns, first.expand(len(state), first.shape[-1]).clone())
+    first = first.expand(len(state), first.shape[-1])
+    return Jobs(
+        state=state, **columns, has_first_action=~first.isnan().any(1), first_action=first.nan_to_num(nan=12345.0)
+    )
 
 
 def random_jobs(count, num_states):
@@ -162,7 +166,7 @@ def test_noise_is_that_of_the_address(local, states):
 
 def test_noise_differs_between_seeds_and_iterations(local, states, played):
     jobs, branches, _ = played
-    chosen = jobs.first_action.isnan().any(1)
+    chosen = ~jobs.has_first_action
     for other in ({"seed": SEED + 1}, {"iteration": 1}):
         ends = play(local, states, jobs, **other)[0].end_obs
         assert not (ends == branches.end_obs).all(1)[chosen].any()
@@ -204,7 +208,8 @@ def test_nan_spoils_its_own_job_alone():
 
 
 def test_the_accounts_of_an_iteration():
-    rerollouts = Spy(LocalRollouts(Chain(), 2), Visited(states_at([3, LOST]), *torch.zeros(2, 1, 1).long()))
+    visited = Visited(states_at([3, LOST]), before=torch.tensor([[0]]), after=torch.tensor([[0]]))
+    rerollouts = Spy(LocalRollouts(Chain(), 2), visited)
     assert rerollouts.metrics() == {}
     for _ in range(2):
         rerollouts.play(ConstantActor([50.0]), jobs_at([0, 1, 0], 30, 0, first=[NAN]), GAMMA)

@@ -5,6 +5,7 @@ probability p = 1/2, at gamma = 0.8 and without a time limit, V(1) = p / (1 - ga
 V(n) = V(1) (gamma p / (1 - gamma (1 - p)))^(n - 1).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ class ChainBatch:
         self.distance[self.active] = moved[self.active]
         goal = self.distance[:, 0] == 0
         obs = torch.where(self.distance < LOST, self.distance, float("nan"))
-        return Step(obs, goal.float(), goal, goal)
+        return Step(obs=obs, reward=goal.float(), terminated=goal, success=goal)
 
     def save(self, rows: Sequence[int]):
         physics = self.distance[list(rows)].contiguous().view(torch.uint8).clone()
@@ -73,7 +74,8 @@ def states_at(distances, elapsed=0):
     count = len(distances)
     nothing = torch.zeros(count, 0, dtype=torch.float64)
     number = torch.zeros(count, dtype=torch.int64)
-    return EnvStates(obs.contiguous().view(torch.uint8).clone(), nothing, obs, number + elapsed, number)
+    physics = obs.contiguous().view(torch.uint8).clone()
+    return EnvStates(physics=physics, task=nothing, obs=obs, elapsed=number + elapsed, episode=number)
 
 
 def one_step(env, distances, actions, elapsed=0):
@@ -83,13 +85,22 @@ def one_step(env, distances, actions, elapsed=0):
     batch.restore(range(len(distances)), before)
     action = torch.as_tensor(actions, dtype=torch.float32)[:, None]
     step = batch.step(action.clamp(-1, 1))
-    after = EnvStates(*batch.save(range(len(distances))), step.obs, before.elapsed + 1, before.episode)
-    truncated = ~step.terminated & (after.elapsed >= env.horizon)
-    zeros = torch.zeros(len(distances))
-    columns = (before.obs, action, zeros, step.obs, step.reward, step.terminated, truncated, step.success)
-    rollout = Rollout(*(column[None] for column in (*columns, before.elapsed)))
+    physics, _ = batch.save(range(len(distances)))
+    after = dataclasses.replace(before, physics=physics, obs=step.obs, elapsed=before.elapsed + 1)
+    rollout = Rollout(
+        obs=before.obs,
+        action=action,
+        log_prob=torch.zeros(len(distances)),
+        log_prob_known=torch.ones(len(distances), dtype=torch.bool),
+        next_obs=step.obs,
+        reward=step.reward,
+        terminated=step.terminated,
+        truncated=~step.terminated & (after.elapsed >= env.horizon),
+        success=step.success,
+        elapsed=before.elapsed,
+    )[None]
     place = torch.arange(2 * len(distances)).view(2, 1, -1)
-    return rollout, Visited(EnvStates.cat([before, after]), *place)
+    return rollout, Visited(states=EnvStates.cat([before, after]), before=place[0], after=place[1])
 
 
 class Spy(IterationRerollouts):

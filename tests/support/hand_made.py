@@ -7,7 +7,7 @@ from torch import nn
 
 from rlft.networks import DiagonalGaussianActor
 from rlft.networks.distributions import DiagonalGaussian
-from rlft.types import AdvantageEstimate, Batch, Critic, Rollout, Transition
+from rlft.types import AdvantageEstimate, Batch, Critic, Rollout
 
 REPO = Path(__file__).parents[2]
 
@@ -49,6 +49,7 @@ def rollout_of(reward, value, next_value, terminated=None, truncated=None):
         obs=value[..., None],
         action=torch.zeros(*reward.shape, 1),
         log_prob=torch.zeros_like(reward),
+        log_prob_known=torch.ones(reward.shape, dtype=torch.bool),
         next_obs=next_value[..., None],
         reward=reward,
         terminated=nothing if terminated is None else rows(terminated),
@@ -76,8 +77,7 @@ def estimate_of(advantage, mask=None):
 
 def batch_of(obs, action, log_prob, signal, value, value_target):
     """A minibatch for losses that do not look at where actions led."""
-    zeros = torch.zeros(len(obs))
-    return Batch(obs, action, log_prob, signal, value, value_target, Transition(zeros, zeros[:, None], zeros))
+    return Batch(obs=obs, action=action, log_prob=log_prob, signal=signal, value=value, value_target=value_target)
 
 
 def batch_without_obs(action, signal, log_prob=None):

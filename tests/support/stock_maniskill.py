@@ -50,7 +50,7 @@ def snapshot(batch: ManiSkillBatch, obs: Tensor, elapsed: int = 0) -> EnvStates:
     """Where all scenes are; `obs` is what they were last seen to show."""
     physics, task = batch.save(range(batch.num_envs))
     count = torch.zeros(batch.num_envs, dtype=torch.int64)
-    return EnvStates(physics, task, obs.clone(), count + elapsed, count)
+    return EnvStates(physics=physics, task=task, obs=obs.clone(), elapsed=count + elapsed, episode=count)
 
 
 def random_actions(batch: ManiSkillBatch, num_steps: int, seed: int = 0) -> Tensor:
@@ -63,9 +63,7 @@ def random_actions(batch: ManiSkillBatch, num_steps: int, seed: int = 0) -> Tens
 def play(batch: ManiSkillBatch, actions: Sequence[Tensor]) -> Step:
     """Steps through `actions` and stacks what came back, `[T, N, ...]`."""
     steps = [batch.step(action) for action in actions]
-    return Step(
-        *(torch.stack([getattr(s, name) for s in steps]) for name in ("obs", "reward", "terminated", "success"))
-    )
+    return Step.stack(steps)
 
 
 def grasp(obs: Tensor, t: int) -> Tensor:
@@ -84,5 +82,4 @@ def drive(batch: ManiSkillBatch, policy: Policy, obs: Tensor, start: int, num_st
         actions.append(policy(obs, t))
         steps.append(batch.step(actions[-1]))
         obs = steps[-1].obs
-    stacked = Step(*(torch.stack([getattr(s, f) for s in steps]) for f in ("obs", "reward", "terminated", "success")))
-    return stacked, torch.stack(actions)
+    return Step.stack(steps), torch.stack(actions)

@@ -56,15 +56,15 @@ def learn(estimator, rollout, steps=600):
 def batch_of_rollout(estimator, rollout, critic):
     """All transitions as the data module would serve them."""
     estimate = estimator.estimate(rollout, critic, None)
-    return Batch(
+    batch = Batch(
         obs=rollout.obs,
         action=rollout.action,
         log_prob=rollout.log_prob,
         signal=estimate.advantage,
         value=estimate.value,
         value_target=estimate.value_target,
-        transition=estimator.transition(rollout),
-    )[estimate.mask]
+    )
+    return estimator.extend(batch, rollout)[estimate.mask]
 
 
 def values(critic):

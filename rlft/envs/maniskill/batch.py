@@ -45,7 +45,12 @@ class ManiSkillBatch:
             obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
         success = info.get("success", torch.zeros_like(terminated))
         # Copies: a task may hand out tensors that it goes on writing into.
-        return Step(obs.cpu(), reward.float().cpu().clone(), terminated.cpu(), success.bool().cpu().clone())
+        return Step(
+            obs=obs.cpu(),
+            reward=reward.float().cpu().clone(),
+            terminated=terminated.cpu(),
+            success=success.bool().cpu().clone(),
+        )
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Physics `[M, P]` uint8 and task state `[M, Q]` of scenes `rows`."""
@@ -67,7 +72,7 @@ class ManiSkillBatch:
             obs, _ = self.env.reset(seed=seed)
         physics, task = self.save(range(self.num_envs))
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
-        return EnvStates(physics, task, obs.cpu(), zeros, zeros)
+        return EnvStates(physics=physics, task=task, obs=obs.cpu(), elapsed=zeros, episode=zeros)
 
     def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
         """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""
