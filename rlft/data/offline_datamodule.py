@@ -13,7 +13,7 @@ import torch
 from rlft.data.dataset import Dataset, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
 from rlft.data.rollout_datamodule import NOWHERE, RolloutDataModule, episode_metrics, learner_of
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
 from rlft.types import (
@@ -31,6 +31,7 @@ from rlft.types import (
 )
 
 DATASET = "dataset.safetensors"  # in the run directory
+TRAJECTORIES = (".h5", ".hdf5")  # how the names of such files end
 LABELS = "advantage.class"  # what a dataset's labels are
 NOT_LABELLED = "none"  # what is said instead of those that have not been measured
 
@@ -65,8 +66,9 @@ class OfflineDataModule(RolloutDataModule):
         num_minibatches: parts that one pass over the data is split into; must divide num_envs * num_steps, unless the
             data are trajectories.
         update_epochs: passes over the data per iteration.
-        dataset: to use instead of collecting: an `.h5` file of trajectories of the same environment, or a
+        dataset: to use instead of collecting: an `.h5` or `.hdf5` file of trajectories of the same environment, or a
             `dataset.safetensors` of an earlier run of the same environment, sizes and advantage estimator.
+        max_episodes: of trajectories, read at most so many, the first ones; `null` reads all.
         validation_fraction: share of the episodes that are held out; EarlyStopping under `trainer.callbacks` may
             monitor their losses.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
@@ -85,21 +87,26 @@ class OfflineDataModule(RolloutDataModule):
         num_minibatches: int = 32,
         update_epochs: int = 4,
         dataset: DataFile | None = None,
+        max_episodes: int | None = None,
         validation_fraction: float = 0.0,
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
     ) -> None:
         self.dataset = None if dataset is None else Path(dataset)
-        self.reads_trajectories = self.dataset is not None and self.dataset.suffix == ".h5"
+        self.reads_trajectories = self.dataset is not None and self.dataset.suffix in TRAJECTORIES
         super().__init__(env, num_envs, num_steps, num_minibatches, update_epochs, num_workers, None, seed)
         if total_timesteps is not None:
             raise UserError("data.total_timesteps means nothing for fixed data; set trainer.max_epochs instead.")
+        require(max_episodes is None or max_episodes >= 1, "data.max_episodes", max_episodes, "at least 1, or null")
+        if max_episodes is not None and not self.reads_trajectories:
+            raise UserError("data.max_episodes is of use only with trajectories in data.dataset; leave it out.")
+        self.max_episodes = max_episodes
         if not 0 <= validation_fraction < 1:
             raise UserError(f"data.validation_fraction is {validation_fraction}; it must be at least 0 and below 1.")
         self.validation_fraction = validation_fraction
         self._recorded: Rollout | None = None  # the trajectories, [M, 1], on the CPU
-        self._recorded_in: dict[str, str] = {}  # which file that was
+        self._recorded_in: dict[str, str | int] = {}  # which file that was, and how much of it
         self._data: Dataset | None = None  # on the CPU
         self._training: TensorRows | None = None  # where the module is
 
@@ -127,8 +134,17 @@ class OfflineDataModule(RolloutDataModule):
             kind = learner.data_settings()["advantage.class"]
             raise UserError(f"model.advantage {kind} goes back to simulator states, which {path} has none of.")
         control_mode = getattr(self.env, "control_mode", None)
-        self._recorded = read_trajectories(path, self.rollouts.spec, control_mode, self.reward_mode)
+        self._recorded = read_trajectories(
+            path,
+            self.rollouts.spec,
+            control_mode,
+            self.reward_mode,
+            max_episodes=self.max_episodes,
+            needs_rewards=learner.needs_rewards,
+        )
         self._recorded_in = {"trajectories.sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        if self.max_episodes is not None:
+            self._recorded_in["trajectories.max_episodes"] = self.max_episodes
 
     @cached_property
     def _dataset(self) -> Dataset:

@@ -155,6 +155,11 @@ class BCModule(IterationModule):
     relabels = False
 
     @property
+    def needs_rewards(self) -> bool:
+        """What was demonstrated is cloned, whatever it was worth."""
+        return False
+
+    @property
     def collector(self) -> Actor:
         """The policy that acts in rollouts."""
         return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor

@@ -99,6 +99,11 @@ class Learner(ABC):
         """Whether `digest` goes back to the simulator states of a rollout."""
 
     @property
+    def needs_rewards(self) -> bool:
+        """Whether it learns from rewards, so that data have to have the right ones."""
+        return True
+
+    @property
     @abstractmethod
     def fewest_envs(self) -> int:
         """Environments that it needs side by side."""
