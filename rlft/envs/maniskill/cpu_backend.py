@@ -10,6 +10,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 from weakref import WeakSet
@@ -125,7 +126,9 @@ def cpu_batch_backend() -> Iterator[None]:
         render_device=None,
         render_backend="none",
     )
-    with patch.object(sapien_env, "parse_sim_and_render_backend", lambda *_: info):
+    # Before a build ManiSkill collects garbage, which takes longer than the build; `_check_room` does where it matters.
+    uncollected = patch.object(sapien_env, "gc", SimpleNamespace(collect=lambda: 0))
+    with patch.object(sapien_env, "parse_sim_and_render_backend", lambda *_: info), uncollected:
         yield
 
 
