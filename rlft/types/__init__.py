@@ -14,6 +14,7 @@ from rlft.types.learning import (
     Steps,
     Transition,
 )
+from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive, settings_of
 from rlft.types.simulation import Branches, EpisodeResults, Jobs, Rerollouts, Rollout, Rollouts, Visited
@@ -39,6 +40,7 @@ __all__ = [
     "Learner",
     "LearningRows",
     "Network",
+    "Obs",
     "Primitive",
     "Rerollouts",
     "Rollout",

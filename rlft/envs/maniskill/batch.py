@@ -12,7 +12,7 @@ from rlft.envs.maniskill.building import build
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
 from rlft.envs.maniskill.task_state import TaskState, task_state_names
 from rlft.errors import UserError
-from rlft.types import EnvSpec, EnvStates, Step
+from rlft.types import EnvSpec, EnvStates, Obs, Step
 
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
@@ -44,7 +44,10 @@ class ManiSkillBatch:
         obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
         success = info.get("success", torch.zeros_like(terminated))
         return Step(
-            obs=obs.cpu(), reward=reward.float().cpu(), terminated=terminated.cpu(), success=success.bool().cpu()
+            obs=Obs(state=obs.cpu()),
+            reward=reward.float().cpu(),
+            terminated=terminated.cpu(),
+            success=success.bool().cpu(),
         )
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -66,7 +69,7 @@ class ManiSkillBatch:
         obs, _ = self.env.reset(seed=seed)
         physics, task = self.save(range(self.num_envs))
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
-        return EnvStates(physics=physics, task=task, obs=obs.cpu(), elapsed=zeros, episode=zeros)
+        return EnvStates(physics=physics, task=task, obs=Obs(state=obs.cpu()), elapsed=zeros, episode=zeros)
 
     def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
         """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""
