@@ -176,7 +176,7 @@ class CriticProbe(lightning.Callback):
 
     def _distance(self, rollout: Rollout) -> dict[str, float]:
         assert self._truth is not None
-        probe, states = (_by_environment(r.obs.cpu()) for r in (self._truth.rollout, rollout))
+        probe, states = (_by_environment(r.obs.state.cpu()) for r in (self._truth.rollout, rollout))
         return {
             f"{self.name}/state_auc": classifier_auc(probe, states),
             f"{self.name}/state_mmd_squared": mmd_squared(probe, states),

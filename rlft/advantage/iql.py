@@ -151,7 +151,7 @@ def n_step_transition(rollout: Rollout, n_step: int, gamma: float, reward_scale:
         last[first] = torch.where(goes_on[first], step[k:], last[first])
         goes_on[first] &= ~rollout.done[k:]
     discount = gamma ** (last - step + 1) * ~rollout.terminated.gather(0, last)  # [T, N]
-    next_obs = rollout.next_obs.gather(0, last[..., None].expand_as(rollout.next_obs))  # [T, N, O]
+    next_obs = rollout.next_obs[last, torch.arange(last.shape[1], device=last.device)]  # [T, N]
     return Transition(reward=reward, next_obs=next_obs, discount=discount)
 
 

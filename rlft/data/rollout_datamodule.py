@@ -25,6 +25,7 @@ from rlft.types import (
     Learner,
     LearningRows,
     Length,
+    Obs,
     Rerollouts,
     Rollout,
     Rollouts,
@@ -37,7 +38,7 @@ NOWHERE = Visited.nothing(  # no states to go back to
     EnvStates(
         physics=torch.zeros(0, 0, dtype=torch.uint8),
         task=torch.zeros(0, 0, dtype=torch.float64),
-        obs=torch.zeros(0, 0),
+        obs=Obs(state=torch.zeros(0, 0)),
         elapsed=torch.zeros(0, dtype=torch.int64),
         episode=torch.zeros(0, dtype=torch.int64),
     )
@@ -234,9 +235,9 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         """Restores `state_dict()`."""
         if "states" in state_dict:
             states = rows_of(EnvStates, state_dict["states"])
-            if len(states) != self.num_envs or states.obs.shape[1] != self.obs_dim:
+            if len(states) != self.num_envs or states.obs.state.shape[1] != self.obs_dim:
                 raise UserError(
-                    f"The checkpoint has {len(states)} envs with {states.obs.shape[1]} observations, this config "
+                    f"The checkpoint has {len(states)} envs with {states.obs.state.shape[1]} observations, this config "
                     f"{self.num_envs} with {self.obs_dim}; a run goes on with what it began with."
                 )
             self._states = states

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import require
-from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Obs, Step
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class PointReachBatch:
         self.state = torch.zeros(num_envs, 6)  # position, last move, goal
         self.active = list(range(num_envs))
 
-    def _obs(self) -> Tensor:
+    def _obs(self) -> Obs:
         position, move, goal = self.state[:, :2], self.state[:, 2:4], self.state[:, 4:]
-        return torch.cat([position, move, goal - position], dim=1)
+        return Obs(state=torch.cat([position, move, goal - position], dim=1))
 
     def step(self, action: Tensor) -> Step:
         """Moves the active points; see `BatchEnv.step`."""
@@ -59,7 +59,7 @@ class PointReachBatch:
         moved[:, :2] = (self.state[:, :2] + moved[:, 2:4]).clamp(-1, 1)
         self.state[self.active] = moved[self.active]
         obs = self._obs()
-        success = obs[:, 4:].norm(dim=1) <= self.config.radius
+        success = obs.state[:, 4:].norm(dim=1) <= self.config.radius
         return Step(obs=obs, reward=success.float(), terminated=success, success=success)
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -8,16 +8,23 @@ from typing import Any, TypeVar, get_type_hints
 
 from torch import Tensor
 
+from rlft.types import Obs
+
 D = TypeVar("D")
 
 
 def entries_of(rows: Any) -> dict[str, Tensor]:
-    """Tensors of a dataclass by field name, `outer.inner` where a field is a dataclass itself."""
+    """Tensors of a dataclass by field name, `outer.inner` where a field is a dataclass itself.
+
+    The state of an observation has the name of the observation, as when there was nothing else in it.
+    """
     found: dict[str, Tensor] = {}
     for field in dataclasses.fields(rows):
         value = getattr(rows, field.name)
-        inner = {"": value} if isinstance(value, Tensor) else {f".{key}": t for key, t in entries_of(value).items()}
-        found |= {field.name + key: tensor for key, tensor in inner.items()}
+        if isinstance(value, Tensor | Obs):
+            found[field.name] = value.state if isinstance(value, Obs) else value
+        else:
+            found |= {f"{field.name}.{key}": tensor for key, tensor in entries_of(value).items()}
     return found
 
 
@@ -27,9 +34,9 @@ def rows_of(kind: type[D], entries: Mapping[str, Tensor]) -> D:
 
 
 def _value(name: str, hint: Any, entries: Mapping[str, Tensor]) -> Any:
-    """A field: a tensor, or a dataclass of those below it."""
-    if hint is Tensor:
-        return entries[name]
+    """A field: a tensor, an observation, or a dataclass of the entries below it."""
+    if hint in (Tensor, Obs):
+        return entries[name] if hint is Tensor else Obs(state=entries[name])
     prefix = f"{name}."
     return rows_of(hint, {key.removeprefix(prefix): t for key, t in entries.items() if key.startswith(prefix)})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
+from rlft.files.rows import entries_of
 from rlft.modules.parameters import and_more
 from rlft.types import AdvantageEstimate, Rollout, TensorRows
 
@@ -40,7 +40,7 @@ def good_rows(rollout: Rollout, labels: AdvantageEstimate | None) -> Tensor:
 
 def in_rows(rollout: Rollout, labels: AdvantageEstimate | None, among: Tensor) -> Finding:
     """What to say of the rows `among` (`[T, N]` bool), of which some are not finite."""
-    found = _described({**_quantities(rollout, labels), "next_obs": rollout.next_obs}, among)
+    found = _described({**_quantities(rollout, labels), "next_obs": rollout.next_obs.state}, among)
     bad = int((among & ~good_rows(rollout, labels)).sum())
     name = next(name for name, values in found.items() if values["bad_rows"])
     step, env = found[name]["first_bad_row"]
@@ -105,15 +105,14 @@ def error_of(finding: Finding, iteration: int, folder: Path | None) -> UserError
 def _quantities(rollout: Rollout, labels: AdvantageEstimate | None) -> dict[str, Tensor]:
     """What is learned from, `[T, N, ...]` each; causes before effects."""
     # Not `next_obs`: an estimator that looks at it where it is not finite says so in the advantages.
-    found = {"obs": rollout.obs, "action": rollout.action, "log_prob": rollout.log_prob, "reward": rollout.reward}
+    found = {"obs": rollout.obs.state, "action": rollout.action, "log_prob": rollout.log_prob, "reward": rollout.reward}
     if labels is None:
         return found
     return {**found, "value": labels.value, "advantage": labels.advantage, "value_target": labels.value_target}
 
 
 def _floating(batch: TensorRows) -> dict[str, Tensor]:
-    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-    return {k: v for k, v in fields.items() if isinstance(v, Tensor) and v.is_floating_point()}
+    return {name: tensor for name, tensor in entries_of(batch).items() if tensor.is_floating_point()}
 
 
 def _finite_rows(values: Tensor, row_dims: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rlft.networks.critics import ValueCritic
 from rlft.networks.descriptions import build, describe
 from rlft.networks.mlp import MLP
-from rlft.types import Critic
+from rlft.types import Critic, Obs
 
 
 class ActionValueCritic(Critic):
@@ -42,17 +42,17 @@ class ActionValueCritic(Critic):
         """A V like the given one, which is part of this critic under another name."""
         return {"state_value": self._given, "action_dim": self.action_dim, "num_q": self.num_q}
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """State values `[...]` of observations `[..., O]`."""
-        value: Tensor = self.value(obs)
+    def forward(self, obs: Obs) -> Tensor:
+        """State values `[...]` of observations `[...]`."""
+        value: Tensor = self.value(obs.state)
         return value.squeeze(-1)
 
-    def action_values(self, obs: Tensor, action: Tensor) -> Tensor:
-        """What each Q network says, `[K, ...]`, of observations `[..., O]` and actions `[..., A]`."""
+    def action_values(self, obs: Obs, action: Tensor) -> Tensor:
+        """What each Q network says, `[K, ...]`, of observations `[...]` and actions `[..., A]`."""
         return _evaluate(self.q, obs, action)
 
     @torch.no_grad()
-    def target_action_value(self, obs: Tensor, action: Tensor) -> Tensor:
+    def target_action_value(self, obs: Obs, action: Tensor) -> Tensor:
         """The smallest of the target networks' values, `[...]`, without gradients."""
         return _evaluate(self.target_q, obs, action).amin(0)
 
@@ -75,8 +75,8 @@ class ActionValueCritic(Critic):
         return critic
 
 
-def _evaluate(networks: nn.ModuleList, obs: Tensor, action: Tensor) -> Tensor:
-    x = torch.cat([obs, action], -1)  # [..., O + A]
+def _evaluate(networks: nn.ModuleList, obs: Obs, action: Tensor) -> Tensor:
+    x = torch.cat([obs.state, action], -1)  # [..., O + A]
     return torch.stack([network(x).squeeze(-1) for network in networks])  # [K, ...]
 
 

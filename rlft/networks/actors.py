@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rlft.errors import require
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.mlp import MLP, Activation, widths_of
-from rlft.types import Acted, Actor
+from rlft.types import Acted, Actor, Obs
 
 
 class DiagonalGaussianActor(Actor):
@@ -27,15 +27,15 @@ class DiagonalGaussianActor(Actor):
         self.action_dim = self.noise_dim = len(log_std)
         self.log_std = nn.Parameter(log_std)
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """The mean action `[..., A]` of observations `[..., O]`."""
+    def forward(self, obs: Obs) -> Tensor:
+        """The mean action `[..., A]` of observations `[...]`."""
         raise NotImplementedError
 
-    def distribution(self, obs: Tensor) -> DiagonalGaussian:
+    def distribution(self, obs: Obs) -> DiagonalGaussian:
         """Of the actions it takes."""
         return DiagonalGaussian(self(obs), self.log_std)
 
-    def act(self, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
+    def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """The mean, plus its standard deviation times the noise if it explores."""
         distribution = self.distribution(obs)
         if not explore:
@@ -44,11 +44,11 @@ class DiagonalGaussianActor(Actor):
         action = distribution.sample(noise)
         return Acted(action, distribution.log_prob(action)[..., None])
 
-    def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+    def log_prob(self, obs: Obs, action: Tensor) -> Tensor:
         """Log density `[...]` of unclipped actions `[..., A]`."""
         return self.distribution(obs).log_prob(action)
 
-    def entropy(self, obs: Tensor) -> Tensor:
+    def entropy(self, obs: Obs) -> Tensor:
         """Nats, a scalar: it is the same everywhere."""
         return DiagonalGaussian(self.log_std, self.log_std).entropy()  # of any mean
 
@@ -104,9 +104,9 @@ class GaussianActor(DiagonalGaussianActor):
         self.encoder = nn.Sequential(*layers[: encoder_length(len(widths))])
         self.action_head = nn.Sequential(*layers[encoder_length(len(widths)) :])
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Obs) -> Tensor:
         """The mean action `[..., A]`."""
-        mean: Tensor = self.action_head(self.encoder(obs))
+        mean: Tensor = self.action_head(self.encoder(obs.state))
         return mean
 
 

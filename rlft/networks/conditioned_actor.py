@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rlft.networks.actors import DiagonalGaussianActor, GaussianActor
 from rlft.networks.descriptions import describe
 from rlft.networks.distributions import DiagonalGaussian
+from rlft.types import Obs
 
 NEGATIVE, POSITIVE, NULL = 0, 1, 2  # the indicator: worse actions, better actions, not told which
 
@@ -45,7 +46,7 @@ class ConditionedActor(DiagonalGaussianActor):
         """An actor like the one that gave its weights, and the guidance of now."""
         return {"actor": self._given, "guidance": self.guidance.item()}
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Obs) -> Tensor:
         """The guided mean action `[..., A]`.
 
         Guidance (Frans et al. 2025) acts with pi_g ~ pi(a|s) (pi(a|s, positive) / pi(a|s))^g. For Gaussians with
@@ -57,17 +58,17 @@ class ConditionedActor(DiagonalGaussianActor):
             return positive  # saves a pass
         return torch.lerp(self.conditional(obs, NULL), positive, self.guidance)
 
-    def conditional(self, obs: Tensor, indicator: Tensor | int) -> Tensor:
+    def conditional(self, obs: Obs, indicator: Tensor | int) -> Tensor:
         """The mean action `[..., A]` under a condition per row, `[...]` int64, or one for all rows."""
         first, *others = self.encoder
         # Not `self.embedding[indicator]`, whose gradient adds up in an order that depends on the threads.
         condition = nn.functional.embedding(torch.as_tensor(indicator, device=obs.device), self.embedding)
-        hidden: Tensor = first(obs) + condition  # [..., hidden]
+        hidden: Tensor = first(obs.state) + condition  # [..., hidden]
         for layer in others:
             hidden = layer(hidden)
         mean: Tensor = self.action_head(hidden)
         return mean
 
-    def conditioned(self, obs: Tensor, indicator: Tensor | int) -> DiagonalGaussian:
+    def conditioned(self, obs: Obs, indicator: Tensor | int) -> DiagonalGaussian:
         """Of the actions under such a condition."""
         return DiagonalGaussian(self.conditional(obs, indicator), self.log_std)

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from rlft.networks.mlp import MLP, Activation, widths_of
-from rlft.types import Critic
+from rlft.types import Critic, Obs
 
 
 class NoCritic(Critic):
     """Stands in where an estimator needs no critic: no weights, every value 0."""
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Obs) -> Tensor:
         """Zeros `[...]`."""
-        return torch.zeros(obs.shape[:-1], device=obs.device)
+        return torch.zeros(obs.shape, device=obs.device)
 
 
 class ValueCritic(Critic):
@@ -43,7 +43,7 @@ class ValueCritic(Critic):
         self.widths = widths_of(hidden_dim, num_layers, hidden_dims)
         self.value = MLP(obs_dim, 1, self.widths, activation)
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """Values `[...]` of observations `[..., O]`."""
-        value: Tensor = self.value(obs)
+    def forward(self, obs: Obs) -> Tensor:
+        """Values `[...]` of observations `[...]`."""
+        value: Tensor = self.value(obs.state)
         return value.squeeze(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rlft.types import Acted, Actor
+from rlft.types import Acted, Actor, Obs
 
 
 class DeterministicActor(Actor):
@@ -19,7 +19,7 @@ class DeterministicActor(Actor):
         self.actor = actor
         self.obs_dim, self.action_dim, self.noise_dim = actor.obs_dim, actor.action_dim, actor.noise_dim
 
-    def act(self, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
+    def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """What the other one does without exploring, which no density belongs to."""
         action = self.actor.act(obs, noise, explore=False).action
         return Acted(action=action, log_prob=action[..., :0])

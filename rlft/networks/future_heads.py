@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlft.networks.actors import GaussianActor, clamp_log_std
+from rlft.types import Obs
 
 Dropout = Callable[[Tensor, float], Tensor]  # zeros a share of hidden numbers
 
@@ -55,7 +56,7 @@ class FutureHeads(nn.ModuleDict):
     def predict(
         self,
         actor: GaussianActor,
-        obs: Tensor,
+        obs: Obs,
         encoder_dropout: float = 0.0,
         head_dropout: float = 0.0,
         dropout: Dropout = no_dropout,
@@ -64,12 +65,12 @@ class FutureHeads(nn.ModuleDict):
 
         Args:
             actor: the one this was built for.
-            obs: observations `[B, O]`.
+            obs: observations `[B]`.
             encoder_dropout: share of the encoder's features that is dropped.
             head_dropout: share of what the layers of a head pass on to each other.
             dropout: how.
         """
-        features = dropout(actor.encoder(obs), encoder_dropout)  # [B, hidden]
+        features = dropout(actor.encoder(obs.state), encoder_dropout)  # [B, hidden]
         heads = self.all(actor)
         means = []
         for head in heads:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlft.ranking.simulation import Actions, Paths
 from rlft.statistics.correlations import Array
+from rlft.types import Obs
 
 USUAL_LAMBDA = 0.95
 LAMBDAS = (0.8, USUAL_LAMBDA, 1.0)
@@ -20,7 +21,7 @@ TD_STEPS = (1, 5, 20)
 ROWS = 65_536  # per call of a critic
 DECIMALS = 9  # of scores: sums that are equal on paper differ by less, and must tie
 
-Value = Callable[[Tensor], Tensor]  # a critic: observations [B, O] to values [B]
+Value = Callable[[Obs], Tensor]  # a critic: observations [B] to values [B]
 
 
 def rewards(actions: Actions, paths: Paths) -> Tensor:
@@ -42,8 +43,8 @@ def values_after(value: Value, actions: Actions, paths: Paths) -> Tensor:
 
 
 @torch.no_grad()
-def values(value: Value, obs: Tensor) -> Tensor:
-    """The critic's values `[B]` float64 of `obs [B, O]`, a bounded number at a time."""
+def values(value: Value, obs: Obs) -> Tensor:
+    """The critic's values `[B]` float64 of `obs [B]`, a bounded number at a time."""
     return torch.cat([value(obs[i : i + ROWS]) for i in range(0, max(1, len(obs)), ROWS)]).double()
 
 

@@ -13,7 +13,7 @@ from rlft.advantage.gae import gae
 from rlft.errors import UserError
 from rlft.networks.mlp import MLP
 from rlft.ranking.estimators import Value, values
-from rlft.types import Rollout
+from rlft.types import Obs, Rollout
 
 HELD_OUT = 0.1  # share of environments, or of states, that only stop the training
 EPOCHS, PATIENCE, LEARNING_RATE = 100, 8, 1e-3
@@ -24,24 +24,25 @@ class Scalar(nn.Module):
     """A number as a function of observations, or of observations and actions: an MLP on standardised inputs.
 
     Args:
-        inputs: examples `[B, *]`, whose mean and standard deviation standardise all others.
+        obs: examples `[B]`, whose mean and standard deviation standardise all others.
+        action: the same `[B, A]`; none for a function of observations.
         hidden_dim: width of the three hidden layers.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, *inputs: Tensor, hidden_dim: int = 256) -> None:
+    def __init__(self, obs: Obs, *action: Tensor, hidden_dim: int = 256) -> None:
         super().__init__()
-        examples = torch.cat(inputs, -1).flatten(0, -2)  # [B, I]
+        examples = torch.cat([obs.state, *action], -1).flatten(0, -2)  # [B, I]
         scale = examples.std(0)
         self.register_buffer("mean", examples.mean(0))
         self.register_buffer("scale", torch.where(scale > 1e-6, scale, 1.0))
         self.layers = MLP(examples.shape[-1], 1, (hidden_dim,) * 3, output_gain=1.0)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """`[...]` of inputs `[..., *]`."""
-        standardised = (torch.cat(inputs, -1) - self.mean) / self.scale
+    def forward(self, obs: Obs, *action: Tensor) -> Tensor:
+        """`[...]` of observations `[...]` and actions `[..., A]`."""
+        standardised = (torch.cat([obs.state, *action], -1) - self.mean) / self.scale
         output: Tensor = self.layers(standardised).squeeze(-1)
         return output
 
@@ -104,7 +105,7 @@ class Regressions:
         self.rollout, self.gamma, self.seed = rollout, gamma, seed
         self.returns, known = returns_to_go(rollout, gamma, horizon)
         self.known = known.flatten()  # [T N]
-        self.obs, self.action = rollout.obs.flatten(0, 1), rollout.action.flatten(0, 1)
+        self.obs, self.action = flattened(rollout.obs), rollout.action.flatten(0, 1)
         num_envs = rollout.reward.shape[1]
         env = torch.arange(len(self.obs)) % num_envs
         trains = env < num_envs - max(1, round(HELD_OUT * num_envs))
@@ -116,26 +117,27 @@ class Regressions:
 
     def value(self) -> Scalar:
         """V(s), on Monte-Carlo returns."""
-        return self._regressed(self.returns, self.obs)
+        return self._regressed(self.returns)
 
     def action_value(self) -> Scalar:
         """Q(s, a), on Monte-Carlo returns."""
-        return self._regressed(self.returns, self.obs, self.action)
+        return self._regressed(self.returns, self.action)
 
     def advantage(self, value: Value, gae_lambda: float) -> Scalar:
         """A(s, a), on GAE with critic `value`."""
         shape, rollout = self.rollout.reward.shape, self.rollout
         before = values(value, self.obs).view(shape)
-        after = values(value, rollout.next_obs.flatten(0, 1)).view(shape).masked_fill(rollout.done, 0.0)
+        after = values(value, flattened(rollout.next_obs)).view(shape).masked_fill(rollout.done, 0.0)
         target = gae(rollout.reward.double(), before, after, rollout.done, self.gamma, gae_lambda)
-        return self._regressed(target.float(), self.obs, self.action)
+        return self._regressed(target.float(), self.action)
 
-    def _regressed(self, target: Tensor, *inputs: Tensor) -> Scalar:
+    def _regressed(self, target: Tensor, *action: Tensor) -> Scalar:
         torch.manual_seed(self.seed)
-        network, target = Scalar(*(part[self.train] for part in inputs)), target.flatten()
+        network = Scalar(self.obs[self.train], *(part[self.train] for part in action))
+        target = target.flatten()
         fit(
             network,
-            lambda rows: mse_loss(network(*(part[rows] for part in inputs)), target[rows]),
+            lambda rows: mse_loss(network(self.obs[rows], *(part[rows] for part in action)), target[rows]),
             self.train,
             self.held_out,
             TRANSITIONS,
@@ -144,19 +146,29 @@ class Regressions:
         return network
 
 
-def dueling(obs: Tensor, action: Tensor, q: Tensor, seed: int) -> Scalar:
+def flattened(obs: Obs) -> Obs:
+    """`[T N]` of `[T, N]`."""
+    return obs.map(lambda part: part.flatten(0, 1))
+
+
+def for_each_action(obs: Obs, action: Tensor) -> Obs:
+    """Observations `[N]` as `[N, J]`, for actions `[N, J, A]`."""
+    return obs.map(lambda part: part[:, None].expand(*action.shape[:2], *part.shape[1:]))
+
+
+def dueling(obs: Obs, action: Tensor, q: Tensor, seed: int) -> Scalar:
     """The advantage of Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), regressed on Q of several actions in each state.
 
     Wang et al. 2016, "Dueling Network Architectures", equation 9, where the mean is over all actions.
 
     Args:
-        obs: `[N, O]`.
+        obs: `[N]`.
         action: `[N, J, A]`.
         q: `[N, J]`.
         seed: of the initial weights and the order of minibatches.
     """
     torch.manual_seed(seed)
-    obs = obs[:, None].expand(*action.shape[:2], -1)  # [N, J, O]
+    obs = for_each_action(obs, action)  # [N, J]
     advantage, value = Scalar(obs, action), Scalar(obs[:, 0])
 
     def loss(rows: Tensor) -> Tensor:
@@ -167,14 +179,14 @@ def dueling(obs: Tensor, action: Tensor, q: Tensor, seed: int) -> Scalar:
     return advantage
 
 
-def pairwise(obs: Tensor, action: Tensor, q: Tensor, seed: int) -> Scalar:
+def pairwise(obs: Obs, action: Tensor, q: Tensor, seed: int) -> Scalar:
     """Scores trained on nothing but the order of the actions of a state; arguments as in `dueling`.
 
     Burges et al. 2005, "Learning to Rank using Gradient Descent": -log sigmoid((f_j - f_k) sign(q_j - q_k)) for all
     pairs of actions of a state.
     """
     torch.manual_seed(seed)
-    obs = obs[:, None].expand(*action.shape[:2], -1)  # [N, J, O]
+    obs = for_each_action(obs, action)  # [N, J]
     network = Scalar(obs, action)
 
     def loss(rows: Tensor) -> Tensor:

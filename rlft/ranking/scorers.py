@@ -13,11 +13,11 @@ from rlft.networks import ActionValueCritic
 from rlft.networks.policy_files import check_shapes, load_policy
 from rlft.ranking.estimators import USUAL_LAMBDA, Value
 from rlft.ranking.experiment import Simulated
-from rlft.ranking.learned import Regressions, dueling, pairwise
+from rlft.ranking.learned import Regressions, dueling, for_each_action, pairwise
 from rlft.ranking.simulation import Simulator
-from rlft.types import Critic, EnvSpec
+from rlft.types import Critic, EnvSpec, Obs
 
-ActionValue = Callable[[Tensor, Tensor], Tensor]
+ActionValue = Callable[[Obs, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,6 @@ def scorers(
             assert isinstance(critic, ActionValueCritic)
             values[f"V of {name.upper()}"] = critic
             networks[f"Q of {name.upper()}"] = critic.target_action_value  # what their advantages are made of
-    obs = actions.obs[:, None].expand(*actions.action.shape[:2], -1)  # [N, J, O]
+    obs = for_each_action(actions.obs, actions.action)  # [N, J]
     with torch.no_grad():
         return values, {name: network(obs, actions.action) for name, network in networks.items()}

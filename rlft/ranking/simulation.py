@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.types import Actor, EnvStates, Jobs, Rollout, Rollouts
+from rlft.types import Actor, EnvStates, Jobs, Obs, Rollout, Rollouts
 
 PORTION = 50  # env steps of a plain rollout between reports of progress
 ACTIONS, PATHS = 1, 1_000_000  # first iterations in the address of the noise, after that of the rollout
@@ -24,7 +24,7 @@ ACTIONS, PATHS = 1, 1_000_000  # first iterations in the address of the noise, a
 class Actions:
     """`N` states in the order of elapsed time, `J` actions in each, and where these led."""
 
-    obs: Tensor  # [N, O]
+    obs: Obs  # [N]
     action: Tensor  # [N, J, A], the unclipped sample, as in `Rollout`
     reward: Tensor  # [N, J]
     terminated: Tensor  # [N, J] bool
@@ -43,7 +43,7 @@ class Paths:
     """What followed the actions: `M` trajectories of up to `T` steps each, beginning in the successors."""
 
     reward: Tensor  # [T, N, J, M], 0 after the end
-    next_obs: Tensor  # [T, N, J, M, O], 0 after the end
+    next_obs: Obs  # [T, N, J, M], 0 after the end
     length: Tensor  # [N, J, M] int64, env steps until termination or horizon; 0 where the action ended the episode
 
 
@@ -165,7 +165,7 @@ class Simulator:
     def paths(self, actions: Actions, num_paths: int) -> tuple[Paths, int]:
         """Trajectories of the policy after each action, each with noise of its own."""
         horizon, rows, number = self._followers(actions, num_paths)
-        longest, obs_dim = int(horizon.max()), actions.obs.shape[-1]
+        longest, obs_dim = int(horizon.max()), actions.obs.state.shape[-1]
         reward = torch.zeros(longest, len(horizon), num_paths)
         next_obs = torch.zeros(longest, len(horizon), num_paths, obs_dim)
         length, sim_steps = torch.zeros(len(horizon), num_paths, dtype=torch.int64), 0
@@ -178,11 +178,15 @@ class Simulator:
             running = (ended.cumsum(0) - ended == 0) & (torch.arange(steps)[:, None] < own)  # [steps, p]
             where = rows[part], number[part]
             reward[:steps, *where] = torch.where(running, taken.reward[:, : len(part)], 0.0)
-            next_obs[:steps, *where] = torch.where(running[..., None], taken.next_obs[:, : len(part)], 0.0)
+            next_obs[:steps, *where] = torch.where(running[..., None], taken.next_obs.state[:, : len(part)], 0.0)
             length[where] = running.sum(0)
             sim_steps += steps * len(start)
         shape = (*actions.reward.shape, num_paths)
-        paths = Paths(reward.view(longest, *shape), next_obs.view(longest, *shape, obs_dim), length.view(shape))
+        paths = Paths(
+            reward=reward.view(longest, *shape),
+            next_obs=Obs(state=next_obs.view(longest, *shape, obs_dim)),
+            length=length.view(shape),
+        )
         return paths, sim_steps
 
     def _followers(self, actions: Actions, copies: int) -> tuple[Tensor, Tensor, Tensor]:

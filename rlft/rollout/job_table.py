@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlft.rollout.noise import standard_normal
-from rlft.types import BatchEnv, Branches, EnvStates, Jobs, Step
+from rlft.types import BatchEnv, Branches, EnvStates, Jobs, Obs, Step
 
 
 class JobTable:
@@ -25,7 +25,7 @@ class JobTable:
         size, spec = env.num_envs, env.spec
         self.env, self.jobs, self.address = env, jobs, address
         self.job = torch.full((size,), -1)  # which job a row plays, -1 for none
-        self.obs = torch.zeros(size, spec.obs_dim)
+        self.obs = Obs(state=torch.zeros(size, spec.obs_dim))
         self.length, self.horizon = torch.zeros(2, size, dtype=torch.int64)  # env steps done, and at most
         self.total, self.discount = torch.zeros(2, size)
         self.noise = torch.zeros(size, spec.max_episode_steps, noise_dim)
@@ -83,7 +83,7 @@ class JobTable:
         self.total[busy] += self.discount[busy] * step.reward
         self.discount[busy] *= gamma
         self.length[busy] += 1
-        valid = step.obs.isfinite().all(1) & step.reward.isfinite()
+        valid = step.obs.state.isfinite().all(1) & step.reward.isfinite()
         ended = step.terminated | ~valid | (self.length[busy] >= self.horizon[busy])
         if ended.any():
             rows = busy[ended]

@@ -25,6 +25,7 @@ from rlft.types import (
     EnvStates,
     EpisodeResults,
     Jobs,
+    Obs,
     Rollout,
     Step,
     Visited,
@@ -87,7 +88,7 @@ class RolloutWorker:
         )  # [T, N, Z]
         self.env.activate(rows)
         self.env.restore(rows, states)
-        obs, elapsed, episode = states.obs.clone(), states.elapsed.clone(), states.episode.clone()
+        obs, elapsed, episode = states.obs.map(torch.clone), states.elapsed.clone(), states.episode.clone()
         steps: list[Rollout] = []  # [N] each
         visited = Recorder(states) if keep_visited else None
         for t in range(num_steps):
@@ -102,14 +103,14 @@ class RolloutWorker:
                 episode[done] += num_envs
                 fresh = self.bank.get(TRAINING, seed, episode[done].tolist())
                 self.env.restore(done, fresh)
-                obs = obs.clone()
+                obs = obs.map(torch.clone)
                 obs[done], elapsed[done] = fresh.obs, 0
                 if visited:
                     visited.reset(done, fresh)
         ends = self._states(obs, elapsed, episode)
         return Rollout.stack(steps), ends, visited.result() if visited else Visited.nothing(states)
 
-    def _states(self, obs: Tensor, elapsed: Tensor, episode: Tensor) -> EnvStates:
+    def _states(self, obs: Obs, elapsed: Tensor, episode: Tensor) -> EnvStates:
         """Where all environments are."""
         physics, task = self.env.save(range(len(self.env_ids)))
         return EnvStates(physics=physics, task=task, obs=obs, elapsed=elapsed, episode=episode)
@@ -193,7 +194,7 @@ class RolloutWorker:
         return EpisodeResults(success_once=once, success_at_end=success, episode_return=total, length=length)
 
 
-def _recorded(obs: Tensor, acted: Acted, step: Step, elapsed: Tensor, limit: int) -> Rollout:
+def _recorded(obs: Obs, acted: Acted, step: Step, elapsed: Tensor, limit: int) -> Rollout:
     """One step of `N` environments, whose episodes are truncated after `limit` env steps."""
     return Rollout(
         obs=obs,
@@ -209,13 +210,17 @@ def _recorded(obs: Tensor, acted: Acted, step: Step, elapsed: Tensor, limit: int
     )
 
 
-def decide(actor: Actor, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
-    """`actor.act` in calls of a fixed size: of `obs [M, O]` and `noise [M, Z]`, on the CPU like what it returns.
+def decide(actor: Actor, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
+    """`actor.act` in calls of a fixed size: of `obs [M]` and `noise [M, Z]`, on the CPU like what it returns.
 
     A matrix product rounds differently for different numbers of rows. With every call the same size, the result of a
     row no longer depends on how environments are split over workers.
     """
     device, padding = actor.device, -len(obs) % CHUNK
-    obs, noise = (torch.cat([x, x.new_zeros(padding, x.shape[1])]).to(device) for x in (obs, noise))
+
+    def padded(x: Tensor) -> Tensor:
+        return torch.cat([x, x.new_zeros(padding, *x.shape[1:])]).to(device)
+
+    obs, noise = obs.map(padded), padded(noise)
     chunks = [slice(first, first + CHUNK) for first in range(0, len(obs), CHUNK)]
     return Acted.cat([actor.act(obs[c], noise[c], explore=explore) for c in chunks])[: len(obs) - padding].to("cpu")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError, one_line, require
-from rlft.types import EnvSpec, Rollout
+from rlft.types import EnvSpec, Obs, Rollout
 
 # Control modes between which ManiSkill's replay translates actions; `pd_ee` stands for all that begin so.
 CONVERTS = {
@@ -178,11 +178,11 @@ class _Episode:
         no, known = torch.zeros(length, dtype=torch.bool), "log_prob" in self.group
         end = int(terminated.int().argmax()) if terminated.any() else length - 1
         rollout = Rollout(
-            obs=obs[:-1],
+            obs=Obs(state=obs[:-1]),
             action=self._array(actions, "float", length, self.spec.action_dim),
             log_prob=self._array("log_prob", "float", length) if known else torch.zeros(length),
             log_prob_known=torch.full((length,), known),
-            next_obs=obs[1:],
+            next_obs=Obs(state=obs[1:]),
             reward=self._rewards(modes),
             terminated=terminated,
             truncated=~terminated & (torch.arange(length) == end),

@@ -77,7 +77,7 @@ class TrajectoryWriter:
         Raises:
             UserError: if the simulator returned numbers that are not finite.
         """
-        obs = np.concatenate([episode.obs.numpy(), episode.next_obs[-1:].numpy()])  # [L+1, O]
+        obs = np.concatenate([episode.obs.state.numpy(), episode.next_obs.state[-1:].numpy()])  # [L+1, O]
         if not (np.isfinite(obs).all() and episode.reward.isfinite().all()):
             raise UserError(f"The simulator returned numbers that are not finite in episode {number}; nothing is kept.")
         group = self._file.create_group(f"traj_{number}", track_order=True)

@@ -15,6 +15,7 @@ from rlft.types.learning import (
     Steps,
     Transition,
 )
+from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive, settings_of
 from rlft.types.simulation import Branches, EpisodeResults, Jobs, Rerollouts, Rollout, Rollouts, Visited
@@ -45,6 +46,7 @@ __all__ = [
     "Mark",
     "NeedsLength",
     "Network",
+    "Obs",
     "PolicyName",
     "Primitive",
     "Rerollouts",

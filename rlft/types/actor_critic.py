@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 
 Ability = Literal[
@@ -62,25 +63,25 @@ class Actor(Network):
     action_dim: int
     noise_dim: int  # Z: standard normal numbers per decision; whoever asks for one addresses them
 
-    def act(self, obs: Tensor, noise: Tensor, *, explore: bool = True) -> Acted:
+    def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """Decides; differentiable in the weights, and a function of nothing but the arguments and these.
 
         Args:
-            obs: observations `[..., O]`.
+            obs: observations `[...]`.
             noise: standard normal numbers `[..., Z]`, all the randomness there is.
             explore: sample; else the mean or most likely action, which does not depend on the noise.
         """
         raise NotImplementedError
 
-    def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+    def log_prob(self, obs: Obs, action: Tensor) -> Tensor:
         """Log density or log probability `[...]` of unclipped actions `[..., A]`."""
         raise NotImplementedError
 
-    def imitation(self, obs: Tensor, action: Tensor) -> Tensor:
+    def imitation(self, obs: Obs, action: Tensor) -> Tensor:
         """What to minimise for the actor to act like this, `[...]`; -log pi unless it knows better."""
         return -self.log_prob(obs, action)
 
-    def entropy(self, obs: Tensor) -> Tensor:
+    def entropy(self, obs: Obs) -> Tensor:
         """Nats, `[...]`; a scalar if it is the same everywhere."""
         raise NotImplementedError
 
@@ -106,9 +107,9 @@ class Actor(Network):
         """Whether `imitation` is -log pi, so that one pass through the network tells both."""
         return type(self).imitation is Actor.imitation
 
-    def mode(self, obs: Tensor) -> Tensor:
+    def mode(self, obs: Obs) -> Tensor:
         """The action without exploration, `[..., A]`."""
-        return self.act(obs, obs.new_zeros(*obs.shape[:-1], self.noise_dim), explore=False).action
+        return self.act(obs, obs.state.new_zeros(*obs.shape, self.noise_dim), explore=False).action
 
     @property
     def device(self) -> torch.device:
@@ -122,6 +123,6 @@ class Critic(Network):
     obs_dim: int
     widths: tuple[int, ...] = ()  # of its hidden layers, where that has a meaning
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """Values `[...]` of observations `[..., O]`."""
+    def forward(self, obs: Obs) -> Tensor:
+        """Values `[...]` of observations `[...]`."""
         raise NotImplementedError

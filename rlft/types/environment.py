@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive, settings_of
 
@@ -18,7 +19,7 @@ class EnvSpec:
     """What a policy needs to know about an environment."""
 
     task: str
-    obs_dim: int
+    obs_dim: int  # numbers of an observation's state
     action_dim: int
     action_low: Tensor  # [A]
     action_high: Tensor  # [A]
@@ -38,7 +39,7 @@ class EnvStates(TensorRows):
 
     physics: Tensor  # [M, P] uint8, the simulator's packed state
     task: Tensor  # [M, Q] float64, per-environment tensors of the task and its controllers
-    obs: Tensor  # [M, O], the observation to act on: contact-derived entries are stale after a restore
+    obs: Obs  # [M], the observation to act on: contact-derived entries are stale after a restore
     elapsed: Tensor  # [M] int64, env steps since the episode began
     episode: Tensor  # [M] int64, the number of the running episode in the bank of initial states
 
@@ -47,7 +48,7 @@ class EnvStates(TensorRows):
 class Step(TensorRows):
     """What one step of a batch of environments returned; nothing has been reset yet."""
 
-    obs: Tensor  # [N, O], the true successor
+    obs: Obs  # [N], the true successor
     reward: Tensor  # [N]
     terminated: Tensor  # [N] bool, success or failure as the task defines them
     success: Tensor  # [N] bool

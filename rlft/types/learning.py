@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rlft.types.actor_critic import Actor
 from rlft.types.environment import EnvFactory
+from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive
 from rlft.types.simulation import Rerollouts, Rollout, Rollouts, Visited
@@ -37,7 +38,7 @@ class Transition(TensorRows):
     """Where actions led, one or several steps ahead: a temporal-difference target is reward + discount V(next_obs)."""
 
     reward: Tensor  # [...], discounted sum of the rewards on the way
-    next_obs: Tensor  # [..., O], the true successor
+    next_obs: Obs  # [...], the true successor
     discount: Tensor  # [...], gamma^steps, 0 if the episode terminated on the way
 
 
@@ -45,7 +46,7 @@ class Transition(TensorRows):
 class Batch(TensorRows):
     """The transitions of one gradient step, `[B]`, or of a rollout, `[T, N]`."""
 
-    obs: Tensor  # [B, O]
+    obs: Obs  # [B]
     action: Tensor  # [B, A], unclipped
     log_prob: Tensor  # [B], under the policy that acted; 0 where it is not known, for updates that do not need it
     signal: Tensor  # [B], what the policy update made of the advantages
@@ -64,7 +65,7 @@ class BootstrappedBatch(Batch):
 class CloningBatch(TensorRows):
     """What was demonstrated, `[B]` steps for a gradient step, or `[T, N]` of a rollout."""
 
-    obs: Tensor  # [B, O]
+    obs: Obs  # [B]
     action: Tensor  # [B, K, A], unclipped, at `K` offsets from the step; of no meaning where it is not known
     known: Tensor  # [B, K] bool, whether the episode and the data reach that far
 

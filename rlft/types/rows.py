@@ -28,6 +28,11 @@ class TensorRows:
     def __getitem__(self, rows: Index) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
+    def __setitem__(self, rows: Index, values: Self) -> None:
+        """Writes rows in place, as of tensors."""
+        for field in dataclasses.fields(self):
+            getattr(self, field.name)[rows] = getattr(values, field.name)
+
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
@@ -49,6 +54,18 @@ class TensorRows:
     def to(self, device: torch.device | str) -> Self:
         """The same on another device; Lightning calls this for batches."""
         return type(self)(**{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)})
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same of every tensor."""
+        mapped: Self = _mapped(function, self)
+        return mapped
+
+
+def _mapped(function: Callable[[Tensor], Tensor], rows: Any) -> Any:
+    """Rows, field by field, or a tensor."""
+    if isinstance(rows, Tensor):
+        return function(rows)
+    return type(rows)(**{f.name: _mapped(function, getattr(rows, f.name)) for f in dataclasses.fields(rows)})
 
 
 def _joined(join: Callable[..., Tensor], parts: Sequence[Any], dim: int) -> Any:

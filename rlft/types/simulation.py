@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rlft.types.actor_critic import Actor
 from rlft.types.environment import EnvSpec, EnvStates
+from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 
 
@@ -21,11 +22,11 @@ class Rollout(TensorRows):
     It stores no values: whoever needs a critic evaluates it on these observations.
     """
 
-    obs: Tensor  # [T, N, O]
+    obs: Obs  # [T, N]
     action: Tensor  # [T, N, A], the unclipped sample; the environment got it clipped to its bounds
     log_prob: Tensor  # [T, N], of the unclipped sample; 0 where it is not known
     log_prob_known: Tensor  # [T, N] bool
-    next_obs: Tensor  # [T, N, O], the true successor, never the first observation of the next episode
+    next_obs: Obs  # [T, N], the true successor, never the first observation of the next episode
     reward: Tensor  # [T, N]
     terminated: Tensor  # [T, N] bool
     truncated: Tensor  # [T, N] bool, the time limit was reached without termination
@@ -84,7 +85,7 @@ class Branches(TensorRows):
     discounted_return: Tensor  # [J], up to the end of the branch
     steps: Tensor  # [J] int64, env steps simulated
     terminated: Tensor  # [J] bool, whether the branch ended itself rather than being cut off
-    end_obs: Tensor  # [J, O], the last observation
+    end_obs: Obs  # [J], the last observation
     valid: Tensor  # [J] bool, False if the simulator returned NaN or infinity
 
 

@@ -74,8 +74,8 @@ def n_step_advantage(rollout, t, e, n, gamma):
     """The n-step return from (t, e), bootstrapped with V of the true successor unless that is terminal, minus V."""
     last = t + n - 1
     reward = sum(gamma**k * rollout.reward[t + k, e].item() for k in range(n))
-    behind = 0.0 if rollout.terminated[last, e] else rollout.next_obs[last, e, 0].item()
-    return reward + gamma**n * behind - rollout.obs[t, e, 0].item()
+    behind = 0.0 if rollout.terminated[last, e] else rollout.next_obs.state[last, e, 0].item()
+    return reward + gamma**n * behind - rollout.obs.state[t, e, 0].item()
 
 
 def steps_left(rollout, t, e):
@@ -122,8 +122,8 @@ def test_finite_horizon_divides_by_the_weights_that_exist():
 def test_a_perfect_value_in_a_deterministic_environment_leaves_no_advantage(options):
     rollout = random_rollout(seed=3)
     value, behind = (
-        rollout.obs[..., 0],
-        rollout.next_obs[..., 0],
+        rollout.obs.state[..., 0],
+        rollout.next_obs.state[..., 0],
     )  # views: what is written below is what the critic says
     for t in reversed(range(len(value))):
         if t + 1 < len(value):
@@ -136,7 +136,7 @@ def test_a_perfect_value_in_a_deterministic_environment_leaves_no_advantage(opti
 def test_estimate_reports_values_targets_and_no_gaps():
     rollout = random_rollout(seed=4)
     estimate = GAE().estimate(rollout, ObsCritic(), None)
-    assert torch.equal(estimate.value, rollout.obs[..., 0])
+    assert torch.equal(estimate.value, rollout.obs.state[..., 0])
     assert torch.equal(estimate.value_target, estimate.advantage + estimate.value)
     assert estimate.mask.all()
 

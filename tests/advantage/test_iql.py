@@ -5,7 +5,7 @@ from rlft.advantage import GAE, IQL, SARSA
 from rlft.advantage.iql import expectile_loss, n_step_transition
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ValueCritic
-from rlft.types import BootstrappedBatch, Transition
+from rlft.types import BootstrappedBatch, Obs, Transition
 from tests.support.hand_made import is_sentence, random_batch, random_rollout, rollout_of
 from tests.support.tabular import batch_of_rollout, chain_of_mu, learn, values, walk
 
@@ -29,7 +29,7 @@ def td_batch(estimator, size=64, obs_dim=3, action_dim=2):
     """A minibatch of noise with successors, and a critic for it."""
     torch.manual_seed(1)
     critic = estimator.adapt(ValueCritic(obs_dim, 16, 2), obs_dim, action_dim)
-    reward, next_obs = torch.randn(size), torch.randn(size, obs_dim)
+    reward, next_obs = torch.randn(size), Obs(torch.randn(size, obs_dim))
     ahead = Transition(reward=reward, next_obs=next_obs, discount=0.8 * (torch.rand(size) > 0.2))
     return BootstrappedBatch(**vars(random_batch(size, obs_dim, action_dim)), transition=ahead), critic
 
@@ -108,7 +108,7 @@ def test_an_endless_loop_that_the_time_limit_cuts(how, n_step, expected):
     ends = [False] * 9 + [True]
     rollout = rollout_of([1.0] * 10, [1.0] * 10, [1.0] * 10, **{how: ends})
     critic = learn(IQL(expectile=0.5, n_step=n_step, polyak=0.2), rollout)
-    assert critic(torch.ones(1)).item() == pytest.approx(expected, abs=5e-3)
+    assert critic(Obs(torch.ones(1))).item() == pytest.approx(expected, abs=5e-3)
 
 
 # ---- several steps ahead -----------------------------------------------------------------------------------------
@@ -127,14 +127,15 @@ def test_steps_ahead_against_a_loop(n_step):
             discount = 0.0 if rollout.terminated[last, e] else 0.9 ** (last - t + 1)
             assert got.reward[t, e].item() == pytest.approx(reward, abs=1e-5)
             assert got.discount[t, e].item() == pytest.approx(discount)
-            assert torch.equal(got.next_obs[t, e], rollout.next_obs[last, e])
+            assert torch.equal(got.next_obs.state[t, e], rollout.next_obs.state[last, e])
 
 
 def test_a_batch_has_the_successors_that_the_loss_needs():
     rollout, estimator = random_rollout(), IQL(n_step=2)
     critic = estimator.adapt(ValueCritic(1, 8, 1), 1, 1)
     batch = batch_of_rollout(estimator, rollout, critic)
-    assert torch.equal(batch.transition.next_obs, n_step_transition(rollout, 2, 0.8, 1.0).next_obs.flatten(0, 1))
+    expected = n_step_transition(rollout, 2, 0.8, 1.0).next_obs.state.flatten(0, 1)
+    assert torch.equal(batch.transition.next_obs.state, expected)
 
 
 # ---- one gradient step -------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_losses_against_a_loop(single_q):
         target.normal_()
     value_loss, q_loss = 0.0, 0.0
     for row in range(len(batch)):
-        x = torch.cat([batch.obs[row], batch.action[row]])
+        x = torch.cat([batch.obs.state[row], batch.action[row]])
         v, ahead = critic(batch.obs[row]).item(), batch.transition
         u = min(target(x).item() for target in critic.target_q) - v
         value_loss += (0.7 if u > 0 else 0.3) * u**2 / len(batch)
@@ -193,7 +194,7 @@ def test_q_minus_v_is_that_of_the_smaller_target():
     _, critic = td_batch(IQL(), obs_dim=1, action_dim=1)
     estimate = IQL(advantage="q_minus_v").estimate(rollout, critic, None)
     for t, e in ((0, 0), (7, 3)):
-        x = torch.cat([rollout.obs[t, e], rollout.action[t, e]])
+        x = torch.cat([rollout.obs.state[t, e], rollout.action[t, e]])
         smaller = min(target(x).item() for target in critic.target_q)
         assert estimate.advantage[t, e].item() == pytest.approx(smaller - estimate.value[t, e].item(), abs=1e-5)
     assert estimate.metrics["charts/q_minus_v_std"] == pytest.approx(estimate.advantage.std().item())
@@ -214,7 +215,7 @@ def test_the_learned_q_ranks_the_actions_of_the_chain():
 def test_new_q_networks_join_a_given_v():
     value = ValueCritic(3, 16, 2)
     critic = IQL().adapt(value, 3, 2)
-    obs = torch.randn(5, 3)
+    obs = Obs(torch.randn(5, 3))
     assert torch.equal(critic(obs), value(obs))
     assert critic.action_values(obs, torch.randn(5, 2)).shape == (2, 5)
 

@@ -12,6 +12,7 @@ from rlft.advantage import GAE, IQL
 from rlft.errors import UserError
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.policy_files import load_policy, save_policy
+from rlft.types import Obs
 from tests.support.hand_made import same, weights_of
 from tests.support.training import data, fit, module, run
 
@@ -46,7 +47,7 @@ def test_gae_takes_the_v_of_a_critic_with_q_networks(pretrained):
     path, critic = pretrained
     started = module(advantage=GAE(), critic_policy=path, accept_critic_mismatch=UNKNOWN)
     assert type(started.critic) is ValueCritic
-    obs = torch.randn(5, 6)
+    obs = Obs(torch.randn(5, 6))
     assert torch.equal(started.critic(obs), critic(obs))
 
 

@@ -200,7 +200,7 @@ class ChainCritic(Critic):
 
     def forward(self, obs):
         values = torch.tensor([float("nan"), *VALUE.values()])  # nobody may ask for a value of the goal
-        return values[obs[..., 0].long()]
+        return values[obs.state[..., 0].long()]
 
 
 def test_the_critic_values_what_is_left_after_a_cut():

@@ -3,13 +3,14 @@ import torch
 
 from rlft.advantage import GAE
 from rlft.statistics.fit import explained_variance
+from rlft.types import Obs
 from tests.support.hand_made import ObsCritic, batch_of
 
 
 def values(value, old_value, target):
     zeros = torch.zeros(len(value))
     return batch_of(
-        torch.tensor(value)[:, None], zeros[:, None], zeros, zeros, torch.tensor(old_value), torch.tensor(target)
+        Obs(torch.tensor(value)[:, None]), zeros[:, None], zeros, zeros, torch.tensor(old_value), torch.tensor(target)
     )
 
 

@@ -29,7 +29,7 @@ from rlft.advantage import IQL
 from rlft.data.minibatches import minibatches
 from rlft.modules import FinetuneModule
 from rlft.networks import ActionValueCritic
-from rlft.types import BootstrappedBatch, Transition
+from rlft.types import BootstrappedBatch, Obs, Transition
 from rlft.update import CriticOnly
 from tests.benchmarks.training import begin, check_same, train
 
@@ -54,9 +54,9 @@ def synthetic_transitions() -> BootstrappedBatch:
     obs, next_obs = torch.randn(2, TRANSITIONS, OBS)
     action, zeros = torch.randn(TRANSITIONS, ACTION), torch.zeros(TRANSITIONS)
     ends = torch.rand(TRANSITIONS) < 0.02
-    ahead = Transition(reward=ends.float(), next_obs=next_obs, discount=GAMMA * (~ends).float())
+    ahead = Transition(reward=ends.float(), next_obs=Obs(next_obs), discount=GAMMA * (~ends).float())
     unused = {"log_prob": zeros, "signal": zeros, "value": zeros, "value_target": zeros}
-    return BootstrappedBatch(obs=obs, action=action, **unused, transition=ahead)
+    return BootstrappedBatch(obs=Obs(obs), action=action, **unused, transition=ahead)
 
 
 # ---- ours --------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class ReplayBuffer:
     def __init__(self, data: BootstrappedBatch) -> None:
         ends = (data.transition.discount == 0).float()[:, None]
         reward = data.transition.reward[:, None]
-        self.columns = [data.obs, data.action, reward, data.transition.next_obs, ends]
+        self.columns = [data.obs.state, data.action, reward, data.transition.next_obs.state, ends]
 
     def sample(self) -> list[Tensor]:
         rows = np.random.randint(0, TRANSITIONS, size=BATCH)

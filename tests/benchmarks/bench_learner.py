@@ -19,7 +19,7 @@ import torch
 
 from rlft.advantage import GAE
 from rlft.modules import FinetuneModule
-from rlft.types import Batch
+from rlft.types import Batch, Obs
 from rlft.update import PPO
 from tests.benchmarks.training import begin, check_same, train
 from tests.support.hand_made import gaussian_log_prob
@@ -46,7 +46,7 @@ def synthetic_batches(module: FinetuneModule) -> list[Batch]:
     """Minibatches as a policy would have made them: actions near its mean, so that PPO's ratios stay near 1."""
     batches = []
     for _ in range(MINIBATCHES):
-        obs = torch.randn(BATCH, OBS)
+        obs = Obs(torch.randn(BATCH, OBS))
         mean, log_std = module.actor(obs), module.actor.log_std
         action = mean + log_std.exp() * torch.randn_like(mean)
         log_prob = gaussian_log_prob(action, mean, log_std)

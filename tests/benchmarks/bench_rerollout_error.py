@@ -24,7 +24,7 @@ from rlft.envs import ManiSkill
 from rlft.networks import NoCritic, ValueCritic
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import IterationRerollouts, ProcessRollouts
-from rlft.types import Actor, Branches, Jobs, Rollout, Visited
+from rlft.types import Actor, Branches, Jobs, Obs, Rollout, Visited
 
 ENVS, STEPS, GAMMA = 100, 50, 0.8
 
@@ -149,13 +149,13 @@ def main() -> None:
     rollouts.close()
 
 
-def fit_critic(obs: Tensor, labels: MeanReturns, epochs: int = 300) -> tuple[Tensor, float]:
+def fit_critic(obs: Obs, labels: MeanReturns, epochs: int = 300) -> tuple[Tensor, float]:
     """Predictions for all states, and the squared error of the critic itself on labels it has not seen."""
     torch.manual_seed(0)
     known = (labels.count > 0).nonzero().flatten()
     held_out = known[torch.randperm(len(known))[: len(known) // 10]]
     train = known[~torch.isin(known, held_out)]
-    critic = ValueCritic(obs.shape[1])
+    critic = ValueCritic(obs.state.shape[1])
     optimizer = torch.optim.Adam(critic.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _ in range(epochs):

@@ -39,7 +39,7 @@ from rlft.envs.maniskill.headless import allow_no_renderer
 from rlft.networks import GaussianActor
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import ProcessRollouts
-from rlft.types import Actor, EnvSpec, EnvStates, Visited
+from rlft.types import Actor, EnvSpec, EnvStates, Obs, Visited
 
 MEAN_ONLY = -20.0  # log standard deviation of a policy that acts by its mean
 
@@ -292,7 +292,7 @@ def stock_policy(policy: str | None, actor: Actor, spec: EnvSpec) -> Callable[[T
 
     @torch.no_grad()
     def act(obs: Tensor) -> Tensor:
-        return actor(obs).clamp(spec.action_low, spec.action_high)
+        return actor(Obs(obs)).clamp(spec.action_low, spec.action_high)
 
     return act
 

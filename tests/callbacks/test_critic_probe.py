@@ -25,14 +25,14 @@ class Oracle(torch.nn.Module):
         self.known = {
             tuple(o.tolist()): v
             for o, v in zip(
-                truth.rollout.obs[truth.labels.mask], truth.labels.value_target[truth.labels.mask], strict=True
+                truth.rollout.obs.state[truth.labels.mask], truth.labels.value_target[truth.labels.mask], strict=True
             )
         }
 
     def forward(self, obs):
-        return torch.stack([self.known.get(tuple(o.tolist()), torch.tensor(0.0)) for o in obs.flatten(0, -2)]).view(
-            obs.shape[:-1]
-        )
+        return torch.stack(
+            [self.known.get(tuple(o.tolist()), torch.tensor(0.0)) for o in obs.state.flatten(0, -2)]
+        ).view(obs.shape)
 
 
 def probed(probe, iterations=2, num_envs=8, **options):

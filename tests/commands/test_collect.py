@@ -73,7 +73,7 @@ def test_the_file_holds_exactly_the_first_episodes_of_the_bank_whichever_end_fir
     assert [(one.policy, one.episodes) for one in accounts] == list(zip(policies, (15, 10), strict=True))
     rollout = read_trajectories(path, SPEC)
     first = rollout.elapsed[:, 0] == 0
-    assert torch.equal(rollout.obs[first, 0], InitialStates(ENV).get(TRAINING, SEED, range(25)).obs)
+    assert torch.equal(rollout.obs.state[first, 0], InitialStates(ENV).get(TRAINING, SEED, range(25)).obs.state)
     header = read_header(path)
     assert [(e["bank_seed"], e["bank_episode"], e["policy"]) for e in header["episodes"]] == [
         (SEED, i, policies[i >= 15]) for i in range(25)
@@ -88,11 +88,11 @@ def test_the_file_holds_exactly_the_first_episodes_of_the_bank_whichever_end_fir
 def test_transitions_are_those_of_the_environment_and_the_policy(tmp_path, policies):
     path, _ = collected(tmp_path, policies[:1])
     rollout = read_trajectories(path, SPEC)
-    position, goal = rollout.obs[..., :2], rollout.obs[..., :2] + rollout.obs[..., 4:]
+    position, goal = rollout.obs.state[..., :2], rollout.obs.state[..., :2] + rollout.obs.state[..., 4:]
     moved = (position + 0.1 * rollout.action.clamp(-1, 1)).clamp(-1, 1)
     assert (rollout.action.abs() > 1).any()
-    assert torch.allclose(rollout.next_obs[..., :2], moved, atol=1e-6)
-    assert torch.equal(rollout.success, (rollout.next_obs[..., 4:].norm(dim=-1) <= 0.3))
+    assert torch.allclose(rollout.next_obs.state[..., :2], moved, atol=1e-6)
+    assert torch.equal(rollout.success, (rollout.next_obs.state[..., 4:].norm(dim=-1) <= 0.3))
     assert torch.allclose(goal[rollout.elapsed > 0], goal[(rollout.elapsed > 0).roll(-1, 0)], atol=1e-5)
     actor = load_policy(policies[0]).actor
     normal = torch.distributions.Normal(actor(rollout.obs), actor.log_std.exp())
@@ -192,7 +192,7 @@ def test_the_run_says_which_file_it_learned_from(demos, tmp_path):
     data = read_dataset(run_dir / "dataset.safetensors")
     assert data.info["trajectories.path"] == str(demos)
     assert len(data.info["trajectories.sha256"]) == 64
-    assert torch.equal(data.rollout.obs, read_trajectories(demos, LocalRollouts(PointReach(), 1).spec).obs)
+    assert torch.equal(data.rollout.obs.state, read_trajectories(demos, LocalRollouts(PointReach(), 1).spec).obs.state)
 
 
 def test_an_unknown_density_is_that_of_the_start_policy(tmp_path, policies):

@@ -11,6 +11,7 @@ from rlft.commands.collect import collect
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill.headless import allow_no_renderer
 from rlft.errors import UserError
+from rlft.files.rows import entries_of
 from rlft.trajectories import read_header, read_trajectories
 from rlft.types import EnvSpec
 from tests.support.hand_made import is_sentence
@@ -69,13 +70,13 @@ def recorded(request, tmp_path_factory):
 def test_what_maniskill_records_is_read_with_true_successors(recorded):
     path, (obs, action, successor, reward, terminated, truncated) = recorded
     rollout = read_trajectories(path, PICK_CUBE, "pd_joint_delta_pos", "normalized_dense")
-    assert rollout.obs.shape == (10, 1, 42)
+    assert rollout.obs.state.shape == (10, 1, 42)
     for name, expected in (("obs", obs), ("action", action), ("next_obs", successor), ("reward", reward)):
-        assert torch.equal(getattr(rollout, name)[:, 0], expected), name
+        assert torch.equal(entries_of(rollout)[name][:, 0], expected), name
     assert torch.equal(rollout.terminated[:, 0], terminated)
     assert torch.equal(rollout.truncated[:, 0], truncated)
     assert truncated.nonzero().flatten().tolist() == [4, 9]
-    assert not torch.equal(rollout.next_obs[4], rollout.obs[5])
+    assert not torch.equal(rollout.next_obs.state[4], rollout.obs.state[5])
     assert not rollout.log_prob_known.any()
 
 
@@ -101,7 +102,7 @@ def test_maniskills_dataset_reads_ours(ours):
     rollout = read_trajectories(ours, PICK_CUBE, "pd_joint_delta_pos", "sparse")
     assert len(dataset) == len(rollout)
     assert dataset.env_id == "PickCube-v1"
-    assert np.array_equal(dataset.obs, rollout.obs[:, 0].numpy())
+    assert np.array_equal(dataset.obs, rollout.obs.state[:, 0].numpy())
     assert np.array_equal(dataset.actions, rollout.action[:, 0].clamp(-1, 1).numpy())
     assert np.array_equal(dataset.rewards, rollout.reward[:, 0].numpy())
     assert np.array_equal(dataset.terminated, rollout.terminated[:, 0].numpy())
@@ -115,7 +116,7 @@ def test_maniskill_merges_ours(ours, tmp_path):
 
     merge_trajectories(str(tmp_path / "both.h5"), [ours, ours])
     once, twice = (read_trajectories(path, PICK_CUBE, None, "sparse") for path in (ours, tmp_path / "both.h5"))
-    assert torch.equal(twice.obs, torch.cat([once.obs, once.obs]))
+    assert torch.equal(twice.obs.state, torch.cat([once.obs.state, once.obs.state]))
 
 
 @pytest.mark.parametrize("how", ["use_env_states", "use_first_env_state"])
@@ -135,7 +136,7 @@ def test_maniskill_replays_ours(how, ours, tmp_path):
     assert torch.equal(first.elapsed, second.elapsed)
     assert torch.equal(first.success, second.success)
     # Robot, goal and cube to millimetres: ManiSkill's own restore also forgets contacts.
-    assert torch.allclose(first.next_obs[..., 19:32], second.next_obs[..., 19:32], atol=5e-3)
+    assert torch.allclose(first.next_obs.state[..., 19:32], second.next_obs.state[..., 19:32], atol=5e-3)
 
 
 def test_recorded_states_are_those_of_the_observations(ours):

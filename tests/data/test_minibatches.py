@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlft.data.minibatches import minibatches
-from rlft.types import BootstrappedBatch, Rollout, Transition
+from rlft.types import BootstrappedBatch, Obs, Rollout, Transition
 
 
 def tagged_rollout(steps, envs):
@@ -13,11 +13,11 @@ def tagged_rollout(steps, envs):
     wide = tag[..., None].expand(-1, -1, 3)
     flag = torch.zeros_like(tag, dtype=torch.bool)
     return Rollout(
-        obs=wide,
+        obs=Obs(wide),
         action=wide,
         log_prob=tag,
         log_prob_known=~flag,
-        next_obs=wide,
+        next_obs=Obs(wide),
         reward=tag,
         terminated=flag,
         truncated=flag,
@@ -37,8 +37,8 @@ def tagged_batch(steps, envs, mask=None):
 
 def tags(batch: BootstrappedBatch):
     """The transitions of a minibatch; every field must speak of the same ones."""
-    columns = [batch.obs[:, 0], batch.action[:, 0], batch.log_prob, batch.signal, batch.value, batch.value_target]
-    columns += [batch.transition.reward, batch.transition.next_obs[:, 0], batch.transition.discount]
+    columns = [batch.obs.state[:, 0], batch.action[:, 0], batch.log_prob, batch.signal, batch.value, batch.value_target]
+    columns += [batch.transition.reward, batch.transition.next_obs.state[:, 0], batch.transition.discount]
     assert all(torch.equal(columns[0], column) for column in columns[1:])
     return columns[0].int().tolist()
 

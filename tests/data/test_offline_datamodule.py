@@ -1,5 +1,4 @@
 import copy
-import dataclasses
 import json
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rlft.data.dataset import read_dataset, write_dataset
 from rlft.data.held_out import episode_numbers, held_out_steps
 from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError
+from rlft.files.rows import entries_of
 from rlft.files.tensors import read_tensors, write_tensors
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
@@ -63,9 +63,8 @@ def collected(monkeypatch):
 
 def sorted_rows(*batches):
     """Everything that is known of the transitions of some minibatches, in an order of its own."""
-    names = [f.name for f in dataclasses.fields(batches[0])]
-    fields = [[getattr(b, name) for b in batches] for name in names]
-    table = torch.cat([torch.cat(parts).reshape(sum(map(len, batches)), -1) for parts in fields], 1)
+    joined = entries_of(type(batches[0]).cat(batches))
+    table = torch.cat([tensor.reshape(len(tensor), -1) for tensor in joined.values()], 1)
     return table.unique(dim=0)
 
 
@@ -91,7 +90,7 @@ def test_every_iteration_trains_on_the_same_rollout_once_per_epoch(collected):
         assert [len(b) for b in served] == [40] * 6
         for epoch in (0, 2, 4):
             assert torch.equal(sorted_rows(*served[epoch : epoch + 2]), first)
-    assert not torch.equal(batches.served[0][0].obs, batches.served[1][0].obs)  # in another order
+    assert not torch.equal(batches.served[0][0].obs.state, batches.served[1][0].obs.state)  # in another order
 
 
 def test_rerollouts_are_played_once():
@@ -185,10 +184,10 @@ def test_held_out_transitions_are_whole_episodes_and_never_train(fraction, tmp_p
     held_out = held_out_steps(rollout.done, fraction)
     numbers = episode_numbers(rollout.done)
     assert not set(numbers[held_out].tolist()) & set(numbers[~held_out].tolist())
-    trained = torch.cat([served.obs for part in batches.served.values() for served in part])
-    assert torch.equal(trained.unique(dim=0), rollout.obs[~held_out].unique(dim=0))
-    assert torch.equal(model.source.held_out.obs, rollout.obs[held_out])
-    assert len(torch.cat([trained.unique(dim=0), model.source.held_out.obs]).unique(dim=0)) == STEPS
+    trained = torch.cat([served.obs.state for part in batches.served.values() for served in part])
+    assert torch.equal(trained.unique(dim=0), rollout.obs.state[~held_out].unique(dim=0))
+    assert torch.equal(model.source.held_out.obs.state, rollout.obs.state[held_out])
+    assert len(torch.cat([trained.unique(dim=0), model.source.held_out.obs.state]).unique(dim=0)) == STEPS
 
 
 def test_holding_out_every_episode_is_refused():
@@ -259,7 +258,8 @@ def test_the_file_holds_the_rollout_its_advantages_and_where_they_come_from(tmp_
     data = read_dataset(path)
     served = sorted_rows(*batches.served[0][:2])
     flat = type(batches.served[0][0])(
-        *(getattr(data.rollout, name).flatten(0, 1) for name in ("obs", "action", "log_prob")),
+        data.rollout.obs.map(lambda part: part.flatten(0, 1)),
+        *(getattr(data.rollout, name).flatten(0, 1) for name in ("action", "log_prob")),
         *(getattr(data.labels, name).flatten() for name in ("advantage", "value", "value_target")),  # PPO's signal
     )
     assert torch.equal(sorted_rows(flat), served)

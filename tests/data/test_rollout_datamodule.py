@@ -31,17 +31,17 @@ def test_every_transition_of_one_rollout_once_per_epoch():
     assert list(iterations) == [0, 1]
     for batches in iterations.values():
         assert [len(batch) for batch in batches] == [40] * UPDATES
-        epochs = [torch.cat([b.obs for b in batches[i : i + 2]]) for i in (0, 2, 4)]
+        epochs = [torch.cat([b.obs.state for b in batches[i : i + 2]]) for i in (0, 2, 4)]
         assert len(epochs[0].unique(dim=0)) == 80
         assert all(torch.equal(epoch.unique(dim=0), epochs[0].unique(dim=0)) for epoch in epochs)
-    assert not torch.equal(iterations[0][0].obs, iterations[1][0].obs)
+    assert not torch.equal(iterations[0][0].obs.state, iterations[1][0].obs.state)
 
 
 def test_shuffling_differs_between_iterations_and_follows_the_seed():
     def order(seed, iteration):
         torch.manual_seed(0)  # the same networks
         batches = served(seed=seed)[iteration]
-        epoch = torch.cat([b.obs for b in batches[:2]])
+        epoch = torch.cat([b.obs.state for b in batches[:2]])
         return epoch.unique(dim=0, return_inverse=True)[1].tolist()
 
     assert order(1, 0) == order(1, 0)

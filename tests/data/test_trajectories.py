@@ -9,7 +9,7 @@ import torch
 
 from rlft.errors import UserError
 from rlft.trajectories import check_output, read_header, read_trajectories, writing_trajectories
-from rlft.types import EnvSpec, Rollout
+from rlft.types import EnvSpec, Obs, Rollout
 from tests.support.hand_made import is_sentence
 from tests.support.rollouts import assert_equal
 
@@ -25,11 +25,11 @@ def episode(length, number=0, terminated=True, sampled=True):
     obs = torch.randn(length + 1, 3, generator=generator)
     last = torch.arange(length) == length - 1
     return Rollout(
-        obs=obs[:-1],
+        obs=Obs(obs[:-1]),
         action=2 * torch.randn(length, 2, generator=generator),
         log_prob=torch.randn(length, generator=generator),
         log_prob_known=torch.full((length,), sampled),
-        next_obs=obs[1:],
+        next_obs=Obs(obs[1:]),
         reward=torch.randn(length, generator=generator),
         terminated=last & terminated,
         truncated=last & (not terminated),
@@ -85,7 +85,7 @@ def edit_json(path, function):
 def test_reading_what_was_written_changes_no_bit(path):
     rollout = read(path)
     expected = Rollout.cat(EPISODES)
-    assert rollout.obs.shape == (11, 1, 3)
+    assert rollout.obs.state.shape == (11, 1, 3)
     assert_equal(rollout[:, 0], expected)
     assert rollout.done.flatten().nonzero().flatten().tolist() == [3, 9, 10]
 
@@ -94,7 +94,7 @@ def test_the_file_has_what_maniskill_expects_and_what_was_sampled(path):
     with h5py.File(path) as file:
         group = file["traj_1"]
         assert group["obs"].shape == (7, 3)
-        assert torch.equal(torch.from_numpy(group["obs"][-1]), EPISODES[1].next_obs[-1])
+        assert torch.equal(torch.from_numpy(group["obs"][-1]), EPISODES[1].next_obs.state[-1])
         assert torch.equal(torch.from_numpy(group["actions"][:]), EPISODES[1].action.clamp(-1, 1))
         assert torch.equal(torch.from_numpy(group["unclipped_actions"][:]), EPISODES[1].action)
         assert group["env_states/actors/cube"].shape == (7, 13)
@@ -128,7 +128,7 @@ def test_a_file_appears_complete_or_not_at_all(tmp_path):
     write(path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["demos.h5", "demos.json"]
     before = path.read_bytes()
-    spoiled = dataclasses.replace(EPISODES[0], obs=EPISODES[0].obs / 0)
+    spoiled = dataclasses.replace(EPISODES[0], obs=Obs(EPISODES[0].obs.state / 0))
     with pytest.raises(UserError, match="not finite"):
         write(path, [spoiled])
     assert path.read_bytes() == before
@@ -174,7 +174,7 @@ def test_an_episode_ends_where_it_first_terminates(path):
     assert rollout.elapsed.flatten().tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
     assert rollout.terminated.flatten().nonzero().flatten().tolist() == [3, 6, 7]
     assert not rollout.truncated.any()
-    assert torch.equal(rollout.next_obs[6, 0], EPISODES[1].next_obs[2])
+    assert torch.equal(rollout.next_obs.state[6, 0], EPISODES[1].next_obs.state[2])
 
 
 def test_actions_are_those_the_environment_got_where_nothing_else_is_known(path):
@@ -187,7 +187,7 @@ def test_actions_are_those_the_environment_got_where_nothing_else_is_known(path)
 
 def test_double_precision_is_read_as_single(path):
     edit(path, lambda group: put(group, obs=group["obs"][:].astype(np.float64)))
-    assert read(path).obs.dtype == torch.float32
+    assert read(path).obs.state.dtype == torch.float32
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_no_damaged_byte_does_more_than_a_refusal(trials, tmp_path):
             content[generator.randrange(len(content))] = generator.randrange(256)
         victim.write_bytes(content)
         try:
-            assert read(path).obs.isfinite().all()
+            assert read(path).obs.state.isfinite().all()
         except UserError as error:
             assert is_sentence(str(error))  # noqa: PT017  most mutations are refused, not all
             refused += 1

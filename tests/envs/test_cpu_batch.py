@@ -5,7 +5,8 @@ import torch
 
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill.physics import CudaPhysics
-from rlft.types import EnvStates, Step
+from rlft.types import EnvStates, Obs, Step
+from tests.support.rollouts import assert_equal
 from tests.support.stock_maniskill import (
     CUBE,
     IS_GRASPED,
@@ -62,14 +63,15 @@ def stock_steps(config: ManiSkill, states: EnvStates, actions: torch.Tensor, see
         obs, reward, terminated, _, infos = zip(*steps, strict=True)
         success = [info.get("success", torch.zeros(1)).bool() for info in infos]
         reward = [r.float() for r in reward]  # a sparse reward is a bool
-        columns = {"obs": obs, "reward": reward, "terminated": terminated, "success": success}
-        scenes.append(Step(**{name: torch.cat(column) for name, column in columns.items()}))
+        columns = {"reward": reward, "terminated": terminated, "success": success}
+        joined = {name: torch.cat(column) for name, column in columns.items()}
+        scenes.append(Step(obs=Obs(torch.cat(obs)), **joined))
         env.close()
     return Step.stack(scenes, dim=1)
 
 
 def assert_same_steps(ours: Step, theirs: Step) -> None:
-    torch.testing.assert_close(ours.obs, theirs.obs, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.obs.state, theirs.obs.state, atol=1e-4, rtol=0)
     torch.testing.assert_close(ours.reward, theirs.reward, atol=1e-4, rtol=0)
     assert torch.equal(ours.terminated, theirs.terminated)
     assert torch.equal(ours.success, theirs.success)
@@ -79,9 +81,9 @@ def assert_same_steps(ours: Step, theirs: Step) -> None:
 def grasped():
     """A PickCube batch, and states in which the cube is held (after 20 steps of the script)."""
     batch = make_batch(3, control_mode="pd_ee_delta_pos")
-    steps, _ = drive(batch, grasp, batch.initial_states(3).obs, 0, 20)
-    assert steps.obs[-1, :, IS_GRASPED].all()
-    return batch, snapshot(batch, steps.obs[-1], elapsed=20)
+    steps, _ = drive(batch, grasp, batch.initial_states(3).obs.state, 0, 20)
+    assert steps.obs.state[-1, :, IS_GRASPED].all()
+    return batch, snapshot(batch, steps.obs.state[-1], elapsed=20)
 
 
 # ---- parity with stock ManiSkill ---------------------------------------------------------------------------------
@@ -94,8 +96,8 @@ def test_an_episode_equals_stock(task):
     batch.restore(range(3), states)
     actions = random_actions(batch, 50)
     ours = play(batch, actions)
-    assert ours.obs.isfinite().all()
-    assert (ours.obs[1:] != ours.obs[:-1]).any(-1).all(), "something must move at every step"
+    assert ours.obs.state.isfinite().all()
+    assert (ours.obs.state[1:] != ours.obs.state[:-1]).any(-1).all(), "something must move at every step"
     assert_same_steps(ours, stock_steps(config, states, actions, seed=7))
 
 
@@ -115,10 +117,10 @@ def test_a_grasp_equals_stock():
     script = make_batch(3, control_mode="pd_ee_delta_pos", reward_mode="dense")
     states, actions = reset_like_stock(script, seed=7), []
     script.restore(range(3), states)
-    obs = states.obs
+    obs = states.obs.state
     arm = script.env.agent.controller.controllers["arm"]
     for t in range(50):
-        obs = script.step(grasp(obs, t)).obs
+        obs = script.step(grasp(obs, t)).obs.state
         gripper = torch.full((3, 1), 1.0 if t < 12 else -1.0)
         actions.append(torch.cat([arm._target_qpos, gripper], 1))
     config = ManiSkill(control_mode="pd_joint_pos", reward_mode="dense")
@@ -126,7 +128,7 @@ def test_a_grasp_equals_stock():
     reset_like_stock(batch, seed=7)
     batch.restore(range(3), states)
     ours = play(batch, actions)
-    assert ours.obs[20:, :, IS_GRASPED].all()
+    assert ours.obs.state[20:, :, IS_GRASPED].all()
     assert ours.success.any(0).all()
     assert_same_steps(ours, stock_steps(config, states, torch.stack(actions), seed=7))
 
@@ -137,8 +139,8 @@ def test_a_grasp_equals_stock():
 @pytest.mark.parametrize(("task", "mode"), ALL_MODES)
 def test_every_control_mode_moves_the_robot(task, mode):
     batch = make_batch(2, task=task, control_mode=mode)
-    start = batch.initial_states(0).obs
-    obs = play(batch, random_actions(batch, 10)).obs
+    start = batch.initial_states(0).obs.state
+    obs = play(batch, random_actions(batch, 10)).obs.state
     assert obs.isfinite().all()
     assert ((obs[-1] - start)[:, :5].abs() > 1e-3).any(1).all()
 
@@ -150,7 +152,7 @@ def test_joint_control_equals_stock_bit_for_bit(task, mode):
     batch.restore(range(2), states)
     actions = random_actions(batch, 20)
     ours = play(batch, actions)
-    assert torch.equal(ours.obs, stock_steps(config, states, actions, seed=7).obs)
+    assert torch.equal(ours.obs.state, stock_steps(config, states, actions, seed=7).obs.state)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,9 @@ def test_inverse_kinematics_do_not_depend_on_the_number_of_scenes(mode):
     states, actions = four.initial_states(0), random_actions(four, 10)
     four.restore(range(4), states)
     one.restore([0], states[[2]])
-    torch.testing.assert_close(play(one, actions[:, [2]]).obs[:, 0], play(four, actions).obs[:, 2], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        play(one, actions[:, [2]]).obs.state[:, 0], play(four, actions).obs.state[:, 2], atol=1e-5, rtol=0
+    )
 
 
 # ---- states ------------------------------------------------------------------------------------------------------
@@ -189,7 +193,7 @@ def test_inverse_kinematics_do_not_depend_on_the_number_of_scenes(mode):
 def test_saving_a_restored_state_gives_it_back(task):
     batch = make_batch(3, task=task)
     batch.initial_states(0)
-    states = snapshot(batch, play(batch, random_actions(batch, 5)).obs[-1])
+    states = snapshot(batch, play(batch, random_actions(batch, 5)).obs.state[-1])
     batch.initial_states(1)
     batch.restore(range(3), states)
     physics, task_state = batch.save(range(3))
@@ -216,14 +220,14 @@ def test_same_actions_from_a_restored_state_give_the_same_future(task, mode):
     """In the same scene, in another, and in another environment, whatever ran there before."""
     batch, other = make_batch(3, task=task, control_mode=mode), make_batch(5, task=task, control_mode=mode)
     batch.initial_states(0)
-    states = snapshot(batch, play(batch, random_actions(batch, 10)).obs[-1])
+    states = snapshot(batch, play(batch, random_actions(batch, 10)).obs.state[-1])
     actions = random_actions(batch, 20, seed=1)
     batch.restore(range(3), states)
     future = play(batch, actions)
 
     batch.restore(range(3), states)
     again = play(batch, actions)
-    assert torch.equal(again.obs, future.obs)
+    assert torch.equal(again.obs.state, future.obs.state)
 
     other.initial_states(4)
     play(other, random_actions(other, 7, seed=2))
@@ -231,8 +235,7 @@ def test_same_actions_from_a_restored_state_give_the_same_future(task, mode):
     other.restore(rows, states)
     padded[:, rows] = actions
     elsewhere = play(other, padded)
-    for name in ("obs", "reward", "terminated", "success"):
-        assert torch.equal(getattr(elsewhere, name)[:, rows], getattr(future, name)), name
+    assert_equal(elsewhere[:, rows], future)
 
 
 def test_the_future_of_a_grasp_is_the_same_whatever_ran_before(grasped):
@@ -241,7 +244,7 @@ def test_the_future_of_a_grasp_is_the_same_whatever_ran_before(grasped):
 
     def future() -> torch.Tensor:
         batch.restore(range(3), states)
-        return drive(batch, grasp, states.obs, 20, 5)[0].obs
+        return drive(batch, grasp, states.obs.state, 20, 5)[0].obs.state
 
     first = future()
     batch.initial_states(9)
@@ -256,11 +259,11 @@ def test_restoring_some_scenes_leaves_the_others_alone():
     states = batch.initial_states(0)
     actions = random_actions(batch, 20)
     batch.restore(range(4), states)
-    undisturbed = play(batch, actions).obs
+    undisturbed = play(batch, actions).obs.state
     batch.restore(range(4), states)
-    first = play(batch, actions[:10]).obs
+    first = play(batch, actions[:10]).obs.state
     batch.restore([1, 3], states[[3, 1]])
-    then = play(batch, actions[10:]).obs
+    then = play(batch, actions[10:]).obs.state
     assert torch.equal(torch.cat([first, then])[:, [0, 2]], undisturbed[:, [0, 2]])
     assert not torch.equal(then[:, [1, 3]], undisturbed[10:, [1, 3]])
 
@@ -268,29 +271,29 @@ def test_restoring_some_scenes_leaves_the_others_alone():
 def test_contacts_are_unknown_right_after_a_restore(grasped):
     batch, states = grasped
     batch.restore(range(3), states)
-    assert states.obs[:, IS_GRASPED].all()
+    assert states.obs.state[:, IS_GRASPED].all()
     assert not batch.env.get_obs(batch.env.get_info())[:, IS_GRASPED].any()
-    held = batch.step(grasp(states.obs, 20)).obs
+    held = batch.step(grasp(states.obs.state, 20)).obs.state
     assert held[:, IS_GRASPED].all()
 
 
 def test_the_cube_stays_in_hand_after_a_restore(grasped):
     batch, states = grasped
     batch.restore(range(3), states)
-    steps, _ = drive(batch, grasp, states.obs, 20, 20)
-    assert steps.obs[:, :, IS_GRASPED].all()
-    assert ((steps.obs[-1, :, CUBE] - steps.obs[-1, :, TCP]).norm(dim=1) < 0.03).all()
+    steps, _ = drive(batch, grasp, states.obs.state, 20, 20)
+    assert steps.obs.state[:, :, IS_GRASPED].all()
+    assert ((steps.obs.state[-1, :, CUBE] - steps.obs.state[-1, :, TCP]).norm(dim=1) < 0.03).all()
 
 
 def test_inactive_scenes_do_not_move():
     batch = make_batch(4)
-    start = batch.initial_states(0).obs
+    start = batch.initial_states(0).obs.state
     batch.activate(range(2))
-    obs = play(batch, random_actions(batch, 3)).obs[-1]
+    obs = play(batch, random_actions(batch, 3)).obs.state[-1]
     assert torch.equal(obs[2:], start[2:])
     assert (obs[:2] != start[:2]).any(1).all()
     batch.activate(range(4))
-    assert (batch.step(random_actions(batch, 1)[0]).obs[2:] != start[2:]).any(1).all()
+    assert (batch.step(random_actions(batch, 1)[0]).obs.state[2:] != start[2:]).any(1).all()
 
 
 @pytest.mark.parametrize("task", ["PickCube-v1", "StackCube-v1", "PickCubeSO100-v1"])
@@ -300,10 +303,10 @@ def test_states_of_the_gpu_adapter_restore_observations(task, rows):
     batch = make_batch(4, task=task)
     batch._physics = CudaPhysics(batch.env)
     batch.initial_states(0)
-    states = snapshot(batch, play(batch, random_actions(batch, 10)).obs[-1])
+    states = snapshot(batch, play(batch, random_actions(batch, 10)).obs.state[-1])
     batch.initial_states(1)
     batch.restore(rows, states[rows])
     obs = batch.env.get_obs(batch.env.get_info())
     contact = [IS_GRASPED] if task == "PickCube-v1" else []
     columns = [i for i in range(batch.spec.obs_dim) if i not in contact]
-    torch.testing.assert_close(obs[rows][:, columns], states.obs[rows][:, columns], atol=1e-5, rtol=0)
+    torch.testing.assert_close(obs[rows][:, columns], states.obs.state[rows][:, columns], atol=1e-5, rtol=0)

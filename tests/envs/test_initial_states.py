@@ -22,10 +22,12 @@ def test_an_episode_number_means_the_same_whatever_is_asked_for(bank):
 
 
 def test_episodes_seeds_and_streams_differ(bank):
-    starts = [bank.get(stream, seed, range(2 * BLOCK)).obs for stream in (TRAINING, EVALUATION) for seed in (0, 1)]
+    starts = [
+        bank.get(stream, seed, range(2 * BLOCK)).obs.state for stream in (TRAINING, EVALUATION) for seed in (0, 1)
+    ]
     assert len(torch.cat(starts).unique(dim=0)) == 4 * 2 * BLOCK
 
 
 def test_handed_out_states_are_copies(bank):
-    bank.get(TRAINING, 1, [2]).obs.zero_()
-    assert bank.get(TRAINING, 1, [2]).obs.any()
+    bank.get(TRAINING, 1, [2]).obs.state.zero_()
+    assert bank.get(TRAINING, 1, [2]).obs.state.any()

@@ -59,14 +59,14 @@ def test_initial_states_do_not_depend_on_the_order_of_queries(bank):
 
 def test_every_episode_begins_differently(bank):
     states = bank.get(EVALUATION, 5, range(130))
-    assert len(states.obs.unique(dim=0)) == 130
-    assert not (states.obs == bank.get(EVALUATION, 6, range(130)).obs).all(1).any()
+    assert len(states.obs.state.unique(dim=0)) == 130
+    assert not (states.obs.state == bank.get(EVALUATION, 6, range(130)).obs.state).all(1).any()
 
 
 def test_initial_states_show_what_they_restore(bank):
     batch, states = make_batch(3), bank.get(EVALUATION, 5, [64, 2, 63])
     batch.restore(range(3), states)
-    torch.testing.assert_close(batch.env.get_obs(batch.env.get_info()), states.obs, atol=1e-6, rtol=0)
+    torch.testing.assert_close(batch.env.get_obs(batch.env.get_info()), states.obs.state, atol=1e-6, rtol=0)
 
 
 # ---- workers and evaluation --------------------------------------------------------------------------------------
@@ -91,8 +91,8 @@ def acted(num_workers: int):
 
 def test_rollouts_cross_the_ends_of_episodes(in_process):
     rollout, states, results = in_process
-    assert rollout.obs.shape == (60, 10, 42)
-    assert rollout.obs.isfinite().all()
+    assert rollout.obs.state.shape == (60, 10, 42)
+    assert rollout.obs.state.isfinite().all()
     assert rollout.truncated[49].any()
     assert (states.episode >= 10).any()
     assert len(results) == 13
@@ -121,7 +121,7 @@ def test_tasks_used_one_after_the_other_do_not_disturb_each_other():
     def steps(task: str) -> torch.Tensor:
         batch = make_batch(2, task=task)
         batch.initial_states(0)
-        return play(batch, random_actions(batch, 5)).obs
+        return play(batch, random_actions(batch, 5)).obs.state
 
     alone = steps("PickCube-v1")
     steps("PushCube-v1")
@@ -134,9 +134,9 @@ def test_the_same_adapter_serves_the_gpu(actor):
     rollouts = LocalRollouts(ManiSkill(device="cuda"), 16)
     actor = actor.to("cuda")
     rollout, states, _ = rollouts.collect(actor, rollouts.initial_states(1), 60, seed=1, iteration=0)
-    assert rollout.obs.isfinite().all()
-    assert (rollout.next_obs != rollout.obs).any(-1).all()
-    torch.testing.assert_close(rollout.obs[0], rollouts.initial_states(1).obs, atol=1e-4, rtol=0)
+    assert rollout.obs.state.isfinite().all()
+    assert (rollout.next_obs.state != rollout.obs.state).any(-1).all()
+    torch.testing.assert_close(rollout.obs.state[0], rollouts.initial_states(1).obs.state, atol=1e-4, rtol=0)
     assert len(states) == 16
     assert len(rollouts.evaluate(actor, 20, seed=5, deterministic=True)) == 20
 

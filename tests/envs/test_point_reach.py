@@ -34,5 +34,5 @@ def test_moves_are_bounded_by_the_square_and_success_by_the_radius(env):
     env.initial_states(5)
     for _ in range(30):
         step = env.step(torch.ones(4, 2))
-    assert torch.equal(step.obs[:, :2], torch.ones(4, 2))
-    assert torch.equal(step.success, step.obs[:, 4:].norm(dim=1) <= 0.2)
+    assert torch.equal(step.obs.state[:, :2], torch.ones(4, 2))
+    assert torch.equal(step.success, step.obs.state[:, 4:].norm(dim=1) <= 0.2)

@@ -1,5 +1,7 @@
 """A restore gives back everything the future depends on, or the task is refused with what is missing."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -32,7 +34,7 @@ def test_what_a_task_counts_is_part_of_its_state(task):
     """The reward is the number of steps of the episode: 6 after a state of 5 steps, 1 after an initial one."""
     batch, other = config(task).make(2), config(task).make(3)
     starts = batch.initial_states(0)
-    states = snapshot(batch, play(batch, random_actions(batch, 5)).obs[-1], elapsed=5)
+    states = snapshot(batch, play(batch, random_actions(batch, 5)).obs.state[-1], elapsed=5)
     both = EnvStates.cat([states[[0]], starts[[1]], states[[1]]])
     other.restore(range(3), both)  # in scenes that have never made a step
     assert play(other, random_actions(other, 2)).reward.tolist() == [[6, 1, 6], [7, 2, 7]]
@@ -66,7 +68,7 @@ def test_what_cannot_be_restored_is_refused_by_name(task, attribute):
     assert is_sentence(str(refused.value))
     batch = ManiSkillBatch(settings, 2)  # without restores it runs
     batch.initial_states(0)
-    assert play(batch, random_actions(batch, 2)).obs.isfinite().all()
+    assert play(batch, random_actions(batch, 2)).obs.state.isfinite().all()
 
 
 def test_a_number_that_outlives_episodes_is_left_alone():
@@ -83,4 +85,4 @@ def test_a_state_of_another_layout_is_refused():
     batch = config("PickCube-v1").make(1)
     states = batch.initial_states(0)
     with pytest.raises(UserError, match="holds 17 numbers beside the physics where this task has 18"):
-        batch.restore([0], EnvStates(states.physics, states.task[:, 1:], states.obs, states.elapsed, states.episode))
+        batch.restore([0], dataclasses.replace(states, task=states.task[:, 1:]))

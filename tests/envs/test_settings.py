@@ -62,7 +62,7 @@ def test_a_rewards_own_task_trains_and_is_evaluated():
 def test_options_reach_the_task():
     """Without noise all robots begin alike; by default their joints differ by some hundredths of a radian."""
     exact, default = task(task_options={"robot_init_qpos_noise": 0.0}).make(3), task().make(3)
-    joints = [batch.initial_states(0).obs[:, :7] for batch in (exact, default)]
+    joints = [batch.initial_states(0).obs.state[:, :7] for batch in (exact, default)]
     assert torch.equal(joints[0][0], joints[0][1])
     assert (joints[1][0] - joints[1][1]).abs().max() > 0.005
     assert exact.gym_kwargs()["robot_init_qpos_noise"] == 0.0
@@ -82,7 +82,7 @@ def test_what_a_task_does_to_looks_needs_no_renderer():
     """PushT takes the texture off its table."""
     batch = task("PushT-v1").make(2)
     batch.initial_states(0)
-    assert play(batch, random_actions(batch, 2)).obs.isfinite().all()
+    assert play(batch, random_actions(batch, 2)).obs.state.isfinite().all()
 
 
 def test_what_a_step_returns_is_not_written_into_later():

@@ -7,6 +7,7 @@ from rlft.envs import ManiSkill
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts
 from rlft.statistics.rates import wilson
+from rlft.types import Obs
 from tests.support.stock_maniskill import make_stock
 
 pytestmark = [pytest.mark.maniskill, pytest.mark.slow]
@@ -21,7 +22,7 @@ def stock_successes(actor) -> int:
         obs, _ = env.reset(seed=episode)
         success = False
         for _ in range(50):
-            obs, _, _, _, info = env.step(actor(obs).clamp(-1, 1))
+            obs, _, _, _, info = env.step(actor(Obs(obs)).clamp(-1, 1))
             success |= bool(info["success"])
         count += success
     return count

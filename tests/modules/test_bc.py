@@ -12,7 +12,7 @@ from rlft.errors import UserError
 from rlft.modules.offsets import actions_at
 from rlft.networks import ConditionedActor, GaussianActor
 from rlft.networks.policy_files import load_policy, save_policy
-from rlft.types import CloningBatch
+from rlft.types import CloningBatch, Obs
 from tests.support.cloning import LOG_STD, cloner, demonstrations, demonstrator
 from tests.support.hand_made import gaussian_log_prob, is_sentence, rollout_of, same, weights_of
 from tests.support.training import MemoryLogger, data, fit
@@ -39,11 +39,11 @@ def batch_of(*actions, known=None):
     """One step per argument, each a list of actions `[K, A]`."""
     action = torch.tensor(actions)
     known = torch.ones(action.shape[:2], dtype=torch.bool) if known is None else torch.tensor(known)
-    return CloningBatch(torch.zeros(len(action), 6), action, known)
+    return CloningBatch(Obs(torch.zeros(len(action), 6)), action, known)
 
 
 def random_batch(offsets=1, size=50):
-    return CloningBatch(torch.randn(size, 6), torch.randn(size, offsets, 2), torch.ones(size, offsets).bool())
+    return CloningBatch(Obs(torch.randn(size, 6)), torch.randn(size, offsets, 2), torch.ones(size, offsets).bool())
 
 
 # ---- losses ------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_the_order_of_offsets_is_that_of_the_heads():
     with torch.no_grad():
         model.heads["1"].action_head[-1].bias.fill_(7)
         model.heads["1"].log_std.fill_(-2)
-    obs = torch.randn(4, 6)
+    obs = Obs(torch.randn(4, 6))
     mean, log_std = model.heads.predict(model.actor, obs)
     assert torch.equal(mean[:, 1], model.actor(obs))
     assert (mean[:, 0] - mean[:, 1] > 6).all()
@@ -154,10 +154,10 @@ def test_dropout_is_on_the_features_and_within_every_head():
         seen.append((hidden, share))
         return torch.zeros_like(hidden)
 
-    obs = torch.randn(5, 6)
+    obs = Obs(torch.randn(5, 6))
     mean, _ = model.heads.predict(model.actor, obs, 0.2, 0.1, dropout)
     assert [share for _, share in seen] == [0.2, 0.1, 0.1]
-    assert torch.equal(seen[0][0], model.actor.encoder(obs))
+    assert torch.equal(seen[0][0], model.actor.encoder(obs.state))
     assert torch.equal(mean[:, 0], model.actor.action_head[-1].bias.expand(5, -1))  # nothing else arrives
 
 

@@ -11,6 +11,7 @@ from rlft.envs.initial_states import EVALUATION, InitialStates
 from rlft.errors import UserError
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts, ProcessRollouts
+from rlft.types import Obs
 from rlft.update import AWR, PPO, RECAP, ConditionedRECAP, CriticOnly
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.rollouts import assert_equal
@@ -33,7 +34,7 @@ def test_an_actor_with_a_density_trains_and_comes_back_from_its_files(update, tm
     trainer = fit(model, data(), 2, [SuccessCheckpoint("losses/value_loss")], TensorBoardLogger(root, "run"), root)
     after = weights_of(model.actor)
     assert same(before, after) != update.trains_actor
-    obs = torch.randn(5, 6)
+    obs = Obs(torch.randn(5, 6))
     for file in ("policies/last.safetensors", "checkpoints/last.ckpt"):
         policy = load_policy(f"{trainer.log_dir}/{file}")
         assert isinstance(policy.actor, LogisticActor)

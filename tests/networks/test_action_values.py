@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlft.networks import ActionValueCritic, ValueCritic
+from rlft.types import Obs
 from tests.support.hand_made import same
 
 
@@ -19,7 +20,7 @@ def critic():
 
 def test_as_a_critic_it_is_v(critic):
     value = critic.state_value()
-    obs = torch.randn(4, 3, 6)
+    obs = Obs(torch.randn(4, 3, 6))
     assert critic(obs).shape == (4, 3)
     assert torch.equal(value(obs), critic(obs))
     names = {f"value.{name}" for name in critic.value.state_dict()}
@@ -32,7 +33,7 @@ def test_targets_begin_as_copies_of_q_and_are_no_parameters():
     assert same(q, {name: weight for name, weight in critic.state_dict().items() if name.startswith("target_q.")})
     assert {name for name, _ in critic.named_buffers()} == set(q)
     assert not [name for name, _ in critic.named_parameters() if name.startswith("target_q.")]
-    obs, action = torch.randn(5, 6), torch.randn(5, 2)
+    obs, action = Obs(torch.randn(5, 6)), torch.randn(5, 2)
     assert torch.equal(critic.target_action_value(obs, action), critic.action_values(obs, action).amin(0))
 
 
@@ -41,10 +42,10 @@ def test_q_networks_are_as_large_as_v_and_begin_differently(critic):
     assert [w.shape for w in one.parameters()] == [(16, 8), (16,), (16, 16), (16,), (1, 16), (1,)]
     fresh = ActionValueCritic(ValueCritic(6, 16, 2), 2).q
     assert not torch.equal(fresh[0][0].weight, fresh[1][0].weight)
-    obs, action = torch.randn(4, 3, 6), torch.randn(4, 3, 2)
+    obs, action = Obs(torch.randn(4, 3, 6)), torch.randn(4, 3, 2)
     values = critic.action_values(obs, action)
     assert values.shape == (2, 4, 3)
-    x = torch.cat([obs, action], -1)
+    x = torch.cat([obs.state, action], -1)
     assert torch.equal(values, torch.stack([one(x), other(x)])[..., 0])
 
 
@@ -68,7 +69,7 @@ def test_the_target_of_a_frozen_weight_stays(critic):
 
 
 def test_targets_pass_no_gradient(critic):
-    obs = torch.randn(5, 6, requires_grad=True)
+    obs = Obs(torch.randn(5, 6, requires_grad=True))
     assert not critic.target_action_value(obs, torch.randn(5, 2)).requires_grad
 
 

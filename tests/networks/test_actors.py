@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal
 from rlft.errors import UserError
 from rlft.networks import ConditionedActor, DeterministicActor, GaussianActor, ValueCritic
 from rlft.rollout.worker import CHUNK, decide
-from rlft.types import Acted, Actor
+from rlft.types import Acted, Actor, Obs
 from tests.support.hand_made import BiasActor
 from tests.support.user_actors import GeneratorActor, LogisticActor
 
@@ -34,7 +34,7 @@ def test_a_decision_by_hand():
 
 
 def test_it_acts_as_it_says(actor):
-    obs, noise = torch.randn(4, 5, 6), torch.randn(4, 5, 3)
+    obs, noise = Obs(torch.randn(4, 5, 6)), torch.randn(4, 5, 3)
     normal = Independent(Normal(actor(obs), actor.log_std.exp()), 1)
     acted = actor.act(obs, noise)
     assert torch.allclose(acted.action, normal.mean + normal.stddev * noise)
@@ -47,7 +47,7 @@ def test_it_acts_as_it_says(actor):
 
 
 def test_without_exploration_the_noise_does_not_matter_and_there_is_no_density(actor):
-    obs = torch.randn(4, 6)
+    obs = Obs(torch.randn(4, 6))
     acted = actor.act(obs, torch.randn(4, 3), explore=False)
     assert torch.equal(acted.action, actor(obs))
     assert torch.equal(actor.mode(obs), actor(obs))
@@ -56,7 +56,7 @@ def test_without_exploration_the_noise_does_not_matter_and_there_is_no_density(a
 
 
 def test_decisions_are_differentiable(actor):
-    actor.act(torch.randn(4, 6), torch.randn(4, 3)).action.sum().backward()
+    actor.act(Obs(torch.randn(4, 6)), torch.randn(4, 3)).action.sum().backward()
     assert all(parameter.grad.any() for parameter in actor.parameters())
 
 
@@ -97,7 +97,7 @@ def test_what_an_actor_can():
 @pytest.mark.parametrize("kind", [GaussianActor, LogisticActor, GeneratorActor])
 def test_a_deterministic_actor_never_explores(kind):
     actor = kind(6, 2)
-    still, obs = DeterministicActor(actor), torch.randn(4, 6)
+    still, obs = DeterministicActor(actor), Obs(torch.randn(4, 6))
     assert (still.obs_dim, still.action_dim, still.noise_dim) == (6, 2, actor.noise_dim)
     assert torch.equal(still.act(obs, torch.randn(4, actor.noise_dim)).action, actor.mode(obs))
 
@@ -107,7 +107,7 @@ def test_a_deterministic_actor_never_explores(kind):
 @torch.no_grad()
 def test_a_decision_does_not_depend_on_how_many_others_are_made(kind, explore):
     actor = kind(6, 2)
-    obs, noise = torch.randn(3 * CHUNK, 6), torch.randn(3 * CHUNK, actor.noise_dim)
+    obs, noise = Obs(torch.randn(3 * CHUNK, 6)), torch.randn(3 * CHUNK, actor.noise_dim)
     whole = decide(actor, obs, noise, explore=explore)
     for rows in (slice(0, 1), slice(5, 70), slice(40, 40 + CHUNK), slice(0, 3 * CHUNK)):
         part = decide(actor, obs[rows], noise[rows], explore=explore)
@@ -125,11 +125,11 @@ def test_widths_and_activation(activation):
     assert [m.out_features for m in (first, second, third, last)] == [24, 16, 8, 2]
     assert len(actor.encoder) == 4  # two layers and their activations; the last and the output are the head
     of = torch.tanh if activation == "tanh" else getattr(torch.nn.functional, activation)
-    obs = torch.randn(3, 6)
-    assert torch.allclose(actor(obs), last(of(third(of(second(of(first(obs))))))))
+    obs = Obs(torch.randn(3, 6))
+    assert torch.allclose(actor(obs), last(of(third(of(second(of(first(obs.state))))))))
     critic = ValueCritic(6, hidden_dims=(5,), activation=activation)
     inner, outer = critic.value[0], critic.value[-1]
-    assert torch.allclose(critic(obs), outer(of(inner(obs)))[:, 0])
+    assert torch.allclose(critic(obs), outer(of(inner(obs.state)))[:, 0])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from torch.distributions import Normal
 
 from rlft.networks import ConditionedActor, GaussianActor
 from rlft.networks.conditioned_actor import NEGATIVE, NULL, POSITIVE
+from rlft.types import Obs
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def actor():
 
 
 def test_at_first_every_condition_acts_as_the_given_actor():
-    given, obs = GaussianActor(42, 8), torch.randn(100, 42)
+    given, obs = GaussianActor(42, 8), Obs(torch.randn(100, 42))
     actor = ConditionedActor(given)
     for condition in (NEGATIVE, POSITIVE, NULL):
         assert torch.equal(actor.conditional(obs, condition), given(obs))
@@ -28,17 +29,17 @@ def test_at_first_every_condition_acts_as_the_given_actor():
 
 
 def test_the_embedding_is_a_one_hot_input(actor):
-    obs, indicator = torch.randn(20, 6), torch.randint(3, (20,))
+    obs, indicator = Obs(torch.randn(20, 6)), torch.randint(3, (20,))
     wide = torch.nn.Linear(6 + 3, 16)
     wide.weight.data = torch.cat([actor.encoder[0].weight, actor.embedding.T], 1).detach()
     wide.bias.data = actor.encoder[0].bias.detach()
-    hidden = wide(torch.cat([obs, torch.eye(3)[indicator]], 1)).tanh()
+    hidden = wide(torch.cat([obs.state, torch.eye(3)[indicator]], 1)).tanh()
     expected = actor.action_head(hidden)
     assert torch.allclose(actor.conditional(obs, indicator), expected, atol=1e-5)
 
 
 def test_rows_have_their_own_condition(actor):
-    obs = torch.randn(4, 5, 6)
+    obs = Obs(torch.randn(4, 5, 6))
     indicator = torch.tensor([NEGATIVE, POSITIVE, NULL, POSITIVE, NULL]).expand(4, 5)
     mixed = actor.conditional(obs, indicator)
     assert mixed.shape == (4, 5, 3)
@@ -50,7 +51,7 @@ def test_rows_have_their_own_condition(actor):
 
 @pytest.mark.parametrize(("guidance", "condition"), [(0.0, NULL), (1.0, POSITIVE)])
 def test_without_guidance_it_is_the_null_policy_and_with_one_the_positive_one(actor, guidance, condition):
-    obs = torch.randn(20, 6)
+    obs = Obs(torch.randn(20, 6))
     actor.guidance.fill_(guidance)
     assert torch.equal(actor(obs), actor.conditional(obs, condition))
 
@@ -58,7 +59,7 @@ def test_without_guidance_it_is_the_null_policy_and_with_one_the_positive_one(ac
 @pytest.mark.parametrize("guidance", [0.5, 2.0, 3.5])
 def test_guidance_is_the_product_of_gaussians(actor, guidance):
     # pi_u (pi_c / pi_u)^g on a fine grid of one action dimension, normalised numerically: its mean and its width
-    obs = torch.randn(1, 6)
+    obs = Obs(torch.randn(1, 6))
     actor.guidance.fill_(guidance)
     std = actor.log_std[0].exp().item()
     null, positive = (actor.conditional(obs, c)[0, 0].item() for c in (NULL, POSITIVE))
@@ -80,5 +81,5 @@ def test_guidance_is_part_of_the_state_but_not_trained(actor):
 
 
 def test_training_how_it_acts_reaches_the_positive_condition_only(actor):
-    actor(torch.randn(5, 6)).sum().backward()
+    actor(Obs(torch.randn(5, 6))).sum().backward()
     assert actor.embedding.grad.any(1).tolist() == [False, True, False]

@@ -9,7 +9,7 @@ from torch import nn
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, NoCritic, ValueCritic
 from rlft.networks.descriptions import build, describe, shapes
-from rlft.types import Actor, Critic, Network
+from rlft.types import Actor, Critic, Network, Obs
 from tests.support.hand_made import is_sentence, same
 from tests.support.user_actors import ForgetfulActor, LogisticActor
 
@@ -94,7 +94,7 @@ def test_guidance_is_that_of_now():
 
 def test_the_v_of_action_values_has_their_shape():
     value = ValueCritic(6, hidden_dims=(8, 4), activation="relu")
-    alone, obs = ActionValueCritic(value, 2).state_value(), torch.randn(5, 6)
+    alone, obs = ActionValueCritic(value, 2).state_value(), Obs(torch.randn(5, 6))
     assert (alone.hidden_dims, alone.activation) == ((8, 4), "relu")
     assert torch.equal(alone(obs), value(obs))
 

@@ -6,6 +6,7 @@ from torch.distributions import Independent, Normal
 
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.distributions import DiagonalGaussian
+from rlft.types import Obs
 
 
 def num_parameters(module):
@@ -34,7 +35,7 @@ def test_entropy_of_eight_dimensions():
 def test_log_prob_of_the_mean():
     # -8 (-0.5 + 0.5 log(2 pi))
     actor = GaussianActor(42, 8)
-    obs = torch.randn(3, 42)
+    obs = Obs(torch.randn(3, 42))
     log_prob = actor.log_prob(obs, actor.mode(obs))
     assert log_prob.tolist() == pytest.approx([-3.351508] * 3, abs=1e-5)
 
@@ -58,14 +59,14 @@ def test_initialisation_is_orthogonal_with_gain_sqrt_2_and_zero_bias(module):
 
 
 def test_initial_mean_action_is_small():
-    assert GaussianActor(42, 8)(torch.randn(1000, 42)).abs().max() < 0.1
+    assert GaussianActor(42, 8)(Obs(torch.randn(1000, 42))).abs().max() < 0.1
 
 
 def test_hidden_layers_are_tanh_and_as_many_as_asked_for():
     critic = ValueCritic(3, hidden_dim=5, num_layers=2)
     x = torch.randn(4, 3)
     a, b, c = linears(critic)
-    assert torch.allclose(critic(x), c(b(a(x).tanh()).tanh()).squeeze(-1))
+    assert torch.allclose(critic(Obs(x)), c(b(a(x).tanh()).tanh()).squeeze(-1))
     assert num_parameters(critic) == (3 * 5 + 5) + (5 * 5 + 5) + (5 + 1)
 
 

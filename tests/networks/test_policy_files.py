@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, NoCritic, ValueCritic
 from rlft.networks.policy_files import check_shapes, load_policy, save_policy, zoo_names
+from rlft.types import Obs
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.user_actors import ForgetfulActor
 
@@ -40,7 +41,7 @@ def test_round_trip(saved):
     assert same(weights_of(policy.actor), weights_of(actor))
     assert same(weights_of(policy.critic), weights_of(critic))
     assert policy.info == {"format": "rlft-policy-1", "task": "PointReach", "metrics": {"eval/success_rate": 0.5}}
-    obs = torch.randn(5, 6)
+    obs = Obs(torch.randn(5, 6))
     assert torch.equal(policy.actor(obs), actor(obs))
     assert torch.equal(policy.critic(obs), critic(obs))
     assert {p.name for p in path.parent.iterdir()} == {"policy.safetensors", "policy.json"}  # no temporary file is left
@@ -55,7 +56,7 @@ def test_networks_of_any_shape_come_back(tmp_path, conditioned, critic):
     critic = {None: None, "value": value, "action values": ActionValueCritic(value, 2, 3)}[critic]
     save_policy(tmp_path / "policy.safetensors", actor, critic, {})
     policy = load_policy(str(tmp_path / "policy.safetensors"))
-    obs, action = torch.randn(5, 6), torch.randn(5, 2)
+    obs, action = Obs(torch.randn(5, 6)), torch.randn(5, 2)
     check_shapes(policy, 6, 2)
     assert torch.equal(policy.actor.mode(obs), actor.mode(obs))
     assert torch.equal(policy.actor.log_prob(obs, action), actor.log_prob(obs, action))
@@ -117,7 +118,7 @@ def test_a_conditioned_policy(saved, tmp_path, ending):
         torch.save({"state_dict": state}, path)
     policy = load_policy(str(path))
     check_shapes(policy, 6, 2)
-    obs = torch.randn(5, 6)
+    obs = Obs(torch.randn(5, 6))
     assert isinstance(policy.actor, ConditionedActor)
     assert policy.actor.guidance == 2.5
     assert same(weights_of(policy.actor), weights_of(actor))

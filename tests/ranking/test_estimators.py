@@ -13,13 +13,14 @@ from rlft.ranking.estimators import (
     values_after,
 )
 from rlft.statistics.correlations import within_state
+from rlft.types import Obs
 from tests.support.ranking import random_trajectories
 
 GAMMA = 0.9
 
 
 def critic(obs):
-    return 3 * obs[..., 0] + 1
+    return 3 * obs.state[..., 0] + 1
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,10 @@ def steps_of(data, i, j, m):
     """One trajectory as lists: rewards, and the values before and after each step; 0 behind the last."""
     actions, paths = data
     length = int(paths.length[i, j, m])
-    successor = actions.successors.obs.view(*actions.reward.shape, -1)[i, j]
-    reached = [successor, *paths.next_obs[:length, i, j, m]]
+    successor = actions.successors.obs.state.view(*actions.reward.shape, -1)[i, j]
+    reached = [successor, *paths.next_obs.state[:length, i, j, m]]
     reward = [float(actions.reward[i, j]), *paths.reward[:length, i, j, m].tolist()]
-    value = [float(critic(obs)) for obs in [actions.obs[i], *reached]]
+    value = [float(critic(Obs(state))) for state in [actions.obs.state[i], *reached]]
     return reward, value[:-1], [*value[1:-1], 0.0]
 
 

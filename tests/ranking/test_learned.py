@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from rlft.errors import UserError
-from rlft.ranking.learned import Regressions, Scalar, dueling, fit, pairwise, returns_to_go
+from rlft.ranking.learned import Regressions, Scalar, dueling, fit, for_each_action, pairwise, returns_to_go
 from rlft.rollout import LocalRollouts
 from rlft.statistics.correlations import spearman
+from rlft.types import Obs
 from tests.support.chain import GAMMA, VALUE, Chain, mu
 from tests.support.hand_made import random_rollout, rollout_of
 from tests.support.ranking import simulator
@@ -15,12 +16,12 @@ STATES, ACTIONS = 150, 6
 @pytest.fixture(scope="module")
 def labelled():
     """States and actions whose Q = f(s) + g(a) varies much more between states."""
-    obs, action = torch.randn(STATES, 2), 0.1 * torch.randn(STATES, ACTIONS, 2)
-    return obs, action, 10 * obs[:, :1] + action[..., 0] - 2 * action[..., 1]
+    obs, action = Obs(torch.randn(STATES, 2)), 0.1 * torch.randn(STATES, ACTIONS, 2)
+    return obs, action, 10 * obs.state[:, :1] + action[..., 0] - 2 * action[..., 1]
 
 
 def test_scalars_standardise_their_inputs():
-    obs, action = 100 + 10 * torch.randn(500, 3), 0.01 * torch.randn(500, 2)
+    obs, action = Obs(100 + 10 * torch.randn(500, 3)), 0.01 * torch.randn(500, 2)
     network = Scalar(obs, action)
     inputs = []
     network.layers.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
@@ -64,7 +65,7 @@ def test_regression_on_returns_finds_the_values_of_the_chain():
     simulate = simulator(LocalRollouts(Chain(), 50), mu(), GAMMA)
     rollout, _ = simulate.rollout(240)
     value = Regressions(rollout, GAMMA, simulate.farthest + 1, seed=1).value()
-    found = value(torch.tensor([[1.0], [2.0], [3.0]]))
+    found = value(Obs(torch.tensor([[1.0], [2.0], [3.0]])))
     assert torch.allclose(found, torch.tensor([VALUE[1], VALUE[2], VALUE[3]]), atol=0.05)
 
 
@@ -87,7 +88,7 @@ def test_controls_rank_the_actions_of_states_they_have_not_seen(control, labelle
     obs, action, q = labelled
     network = control(obs[50:], action[50:], q[50:], seed=0)
     with torch.no_grad():
-        scores = network(obs[:50, None].expand(50, ACTIONS, 2), action[:50])
+        scores = network(for_each_action(obs[:50], action[:50]), action[:50])
     rho = spearman(scores.double().numpy(), q[:50].double().numpy()).mean()
     assert rho > (0.9 if control is pairwise else 0.3)
 

@@ -31,14 +31,14 @@ def chain():
 def true_q(actions):
     """Q of the chain `[N, J]`: the distance that an action led to says all."""
     value = torch.tensor([0.0, VALUE[1], VALUE[2], VALUE[3]])
-    distance = actions.successors.obs[:, 0].long().view(actions.reward.shape)
+    distance = actions.successors.obs.state[:, 0].long().view(actions.reward.shape)
     return actions.reward + GAMMA * value[distance]
 
 
 def test_actions_lead_to_their_successors(actions):
-    position, goal = actions.obs[:, None, :2], actions.obs[:, None, :2] + actions.obs[:, None, 4:]
+    position, goal = actions.obs.state[:, None, :2], actions.obs.state[:, None, :2] + actions.obs.state[:, None, 4:]
     moved = (position + ENV.speed * actions.action.clamp(-1, 1)).clamp(-1, 1)  # [N, J, 2]
-    successor = actions.successors.obs.view(STATES, ACTIONS, -1)
+    successor = actions.successors.obs.state.view(STATES, ACTIONS, -1)
     assert torch.allclose(successor[..., :2], moved, atol=1e-6)
     assert torch.equal(actions.terminated, (goal - moved).norm(dim=-1) <= ENV.radius)
     assert torch.equal(actions.reward, actions.terminated.float())
@@ -85,7 +85,7 @@ def test_trajectories_return_q_on_average(chain):
 def test_actions_of_a_state_share_the_noise_of_the_ground_truth_and_nothing_else(chain):
     simulate, actions = chain
     sample, other = (simulate.returns(actions, 8, block=block)[0].sample for block in (0, 1))
-    distance = actions.successors.obs[:, 0].view(actions.reward.shape)
+    distance = actions.successors.obs.state[:, 0].view(actions.reward.shape)
     alike = (distance[:, 0] == distance[:, 1]) & (distance[:, 0] > 0)
     assert alike.any()
     assert torch.equal(sample[alike, 0], sample[alike, 1])
@@ -95,7 +95,7 @@ def test_actions_of_a_state_share_the_noise_of_the_ground_truth_and_nothing_else
 
 
 def test_trajectories_have_noise_of_their_own(paths):
-    first = paths.next_obs[0][paths.length > 0]
+    first = paths.next_obs.state[0][paths.length > 0]
     assert len(first.unique(dim=0)) > 0.9 * len(first)  # some are clipped to the same action
 
 
@@ -104,8 +104,8 @@ def test_trajectories_stop_where_the_episode_does(actions, paths):
     steps = torch.arange(len(paths.reward))[:, None, None, None]
     assert ((paths.length == 0) == (actions.terminated[..., None] | (elapsed == ENV.horizon))).all()
     assert paths.reward[steps >= paths.length].eq(0).all()
-    assert paths.next_obs[steps >= paths.length].eq(0).all()
-    success = (steps == paths.length - 1) & (paths.next_obs[..., 4:].norm(dim=-1) <= ENV.radius)
+    assert paths.next_obs.state[steps >= paths.length].eq(0).all()
+    success = (steps == paths.length - 1) & (paths.next_obs.state[..., 4:].norm(dim=-1) <= ENV.radius)
     assert torch.equal(paths.reward, success.float())
     assert (elapsed + paths.length <= ENV.horizon).all()
     timed_out = ~success.any(0) & (paths.length > 0)

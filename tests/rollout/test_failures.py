@@ -228,7 +228,7 @@ def test_a_job_that_kills_whoever_plays_it_ends_the_run(undisturbed, doomed):
     jobs = jobs_at([0, 1, 2, 3, 4, 5, 6], 12, 0)
     with pytest.raises(WorkerDied, match=r"^Re-rollouts were lost 3 times in one request; .* was ended by SIGKILL"):
         doomed.play(
-            DeadlyPlace(states.obs[3]), states, jobs, gamma=0.9, seed=1, iteration=0, progress=lambda begun: None
+            DeadlyPlace(states.obs.state[3]), states, jobs, gamma=0.9, seed=1, iteration=0, progress=lambda begun: None
         )
     assert doomed.workers_replaced == 3
 
@@ -281,4 +281,4 @@ def test_pick_cube_is_bit_identical_whichever_worker_dies(tmp_path):
     assert simulated == expected
     for ours, theirs in zip(disturbed, undisturbed, strict=True):
         assert_equal(ours, theirs)
-    assert disturbed[0].obs[..., 18].any()  # the cube is grasped
+    assert disturbed[0].obs.state[..., 18].any()  # the cube is grasped

@@ -144,7 +144,7 @@ def test_a_first_action_is_clipped_and_used_once(local, states):
     rest, _ = play(local, led_to, jobs_at(rows, 7, rows, 3))
     goes_on = ~step.terminated
     assert 0 < goes_on.sum() < 60
-    assert torch.equal(whole.end_obs[goes_on], rest.end_obs[goes_on])
+    assert torch.equal(whole.end_obs.state[goes_on], rest.end_obs.state[goes_on])
     assert torch.equal(whole.steps[goes_on], rest.steps[goes_on] + 1)
     assert torch.allclose(whole.discounted_return[goes_on], 0.9 * rest.discounted_return[goes_on])
     assert whole.steps[~goes_on].tolist() == whole.discounted_return[~goes_on].tolist() == [1] * int((~goes_on).sum())
@@ -160,22 +160,22 @@ def test_noise_is_that_of_the_address(local, states):
         return 0.1 * (torch.tensor([0.1, -0.2]) + sign * math.exp(-1) * noise).clamp(-1, 1)
 
     expected = torch.stack([moved(5, 0, 1), moved(2**40, 3, 1), moved(2**40, 3, -1), moved(5, 0, 1)])
-    assert torch.allclose(branches.end_obs[:, 2:4], expected, atol=1e-6)
-    assert torch.equal(branches.end_obs[0], branches.end_obs[3])
+    assert torch.allclose(branches.end_obs.state[:, 2:4], expected, atol=1e-6)
+    assert torch.equal(branches.end_obs.state[0], branches.end_obs.state[3])
 
 
 def test_noise_differs_between_seeds_and_iterations(local, states, played):
     jobs, branches, _ = played
     chosen = ~jobs.has_first_action
     for other in ({"seed": SEED + 1}, {"iteration": 1}):
-        ends = play(local, states, jobs, **other)[0].end_obs
-        assert not (ends == branches.end_obs).all(1)[chosen].any()
+        ends = play(local, states, jobs, **other)[0].end_obs.state
+        assert not (ends == branches.end_obs.state).all(1)[chosen].any()
 
 
 def test_every_step_has_its_own_noise(states):
     jobs, hardly_a_goal = jobs_at([0] * 6, range(1, 7), 0), PointReach(horizon=12, radius=0.01)
     branches, _ = play(LocalRollouts(hardly_a_goal, 2), states, jobs, actor=ConstantActor([0.0, 0.0], log_std=-1.0))
-    assert len(branches.end_obs[:, 2:4].unique(dim=0)) == 6
+    assert len(branches.end_obs.state[:, 2:4].unique(dim=0)) == 6
 
 
 def play_chain(jobs, distances, actor=None, scenes=2):
@@ -189,7 +189,7 @@ def test_a_branch_is_paid_up_to_its_end_and_no_more():
     assert branches.discounted_return.tolist() == pytest.approx([0.64, 1.0, 0.0])
     assert branches.steps.tolist() == [3, 1, 2]
     assert branches.terminated.tolist() == [True, True, False]
-    assert branches.end_obs.flatten().tolist() == [0.0, 0.0, 1.0]
+    assert branches.end_obs.state.flatten().tolist() == [0.0, 0.0, 1.0]
 
 
 def test_a_first_action_against_the_policy_costs_one_step():
@@ -226,8 +226,8 @@ def test_each_step_leads_from_the_state_before_to_the_state_after(collected):
     rollout, visited = collected
     assert rollout.terminated.any()
     assert rollout.truncated.any()
-    assert torch.equal(visited.states.obs[visited.before], rollout.obs)
-    assert torch.equal(visited.states.obs[visited.after], rollout.next_obs)
+    assert torch.equal(visited.states.obs.state[visited.before], rollout.obs.state)
+    assert torch.equal(visited.states.obs.state[visited.after], rollout.next_obs.state)
     assert torch.equal(visited.states.elapsed[visited.before], rollout.elapsed)
     assert torch.equal(visited.states.elapsed[visited.after], rollout.elapsed + 1)  # also where the episode ended
     episodes = torch.arange(ENVS) + ENVS * (rollout.done.int().cumsum(0) - rollout.done.int())
@@ -253,7 +253,7 @@ def test_a_visited_state_and_the_recorded_actions_reproduce_the_rollout(local, c
             env.restore([0], visited.states[visited.before[begin, n]][None])
             while True:
                 step = env.step(rollout.action[t, n][None].clamp(-1, 1))
-                assert torch.equal(step.obs[0], rollout.next_obs[t, n])
+                assert torch.equal(step.obs.state[0], rollout.next_obs.state[t, n])
                 assert step.reward == rollout.reward[t, n]
                 t += 1
                 if t == STEPS or rollout.done[t - 1, n]:
@@ -264,7 +264,7 @@ def test_a_branch_of_one_recorded_action_is_the_recorded_step(local, collected):
     rollout, visited = collected
     jobs = jobs_at(visited.before.flatten(), 1, 0, first=rollout.action.flatten(0, 1))
     branches, _ = play(local, visited.states, jobs)
-    assert torch.equal(branches.end_obs, rollout.next_obs.flatten(0, 1))
+    assert torch.equal(branches.end_obs.state, rollout.next_obs.state.flatten(0, 1))
     assert torch.equal(branches.discounted_return, rollout.reward.flatten())
     assert torch.equal(branches.terminated, rollout.terminated.flatten())
 
@@ -304,7 +304,7 @@ def test_pick_cube_branches_are_bit_identical_wherever_they_are_played():
     expert, env = load_policy("pickcube/expert").actor, ManiSkill(device="cpu")
     four = LocalRollouts(env, 4)
     rollout, _, visited = four.collect(expert, four.initial_states(1), 25, 1, 0, keep_visited=True)
-    assert rollout.obs[..., 18].any()  # the cube is grasped
+    assert rollout.obs.state[..., 18].any()  # the cube is grasped
     states = visited.states
 
     rows = torch.arange(60) * (len(states) // 60)
@@ -312,7 +312,7 @@ def test_pick_cube_branches_are_bit_identical_wherever_they_are_played():
     branches, _ = play(four, states, jobs, actor=expert)
     assert branches.valid.all()
     assert branches.terminated.any()
-    assert branches.end_obs[:, 18].any()
+    assert branches.end_obs.state[:, 18].any()
     assert_equal(play(LocalRollouts(env, 7), states, jobs, actor=expert)[0], branches)
     processes = ProcessRollouts(env, 4, 2)
     try:
@@ -322,4 +322,4 @@ def test_pick_cube_branches_are_bit_identical_wherever_they_are_played():
 
     repeat = jobs_at(visited.before[:3].flatten(), 1, 0, first=rollout.action[:3].flatten(0, 1))
     again, _ = play(four, states, repeat, actor=expert)  # before there is contact: a restore drops its history
-    assert torch.allclose(again.end_obs, rollout.next_obs[:3].flatten(0, 1), atol=1e-4)
+    assert torch.allclose(again.end_obs.state, rollout.next_obs.state[:3].flatten(0, 1), atol=1e-4)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from rlft.rollout import IterationRerollouts
-from rlft.types import EnvFactory, EnvSpec, EnvStates, Rollout, Step, Visited
+from rlft.types import EnvFactory, EnvSpec, EnvStates, Obs, Rollout, Step, Visited
 from tests.support.hand_made import ConstantActor
 
 GAMMA = 0.8
@@ -51,7 +51,7 @@ class ChainBatch:
         self.distance[self.active] = moved[self.active]
         goal = self.distance[:, 0] == 0
         obs = torch.where(self.distance < LOST, self.distance, float("nan"))
-        return Step(obs=obs, reward=goal.float(), terminated=goal, success=goal)
+        return Step(obs=Obs(obs), reward=goal.float(), terminated=goal, success=goal)
 
     def save(self, rows: Sequence[int]):
         physics = self.distance[list(rows)].contiguous().view(torch.uint8).clone()
@@ -75,7 +75,7 @@ def states_at(distances, elapsed=0):
     nothing = torch.zeros(count, 0, dtype=torch.float64)
     number = torch.zeros(count, dtype=torch.int64)
     physics = obs.contiguous().view(torch.uint8).clone()
-    return EnvStates(physics=physics, task=nothing, obs=obs, elapsed=number + elapsed, episode=number)
+    return EnvStates(physics=physics, task=nothing, obs=Obs(obs), elapsed=number + elapsed, episode=number)
 
 
 def one_step(env, distances, actions, elapsed=0):

@@ -63,9 +63,9 @@ class DeadlyPlace(DiagonalGaussianActor):
         self.register_buffer("obs", obs)
 
     def forward(self, obs):
-        if (obs == self.obs).all(-1).any():
+        if (obs.state == self.obs).all(-1).any():
             os.kill(os.getpid(), signal.SIGKILL)
-        return torch.zeros(*obs.shape[:-1], 2)
+        return torch.zeros(*obs.shape, 2)
 
 
 class SlowToBuild(PointReach, EnvFactory):
@@ -89,7 +89,7 @@ class SlowActor(DiagonalGaussianActor):
 
     def forward(self, obs):
         time.sleep(self.seconds)
-        return torch.zeros(*obs.shape[:-1], 2)
+        return torch.zeros(*obs.shape, 2)
 
 
 def take_all(queue: JobQueue, count, barrier, connection, fatal):

@@ -7,7 +7,7 @@ from torch import nn
 
 from rlft.networks import DiagonalGaussianActor
 from rlft.networks.distributions import DiagonalGaussian
-from rlft.types import AdvantageEstimate, Batch, Critic, Rollout
+from rlft.types import AdvantageEstimate, Batch, Critic, Obs, Rollout
 
 REPO = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ class ObsCritic(Critic):
     """V(s) is the first number of the observation, so that a test can write down the values it wants."""
 
     def forward(self, obs):
-        return obs[..., 0]
+        return obs.state[..., 0]
 
 
 def gaussian_log_prob(action, mean, log_std):
@@ -32,7 +32,7 @@ class ConstantActor(DiagonalGaussianActor):
         self.action = torch.tensor(mean)
 
     def forward(self, obs):
-        return self.action.expand(*obs.shape[:-1], -1)
+        return self.action.expand(*obs.shape, -1)
 
 
 def rows(values):
@@ -46,11 +46,11 @@ def rollout_of(reward, value, next_value, terminated=None, truncated=None):
     reward, value, next_value = rows(reward), rows(value), rows(next_value)
     nothing = torch.zeros(reward.shape, dtype=torch.bool)
     return Rollout(
-        obs=value[..., None],
+        obs=Obs(value[..., None]),
         action=torch.zeros(*reward.shape, 1),
         log_prob=torch.zeros_like(reward),
         log_prob_known=torch.ones(reward.shape, dtype=torch.bool),
-        next_obs=next_value[..., None],
+        next_obs=Obs(next_value[..., None]),
         reward=reward,
         terminated=nothing if terminated is None else rows(terminated),
         truncated=nothing if truncated is None else rows(truncated),
@@ -84,7 +84,7 @@ def batch_without_obs(action, signal, log_prob=None):
     """A minibatch of actions `[B]` or `[B, A]` in one and the same state."""
     action = action[:, None] if action.ndim == 1 else action
     zeros = torch.zeros(len(action))
-    return batch_of(zeros[:, None], action, zeros if log_prob is None else log_prob, signal, zeros, zeros)
+    return batch_of(Obs(zeros[:, None]), action, zeros if log_prob is None else log_prob, signal, zeros, zeros)
 
 
 class BiasActor(DiagonalGaussianActor):
@@ -95,7 +95,7 @@ class BiasActor(DiagonalGaussianActor):
         self.bias = nn.Parameter(torch.tensor(mean))
 
     def forward(self, obs):
-        return self.bias.expand(*obs.shape[:-1], -1)
+        return self.bias.expand(*obs.shape, -1)
 
 
 def random_batch(size, obs_dim, action_dim, seed=0, log_prob_of=None):
@@ -105,7 +105,7 @@ def random_batch(size, obs_dim, action_dim, seed=0, log_prob_of=None):
     def draw(*shape):
         return torch.randn(*shape, generator=generator)
 
-    obs, action = draw(size, obs_dim), draw(size, action_dim)
+    obs, action = Obs(draw(size, obs_dim)), draw(size, action_dim)
     log_prob = draw(size)
     if log_prob_of is not None:
         normal = torch.distributions.Normal(log_prob_of(obs), log_prob_of.log_std.exp())

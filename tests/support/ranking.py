@@ -7,6 +7,7 @@ from rlft.networks import GaussianActor
 from rlft.ranking.experiment import Settings
 from rlft.ranking.simulation import Actions, Paths, Simulator
 from rlft.rollout import LocalRollouts
+from rlft.types import Obs
 from tests.support.chain import states_at
 
 ENV, ENVS = PointReach(horizon=12, radius=0.5, speed=0.3), 8
@@ -49,7 +50,7 @@ def random_trajectories(states=5, actions=3, paths=2, steps=6, seed=0):
     running = torch.arange(steps)[:, None, None, None] < length
     shape = states, actions
     taken = Actions(
-        obs=draw(states, 1),
+        obs=Obs(draw(states, 1)),
         action=draw(*shape, 1),
         reward=draw(*shape),
         terminated=ended,
@@ -57,7 +58,7 @@ def random_trajectories(states=5, actions=3, paths=2, steps=6, seed=0):
     )
     followed = Paths(
         reward=draw(steps, *shape, paths) * running,
-        next_obs=draw(steps, *shape, paths, 1) * running[..., None],
+        next_obs=Obs(draw(steps, *shape, paths, 1) * running[..., None]),
         length=length,
     )
     return taken, followed

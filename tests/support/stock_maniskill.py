@@ -8,7 +8,7 @@ from torch import Tensor
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill import ManiSkillBatch
 from rlft.envs.maniskill.headless import allow_no_renderer
-from rlft.types import EnvStates, Step
+from rlft.types import EnvStates, Obs, Step
 
 Policy = Callable[[Tensor, int], Tensor]  # observations [N, O] and the time step to actions [N, A]
 
@@ -50,7 +50,7 @@ def snapshot(batch: ManiSkillBatch, obs: Tensor, elapsed: int = 0) -> EnvStates:
     """Where all scenes are; `obs` is what they were last seen to show."""
     physics, task = batch.save(range(batch.num_envs))
     count = torch.zeros(batch.num_envs, dtype=torch.int64)
-    return EnvStates(physics=physics, task=task, obs=obs.clone(), elapsed=count + elapsed, episode=count)
+    return EnvStates(physics=physics, task=task, obs=Obs(obs.clone()), elapsed=count + elapsed, episode=count)
 
 
 def random_actions(batch: ManiSkillBatch, num_steps: int, seed: int = 0) -> Tensor:
@@ -81,5 +81,5 @@ def drive(batch: ManiSkillBatch, policy: Policy, obs: Tensor, start: int, num_st
     for t in range(start, start + num_steps):
         actions.append(policy(obs, t))
         steps.append(batch.step(actions[-1]))
-        obs = steps[-1].obs
+        obs = steps[-1].obs.state
     return Step.stack(steps), torch.stack(actions)

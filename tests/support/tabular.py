@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from rlft.networks import ValueCritic
-from rlft.types import Batch
+from rlft.types import Batch, Obs
 from tests.support.chain import Chain, one_step
 from tests.support.hand_made import rollout_of
 
@@ -15,7 +15,7 @@ def with_one_hot_states(rollout, num_states):
     """The same rollout; its states, numbered from 0, become one-hot; any other number is never looked at."""
 
     def encode(obs):
-        return one_hot(obs[..., 0].long().clamp(0, num_states - 1), num_states).float()
+        return Obs(one_hot(obs.state[..., 0].long().clamp(0, num_states - 1), num_states).float())
 
     return dataclasses.replace(rollout, obs=encode(rollout.obs), next_obs=encode(rollout.next_obs))
 
@@ -23,7 +23,8 @@ def with_one_hot_states(rollout, num_states):
 def chain_of_mu():
     """Each state of the chain, 1, 2 and 3 steps from the goal, with moving and staying equally often."""
     rollout, _ = one_step(Chain(), [1, 1, 2, 2, 3, 3], [1.0, -1.0] * 3)
-    shifted = dataclasses.replace(rollout, obs=rollout.obs - 1, next_obs=rollout.next_obs - 1)
+    one_less = {name: getattr(rollout, name).map(lambda number: number - 1) for name in ("obs", "next_obs")}
+    shifted = dataclasses.replace(rollout, **one_less)
     return with_one_hot_states(shifted, 3)
 
 
@@ -37,7 +38,7 @@ def walk(reward, ends, how):
 def learn(estimator, rollout, steps=600):
     """The critic that `estimator` learns from `rollout`."""
     torch.manual_seed(0)
-    obs_dim, action_dim = rollout.obs.shape[-1], rollout.action.shape[-1]
+    obs_dim, action_dim = rollout.obs.state.shape[-1], rollout.action.shape[-1]
     critic = estimator.adapt(ValueCritic(obs_dim, 32, 1), obs_dim, action_dim)
     batch = batch_of_rollout(estimator, rollout, critic)
     optimizer = torch.optim.Adam(critic.parameters(), lr=1e-2, fused=True)
@@ -70,4 +71,4 @@ def batch_of_rollout(estimator, rollout, critic):
 def values(critic):
     """V of every state."""
     size = critic.value.input_dim
-    return critic(torch.eye(size)).tolist()
+    return critic(Obs(torch.eye(size))).tolist()

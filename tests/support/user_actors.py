@@ -21,7 +21,7 @@ class LogisticActor(Actor):
         self.body = nn.Sequential(*hidden, nn.Linear(sizes[-1], 2 * action_dim))
 
     def _place_and_scale(self, obs):
-        place, scale = self.body(obs).chunk(2, -1)  # [..., A]
+        place, scale = self.body(obs.state).chunk(2, -1)  # [..., A]
         return place, softplus(scale) + 0.1
 
     def act(self, obs, noise, *, explore=True):
@@ -47,7 +47,7 @@ class GeneratorActor(Actor):
         self.body = nn.Sequential(nn.Linear(obs_dim + 3, 16), nn.Tanh(), nn.Linear(16, action_dim))
 
     def act(self, obs, noise, *, explore=True):
-        action = self.body(torch.cat([obs, noise if explore else torch.zeros_like(noise)], -1))
+        action = self.body(torch.cat([obs.state, noise if explore else torch.zeros_like(noise)], -1))
         return Acted(action, action[..., :0])
 
     def imitation(self, obs, action):

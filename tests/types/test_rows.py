@@ -42,3 +42,12 @@ def test_rows_of_rows_are_selected_joined_and_counted_too():
     assert_equal(table[1], nested(3, 6))
     assert_equal(table[:, 1], everything[[1, 4]])
     assert_equal(Nested.cat([table[:, :2], table[:, 2:]], dim=1), table)
+
+
+def test_rows_are_written_in_place_and_mapped_at_every_depth():
+    rows = nested(0, 4)
+    rows[[1, 3]] = nested(10, 12)
+    assert rows.results.length.tolist() == rows.number.tolist() == [0, 10, 2, 11]
+    doubled = rows.map(lambda tensor: 2 * tensor if tensor.dtype == torch.int64 else tensor)
+    assert doubled.results.length.tolist() == doubled.number.tolist() == [0, 20, 4, 22]
+    assert rows.number.tolist() == [0, 10, 2, 11]

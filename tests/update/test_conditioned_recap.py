@@ -7,6 +7,7 @@ import torch
 from rlft.errors import UserError
 from rlft.networks import ConditionedActor, GaussianActor
 from rlft.networks.conditioned_actor import NEGATIVE, NULL, POSITIVE
+from rlft.types import Obs
 from rlft.update import ConditionedRECAP
 from tests.support.hand_made import (
     BiasActor,
@@ -80,7 +81,7 @@ def test_nothing_known_yields_no_error():
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
 def test_the_adapted_actor_acts_the_same_bit_for_bit(guidance):
-    actor, obs = GaussianActor(6, 3, 16, 2, init_log_std=-1.3), torch.randn(100, 6)
+    actor, obs = GaussianActor(6, 3, 16, 2, init_log_std=-1.3), Obs(torch.randn(100, 6))
     before = torch.get_rng_state()
     adapted = ConditionedRECAP(guidance=guidance).adapt(actor)
     assert torch.equal(torch.get_rng_state(), before)  # the critic's initial weights stay those of other updates
@@ -110,9 +111,9 @@ def test_an_actor_that_cannot_be_conditioned():
 def test_loss_and_gradients_equal_the_reference():
     actor, batch, p = unlike_conditions(guidance=1.7), indicator_batch(), 0.25
     terms = []
-    for obs, action, indicator in zip(batch.obs, batch.action, batch.signal, strict=True):
+    for obs, action, indicator in zip(batch.obs.state, batch.action, batch.signal, strict=True):
         for condition, weight in ((POSITIVE if indicator else NEGATIVE, 1 - p), (NULL, p)):
-            mean = actor.conditional(obs[None], torch.tensor([condition]))[0]
+            mean = actor.conditional(Obs(obs[None]), torch.tensor([condition]))[0]
             normal = torch.distributions.Normal(mean, actor.log_std.exp())
             terms.append(-weight * normal.log_prob(action).sum())
     expected = sum(terms) / len(batch)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlft.errors import UserError
+from rlft.types import Obs
 from rlft.update import AWR, RECAP
 from tests.support.hand_made import (
     BiasActor,
@@ -143,7 +144,7 @@ def test_the_margin_keeps_the_iterates_finite():
 @pytest.mark.parametrize(("below", "pushes"), [(1.999, True), (2.001, False)])
 def test_below_the_margin_the_push_is_exactly_zero(below, pushes):
     actor, action = BiasActor([0.0]), torch.tensor([0.7])
-    old = gaussian_log_prob(action[:, None], actor(torch.zeros(1, 1)), actor.log_std).detach() + below
+    old = gaussian_log_prob(action[:, None], actor(Obs(torch.zeros(1, 1))), actor.log_std).detach() + below
     gradient = gradient_of(RECAP(margin=2.0), actor, batch_without_obs(action, torch.tensor([-1.0]), old))
     assert gradient == (pytest.approx(0.7) if pushes else 0)
 
@@ -151,7 +152,7 @@ def test_below_the_margin_the_push_is_exactly_zero(below, pushes):
 @pytest.mark.parametrize(("ratio", "gradient"), [(0.79, 0.0), (0.81, 0.81 * 0.7), (1.5, 1.5 * 0.7)])
 def test_the_clipped_ratio(ratio, gradient):
     actor, action = BiasActor([0.0]), torch.tensor([0.7])  # d ratio / d mu = ratio (a - mu)
-    old = gaussian_log_prob(action[:, None], actor(torch.zeros(1, 1)), actor.log_std).detach() - math.log(ratio)
+    old = gaussian_log_prob(action[:, None], actor(Obs(torch.zeros(1, 1))), actor.log_std).detach() - math.log(ratio)
     batch = batch_without_obs(action, torch.tensor([-1.0]), old)
     assert gradient_of(RECAP(neg_bound="ppo", clip_coef=0.2), actor, batch) == pytest.approx(gradient, rel=1e-4)
 

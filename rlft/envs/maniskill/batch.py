@@ -14,7 +14,7 @@ from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
 from rlft.envs.maniskill.task_state import TaskState, task_state_slots
 from rlft.errors import UserError
-from rlft.types import EnvSpec, EnvStates, Step
+from rlft.types import EnvSpec, EnvStates, Obs, Step
 
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
@@ -46,7 +46,7 @@ class ManiSkillBatch:
         success = info.get("success", torch.zeros_like(terminated))
         # Copies: a task may hand out tensors that it goes on writing into.
         return Step(
-            obs=obs.cpu(),
+            obs=Obs(state=obs.cpu()),
             reward=reward.float().cpu().clone(),
             terminated=terminated.cpu(),
             success=success.bool().cpu().clone(),
@@ -72,7 +72,7 @@ class ManiSkillBatch:
             obs, _ = self.env.reset(seed=seed)
         physics, task = self.save(range(self.num_envs))
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
-        return EnvStates(physics=physics, task=task, obs=obs.cpu(), elapsed=zeros, episode=zeros)
+        return EnvStates(physics=physics, task=task, obs=Obs(state=obs.cpu()), elapsed=zeros, episode=zeros)
 
     def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
         """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""

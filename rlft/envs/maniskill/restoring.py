@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rlft.envs.maniskill.batch import ManiSkillBatch
 from rlft.envs.maniskill.task_state import MANISKILLS, owners, rows_of
+from rlft.files.rows import entries_of
 from rlft.types import EnvStates, Step
 
 if TYPE_CHECKING:
@@ -85,17 +86,18 @@ def _actions(batch: ManiSkillBatch, seed: int) -> Tensor:
 
 def _play(batch: ManiSkillBatch, actions: Tensor) -> _Future:
     steps = [batch.step(action) for action in actions]
-    stacked = Step(*(torch.stack([getattr(step, name) for step in steps]) for name in Step.__dataclass_fields__))
     physics, task = batch.save(range(SCENES))
     elapsed = torch.full((SCENES,), len(steps))
-    states = EnvStates(physics, task, steps[-1].obs, elapsed, torch.zeros_like(elapsed))
-    return _Future(stacked, states, _attributes(batch.env))
+    episode = torch.zeros_like(elapsed)
+    states = EnvStates(physics=physics, task=task, obs=steps[-1].obs, elapsed=elapsed, episode=episode)
+    return _Future(Step.stack(steps), states, _attributes(batch.env))
 
 
 def _difference(one: _Future, other: _Future, rows: slice, others: slice) -> str | None:
     """In what two futures of the same states differ."""
-    for name in Step.__dataclass_fields__:
-        first, second = getattr(one.steps, name)[:, rows].float(), getattr(other.steps, name)[:, others].float()
+    theirs = entries_of(other.steps)
+    for name, ours in entries_of(one.steps).items():
+        first, second = ours[:, rows].float(), theirs[name][:, others].float()
         if not torch.allclose(first, second, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True):
             return name
     first, second = (state.physics.contiguous().view(torch.float32) for state in (one.states, other.states))
@@ -107,7 +109,7 @@ def _difference(one: _Future, other: _Future, rows: slice, others: slice) -> str
 def _of_reset(after_reset: _Future, restored: _Future) -> str | None:
     """In what the future of a reset differs grossly from that of the same state restored, in scene 0."""
     for name in ("obs", "reward"):
-        first, second = getattr(after_reset.steps, name)[:, 0], getattr(restored.steps, name)[:, 0]
+        first, second = (entries_of(future.steps)[name][:, 0] for future in (after_reset, restored))
         if not torch.allclose(first, second, atol=TOLERANCE_OF_RESET, rtol=TOLERANCE_OF_RESET, equal_nan=True):
             return name
     return None
