@@ -18,8 +18,7 @@ from tests.support.training import data, fit, module, run
 
 def make(folder, name, iterations=2):
     """A run of a few iterations under `folder`."""
-    report = RunReport()
-    report.command = f"rlft fit --run_name {name}"
+    report = RunReport(["fit", "--run_name", name])
     fit(module(), data(), iterations, [report], TensorBoardLogger(folder, name), folder)
     return folder / name
 

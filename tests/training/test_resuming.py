@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from rlft.cli import main
-from rlft.training.resuming import changes, flattened
+from rlft.training.cli import SECTIONS
+from rlft.training.config_tree import flattened, walk
+from rlft.training.resuming import changes
 from tests.support.hand_made import is_sentence, same
 from tests.support.training import run, scalars, smoke
 
@@ -222,7 +224,7 @@ def freeze(module):
 
 
 def test_a_configuration_is_recorded_flat():
-    assert flattened(configuration(freeze("a"), freeze("b"), learning_rate=1e-3)) == {
+    assert flattened(walk(configuration(freeze("a"), freeze("b"), learning_rate=1e-3), SECTIONS)) == {
         "seed_everything": 1,
         "ckpt_path": None,
         "model": "FinetuneModule",
@@ -260,7 +262,7 @@ def test_a_configuration_is_recorded_flat():
     ],
 )
 def test_what_differs_between_two_configurations(before, after, found):
-    assert changes(flattened(before), flattened(after)) == found
+    assert changes(flattened(walk(before, SECTIONS)), walk(after, SECTIONS)) == found
 
 
 # ---- what cannot go on -------------------------------------------------------------------------------------------
