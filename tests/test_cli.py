@@ -73,6 +73,8 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--model.update=GAE": "GAE",
     "--model.advantage=PPO": "PPO",
     "--data.env=GaussianActor": "GaussianActor",
+    "--trainer.logger=wandb": "use here; choose one of CSVLogger, ",
+    "--trainer.devices=2": "trainer.devices is 2; it must be 1",
     "--data.num_envs=many": "many",
     "--model.advantage.init_args.bootstrap_at_done=sometimes": "sometimes",
 }
@@ -91,7 +93,7 @@ def test_a_mistake_is_answered_with_one_line_and_a_status(options, files, capsys
 @pytest.mark.parametrize("option", ["--model.update.target_kl=null", "--model.update.target_kl null"])
 def test_null_on_the_command_line_is_nothing(option, tmp_path):
     run_dir = run(tmp_path, "--trainer.max_epochs=1", *option.split(" "))
-    assert "-kl" not in run_dir.parent.name
+    assert "-no_target_kl-" in run_dir.parent.name
     assert "target_kl: null" in (run_dir / "config.yaml").read_text()
 
 
@@ -191,9 +193,11 @@ def test_data_modules_of_others(tmp_path, capsys):
     assert SEEDS == [7]
     assert main([*foreign, data, "--data.seed=3"]) == 1
     assert "data.seed follows seed_everything; it cannot be set to 3." in capsys.readouterr().err
-    assert {path.name for path in tmp_path.glob("*gae_ppo*")} == {
-        "pointreach_scratch-gae_ppo-gamma0.8-lambda0.9-kl0.1-seed7"
-    }
+    named = sorted(path.name for path in tmp_path.glob("*/"))
+    assert [name[: -len("-01234567-seed7")] for name in named] == [
+        "FinetuneModule-GAE-PPO-NoSeed-PointReach",
+        "FinetuneModule-GAE-PPO-OwnSeed-PointReach",
+    ]
 
 
 @pytest.mark.parametrize(

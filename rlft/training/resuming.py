@@ -40,9 +40,13 @@ def last_of_identity(log_dir: Path, own: Identity, settings: Sequence[Setting], 
     same = [version for version, keys in different.items() if not keys]
     if not same:
         raise UserError(_nearest(log_dir, own, settings, dict(runs), different))
-    newest = max(same, key=lambda version: (version / LAST_CHECKPOINT).stat().st_mtime)
+    newest = max(same, key=_written)
     beside = [version for version in versions(newest.parent) if version in same]
     return beside[-1] / LAST_CHECKPOINT  # in a folder the numbers say which one is the newest
+
+
+def _written(version: Path) -> float:
+    return (version / LAST_CHECKPOINT).stat().st_mtime
 
 
 def _with_checkpoint(folder: Path) -> list[Path]:
@@ -64,7 +68,7 @@ def _nearest(
     nothing = f"No run under {log_dir} has a checkpoint and the settings of this one"
     if not runs:
         return f"{nothing}; to go on from another one give its file as --ckpt_path."
-    version = min(different, key=lambda version: len(different[version]))
+    version = min(different, key=lambda version: (len(different[version]), -_written(version)))
     keys, there = different[version], {**runs[version].settings, "seed_everything": runs[version].seed}
     here = {**flattened(settings), "seed_everything": own.seed}
     told = [f"{key} {_content_said(there.get(key))} (here {_content_said(here.get(key))})" for key in keys]

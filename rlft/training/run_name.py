@@ -70,13 +70,20 @@ def _word(setting: Setting, ends: Sequence[str]) -> str:
     if setting.value is True:
         return _safe(name)
     is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and Path(str(setting.value)).is_file()
-    said = Path(setting.value).stem if is_file else _said(setting.value)
-    return _safe(name + (said if re.match(r"-?[\d.]", said) else f"_{said}"))
+    said = Path(setting.value).stem if is_file else setting.value
+    return _safe(name + _joined(said))
+
+
+def _joined(value: Any) -> str:
+    """`0.99` or `_pickcube_weak`: what follows a word."""
+    said = _said(value)
+    return said if re.match(r"-?\.?\d", said) else f"_{said}"
 
 
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "_".join(f"{key}{_said(one)}" for key, one in value.items())
+        said = {key: one for key, one in value.items() if one is not None and not (one == 0 and type(one) is int)}
+        return "_".join(f"{key}{_joined(one)}" for key, one in said.items())
     if isinstance(value, list | tuple):
         return "_".join(map(_said, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,6 +15,8 @@ import rlft.networks
 import rlft.update
 from callbacks.freeze_schedule import Freeze
 from rlft.training.cli import trainer
+from rlft.training.config_tree import marks, members
+from rlft.types import Mark
 
 NAN, INF = float("nan"), float("inf")
 BASE: dict[str, Any] = {
@@ -65,6 +67,15 @@ class Place:
             return merged(BASE, {"data": {"init_args": {self.path[1]: node}}})
         inner = {"class_path": f"rlft.networks.{self.name}", "init_args": arguments}
         return merged(BASE, {"model": {"init_args": {self.path[1]: inner if self.path[1] in NETWORKS else node}}})
+
+    def arguments(self, resolved: dict[str, Any]) -> dict[str, Any]:
+        """Its arguments in such a config, once it is resolved."""
+        node = resolved
+        for key in self.path:
+            node = node.get("init_args", node)[key]
+        if self.path == ("trainer", "callbacks"):
+            node = node[0]["init_args"]
+        return node["schedule"][0] if self.cls is Freeze else node.get("init_args", node)
 
 
 NETWORKS = ("actor", "critic")
@@ -156,4 +167,59 @@ def wrong_configs() -> list[Wrong]:
     for place in places():
         found += [Wrong(place, name, v) for name, hint in parameters(place).items() for v in wrong_values(hint)]
         found.append(Wrong(place, "nonsense", 1))
+    return found
+
+
+# ---- other values ------------------------------------------------------------------------------------------------
+
+
+def other_value(name: str, hint: Any, default: Any) -> Any:
+    """A right value of a parameter that is not its default; `NOTHING` if that would be a class."""
+    kinds = members(hint)
+    if Mark.POLICY in marks(hint):
+        return "pickcube/expert"
+    if bool in kinds:
+        return default is not True
+    if choices := [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]:
+        return next(choice for choice in choices if choice != default)
+    for kind, other in (
+        (float, (default or 0) + 0.125 if isinstance(default, int | float | None) else 0.125),
+        (int, (default or 0) + 1 if isinstance(default, int | None) else 7),
+        (str, "00:00:00:01" if name == "max_time" else "other"),
+        (dict[str, float], {"actor": 0.5}),
+        (list[tuple[int, float]], [[0, 0.5]]),
+        (list[Freeze], [{"module": "actor"}]),
+        (list[str], ["tight-target-kl"]),
+        (tuple[int, ...], [0, 1]),
+        (tuple[float, ...], [0.5]),
+    ):
+        if kind in kinds:
+            return other
+    return ["gamma"] if name == "accept_critic_mismatch" else NOTHING
+
+
+NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Other:
+    """A configuration that differs from that of its place in one argument, which has another right value."""
+
+    place: Place
+    key: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.place.name}.{self.key}"
+
+
+def other_configs() -> list[Other]:
+    """Every parameter of every class with another value."""
+    found = []
+    for place in places():
+        init = place.cls if inspect.isfunction(place.cls) else place.cls.__init__
+        hints, signature = typing.get_type_hints(init, include_extras=True), inspect.signature(init).parameters
+        for name in parameters(place):
+            value = other_value(name, hints[name], signature[name].default)
+            found += [] if value is NOTHING else [Other(place, name, value)]
     return found

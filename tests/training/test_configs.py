@@ -58,5 +58,6 @@ def test_every_pair_of_plugins_runs(advantage, update, tmp_path):
     critic = ["--model.advantage.critic=true"] if (advantage, update) == ("MonteCarloRerollout", "CriticOnly") else []
     plugins = [f"--model.advantage={advantage}", *critic, f"--model.update={update}"]
     run_dir = run(tmp_path, *plugins, "--trainer.max_epochs=1")
-    assert f"-{advantage.lower()}_{update.lower()}-" in run_dir.parent.name
+    others = {advantage, update} - {"GAE", "PPO"}  # those of the config file are not said again
+    assert others <= set(run_dir.parent.name.split("-"))
     assert scalars(run_dir)["steps/env"] == [(320, 320.0)]

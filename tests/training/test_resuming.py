@@ -1,12 +1,16 @@
 """A run that goes on: what it keeps of the checkpoint, what the command line changes, and what is said of both."""
 
+import shutil
+
 import lightning
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from rlft.cli import main
-from rlft.runs.settings import flattened
+from rlft.training.cli import SECTIONS
+from rlft.training.config_tree import flattened, walk
 from rlft.training.resuming import changes
 from tests.support.hand_made import is_sentence, same
 from tests.support.training import run, scalars, smoke
@@ -223,7 +227,7 @@ def freeze(module):
 
 
 def test_a_configuration_is_recorded_flat():
-    assert flattened(configuration(freeze("a"), freeze("b"), learning_rate=1e-3)) == {
+    assert flattened(walk(configuration(freeze("a"), freeze("b"), learning_rate=1e-3), SECTIONS)) == {
         "seed_everything": 1,
         "ckpt_path": None,
         "model": "FinetuneModule",
@@ -261,7 +265,7 @@ def test_a_configuration_is_recorded_flat():
     ],
 )
 def test_what_differs_between_two_configurations(before, after, found):
-    assert changes(flattened(before), flattened(after)) == found
+    assert changes(flattened(walk(before, SECTIONS)), walk(after, SECTIONS)) == found
 
 
 # ---- what cannot go on -------------------------------------------------------------------------------------------
@@ -335,3 +339,74 @@ def test_a_new_run_has_no_optimiser_to_reset(tmp_path, capsys):
 
 def test_a_run_refused_before_it_begins_leaves_nothing(tmp_path, capsys):
     assert "nowhere" in refusal(tmp_path / "logs", capsys, "--model.learning_rate_factors={nowhere: 0.1}")
+
+
+# ---- which run `last` is -----------------------------------------------------------------------------------------
+
+
+def as_by_older_code(version, name):
+    """The run of a version as code wrote it that knew of no identity, and had an option less."""
+    folder = version.parent.parent / name
+    shutil.move(version.parent, folder)
+    version = folder / version.name
+    (version / "status.json").unlink(missing_ok=True)
+    config = yaml.safe_load((version / "config.yaml").read_text())
+    del config["model"]["init_args"]["on_bad_numbers"]
+    (version / "config.yaml").write_text(yaml.safe_dump({**config, "run_name": name}))
+    content = torch.load(last(version), weights_only=True)
+    del content["identity"], content["configuration"]["model.on_bad_numbers"]
+    torch.save(content, last(version))
+    return version
+
+
+def test_last_is_the_newest_run_with_these_settings_whatever_it_is_called(tmp_path):
+    other = run(tmp_path, "--trainer.max_epochs=1", "--model.learning_rate=1e-3")
+    older = as_by_older_code(run(tmp_path, "--trainer.max_epochs=1"), "pointreach_scratch-gae_ppo-seed1")
+    run(tmp_path, "--trainer.max_epochs=1", "--seed_everything=2")
+    second = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=2")
+    assert second == older.parent / "version_1"
+    assert note_of(second).endswith("Changed: model.on_bad_numbers stop added.")
+    third = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3", "--eval.num_episodes=3")
+    assert third == older.parent / "version_2"
+    assert same(weights(third), weights(run(tmp_path / "whole", "--trainer.max_epochs=3")))
+    faster = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=2", "--model.learning_rate=0.001")
+    assert faster.parent == other.parent
+
+
+def test_the_nearest_run_is_named_and_the_remedy_works(first, tmp_path, capsys):
+    shutil.copytree(first.parent, tmp_path / "logs" / first.parent.name)
+    nearest = tmp_path / "logs" / first.parent.name / first.name
+    options = [WATCH, "--model.learning_rate=1e-4", "--trainer.max_epochs=4"]
+    assert main(smoke(tmp_path / "logs", *options, "--ckpt_path=last")) == 1
+    text = capsys.readouterr().err
+    assert is_sentence(text)
+    assert f"the nearest, {nearest}, has model.learning_rate 0.0003 (here 0.0001). " in text
+    remedy = text.strip().rstrip(".").rpartition(" give ")[2].split()
+    assert remedy == ["--ckpt_path", str(last(nearest))]
+    gone_on = run(tmp_path / "logs", *options, *remedy)
+    assert gone_on.parent != nearest.parent
+    assert "-continued-" in gone_on.parent.name
+    assert torch.load(last(gone_on), weights_only=True)["identity"]["continues"]
+    assert run(tmp_path / "logs", *options[:-1], "--trainer.max_epochs=5", "--ckpt_path=last").parent == gone_on.parent
+
+
+def test_a_run_that_has_other_networks_is_gone_on_with_as_it_was(first, tmp_path, capsys):
+    shutil.copytree(first.parent, tmp_path / "logs" / first.parent.name)
+    assert main(smoke(tmp_path / "logs", "--model.actor.hidden_dim=16", WATCH, "--ckpt_path=last")) == 1
+    text = capsys.readouterr().err
+    assert is_sentence(text)
+    remedy = text.strip().rstrip(".").rpartition(" give ")[2].replace(" and ", " ")
+    arguments = remedy.replace("above 3", "4").split()
+    assert main(["fit", *arguments, f"--log_dir={tmp_path / 'logs'}"]) == 0
+    assert (tmp_path / "logs" / first.parent.name / "version_1").is_dir()
+
+
+def test_without_any_run_the_file_is_asked_for(tmp_path, capsys):
+    assert "give its file as --ckpt_path" in refusal(tmp_path / "logs", capsys, "--ckpt_path=last")
+
+
+def test_the_same_settings_are_the_same_run_also_from_a_file_elsewhere(first, log_dir, tmp_path):
+    elsewhere = resume(first, tmp_path / "elsewhere", WATCH)
+    assert elsewhere.parent.name == first.parent.name
+    assert resume(first, log_dir, WATCH).parent == first.parent
+    assert resume(first, log_dir, WATCH, "--reset_optimizer=true").parent != first.parent

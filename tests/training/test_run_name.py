@@ -1,141 +1,145 @@
+"""Names say what differs from the config file, and cannot contradict the run."""
+
+import re
+
 import pytest
-from jsonargparse import Namespace
+import yaml
 
-from rlft.training.run_name import differences, run_name
+from rlft.networks import GaussianActor
+from rlft.networks.policy_files import save_policy
+from rlft.runs.identity import Identity
+from rlft.training.cli import SECTIONS
+from rlft.training.config_tree import differences, walk
+from rlft.training.run_name import LONGEST, is_of, run_name, words
+from tests.support.hand_made import REPO
+from tests.support.parsed import parsed
 
-REROLLOUT = "rlft.advantage.MonteCarloRerollout"
-
-
-def namespace(tree):
-    """What the parser makes of nested settings."""
-    return Namespace(**{key: namespace(value) if isinstance(value, dict) else value for key, value in tree.items()})
-
-
-def config(policy="pickcube/weak", env=("ManiSkill", {"task": "PickCube-v1"}), **settings):
-    plugin = {"gamma": 0.8, "gae_lambda": 0.9, "clip_vloss": False, **settings}
-    model = {
-        "policy": policy,
-        "advantage": {"class_path": "rlft.advantage.GAE", "init_args": plugin},
-        "update": {"class_path": "rlft.update.PPO", "init_args": {"target_kl": 100.0, "clip_coef": 0.2}},
-    }
-    data = {
-        "env": {"class_path": f"rlft.envs.{env[0]}", "init_args": env[1]},
-        "num_envs": 100,
-        "num_steps": 50,
-        "update_epochs": 100,
-        "num_minibatches": 5,
-    }
-    return namespace({"model": {"init_args": model}, "data": {"init_args": data}, "seed_everything": 1})
+GAE_PPO = ("--config", REPO / "configs/gae_ppo.yaml")
+REROLLOUTS = ("--config", REPO / "configs/mc_awr.yaml")
+FREEZE = ("--trainer.callbacks+=FreezeSchedule", '--trainer.callbacks.schedule=[{"module": "critic"}]')
 
 
-def test_a_name_says_what_was_run():
-    assert run_name(config()) == "pickcube_weak-gae_ppo-gamma0.8-lambda0.9-kl100-100x50-100x5-seed1"
+def name(*arguments):
+    return parsed(*arguments).config.fit.run_name
 
 
 @pytest.mark.parametrize(
-    ("options", "start"),
+    ("options", "expected"),
     [
-        ({"policy": None}, "pickcube_scratch-"),
-        ({"env": ("PointReach", {"horizon": 20}), "policy": None}, "pointreach_scratch-"),
-        ({"env": ("ManiSkill", {"task": "LiftPegUpright-v1"})}, "liftpegupright_pickcube_weak-"),
-        ({"policy": "runs/x/last.ckpt"}, "pickcube_runs_x_last-"),
+        ((), "gae_ppo"),
+        (("--config", REPO / "configs/smoke.yaml"), "gae_ppo+smoke"),
+        (("--model.advantage.gamma=0.99",), "gae_ppo-gamma0.99"),
+        (("--model.learning_rate=1e-5", "--model.anneal_lr=true"), "gae_ppo-learning_rate1e-05-anneal_lr"),
+        (("--model.advantage=MonteCarlo",), "gae_ppo-MonteCarlo"),
+        (("--model.advantage=MonteCarlo", "--model.advantage.tail=drop"), "gae_ppo-MonteCarlo-tail_drop"),
+        (("--model.update.target_kl=null", "--model.update.norm_adv=false"), "gae_ppo-no_norm_adv-no_target_kl"),
+        (("--model.actor.hidden_dim=64",), "gae_ppo-actor.hidden_dim64"),
+        (("--model.policy=pickcube/noisy",), "gae_ppo-policy_pickcube_noisy"),
+        (("--model.learning_rate_factors={actor.encoder: 0.1}",), "gae_ppo-learning_rate_factors_actor.encoder0.1"),
+        (FREEZE, "gae_ppo-FreezeSchedule-schedule_module_critic"),
+        (("--data.num_workers=1", "--trainer.max_epochs=3", "--eval.num_episodes=5", "--log_dir=x"), "gae_ppo"),
     ],
 )
-def test_a_name_begins_with_task_and_start(options, start):
-    assert run_name(config(**options)).startswith(start)
+def test_a_name_says_what_differs_from_the_config_file(options, expected):
+    found = name(*GAE_PPO, *options)
+    assert re.fullmatch(re.escape(expected) + "-[0-9a-f]{8}-seed1", found), found
 
 
-def test_a_name_follows_the_settings():
-    assert "-gamma0.99-lambda1-" in run_name(config(gamma=0.99, gae_lambda=1.0))
+def test_a_callback_that_is_gone_is_said():
+    found = name("--config", REPO / "configs/bc.yaml", "--trainer.callbacks=null")
+    assert re.fullmatch("bc-no_EarlyStopping-[0-9a-f]{8}-seed1001", found)
 
 
-@pytest.mark.parametrize(("policy", "word"), [("pickcube/expert", "bypickcube_expert"), (None, "byself")])
-def test_a_name_says_how_many_rerollouts_whose_they_are_and_nothing_that_is_off(policy, word):
-    plugin = {"num_samples": 16, "policy": policy, "gamma": 0.8, "pilot_samples": None, "center": "none"}
-    named = config()
-    named["model.init_args.advantage"] = namespace({"class_path": REROLLOUT, "init_args": plugin})
-    named["model.init_args.update.init_args"] = namespace({"target_kl": None, "beta": 0.5})
-    start = "pickcube_weak-montecarlorerollout_ppo-"
-    assert run_name(named) == f"{start}k16-{word}-gamma0.8-beta0.5-100x50-100x5-seed1"
+def test_an_option_of_two_parts_says_whose_it_is():
+    assert "-advantage.policy_pickcube_weak-" in name(*REROLLOUTS, "--model.advantage.policy=pickcube/weak")
+    assert "-policy_pickcube_noisy-" in name(*REROLLOUTS, "--model.policy=pickcube/noisy")
 
 
-def test_a_name_says_which_options_leave_their_defaults():
-    plugin = {"num_samples": 16, "policy": None, "pilot_samples": 4, "common_noise": True, "estimator": "direct"}
-    named = config()
-    named["model.init_args.advantage"] = namespace({"class_path": REROLLOUT, "init_args": plugin})
-    assert "-kl100-pilot4-common-direct-" in run_name(named)
+def test_without_a_config_file_the_defaults_are_what_it_differs_from():
+    plain = ["--model=FinetuneModule", "--model.advantage=GAE", "--model.update=PPO"]
+    plain += ["--data=RolloutDataModule", "--data.env=PointReach"]
+    expected = "FinetuneModule-GAE-gamma0.9-PPO-RolloutDataModule-PointReach"
+    found = name(*plain, "--model.advantage.gamma=0.9", "--seed_everything=4")
+    assert re.fullmatch(expected + "-[0-9a-f]{8}-seed4", found), found
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [({}, ""), ({"n_step": 3}, "nstep3-"), ({"single_q": True, "advantage": "q_minus_v"}, "single_q-q_minus_v-")],
-)
-def test_a_name_says_how_iql_learns(changed, words):
-    plugin = {"gamma": 0.8, "expectile": 0.9, "n_step": 1, "single_q": False, "advantage": "gae", "gae_lambda": 0.95}
-    named = config()
-    settings = {"class_path": "rlft.advantage.IQL", "init_args": {**plugin, **changed}}
-    named["model.init_args.advantage"] = namespace(settings)
-    assert f"-iql_ppo-gamma0.8-lambda0.95-tau0.9-kl100-{words}100x50-" in run_name(named)
+def test_a_config_file_that_says_only_a_part_is_named_too(tmp_path):
+    (tmp_path / "networks.yaml").write_text("model: {init_args: {actor: {class_path: GaussianActor}}}")
+    found = name(*GAE_PPO, "--config", tmp_path / "networks.yaml")
+    assert found.startswith("gae_ppo+networks-")
 
 
-@pytest.mark.parametrize("policy", ["/abs/path/policy.safetensors", "../up.pt", "~/policy.ckpt"])
-def test_a_name_is_one_directory(policy):
-    assert "/" not in run_name(config(policy=policy))
+def test_files_are_named_by_stem_and_told_apart_by_content(tmp_path):
+    names = []
+    for log_std in (-1.0, -2.0):
+        path = tmp_path / "best.safetensors"
+        save_policy(path, GaussianActor(6, 2, 8, 1, log_std), None, {})
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        names += [name(*GAE_PPO, f"--model.policy={path}")]
+        names += [name(*GAE_PPO, f"--model.policy={path.rename(tmp_path / 'elsewhere/best.safetensors')}")]
+    assert names[0].startswith("gae_ppo-policy_best-")
+    assert names[0] == names[1] != names[2] == names[3]
+
+
+def test_a_name_is_one_directory_with_room_for_it():
+    many = [f"--model.learning_rate_factors={{{', '.join(f'actor.encoder.{i}: 0.{i}' for i in range(1, 30))}}}"]
+    found = name(*GAE_PPO, *many, "--model.advantage.gamma=0.5", "--model.policy=../up/../x y.pt")
+    assert "/" not in found
+    assert " " not in found
+    assert len(found) < LONGEST + 40
+    assert "-1_more-" in found
+
+
+def settings(tree):
+    return list(walk(tree, SECTIONS))
+
+
+def test_a_class_of_a_folder_that_is_gone_has_a_name_nevertheless():
+    tree = {"model": {"class_path": "nowhere.Module", "init_args": {"rate": 0.5, "path": "../../etc"}}}
+    assert words(settings(tree), []) == ["Module", "rate0.5", "path_.._.._etc"]
+
+
+def test_a_continued_run_says_so():
+    own = Identity({}, 1, continues="abc")
+    assert run_name(own, [], [], ["gae_ppo"]) == f"gae_ppo-continued-{own.short}-seed1"
+
+
+def test_a_derived_name_belongs_to_one_run():
+    own = Identity({"a": 1}, 3)
+    derived = run_name(own, [], [], ["gae_ppo"])
+    assert is_of(derived, own)
+    assert is_of("anything", own)
+    assert not is_of(derived, Identity({"a": 2}, 3))
+    assert not is_of(derived, Identity({"a": 1}, 4))
+
+
+# ---- differences from the defaults, for the report ---------------------------------------------------------------
+
+
+def plugin(name, **arguments):
+    return {"class_path": f"rlft.{name}", "init_args": arguments}
 
 
 def test_differences_of_the_command_line():
-    defaults = namespace({"trainer": {"max_epochs": 10, "max_time": None}, "log_dir": "logs", "run_name": None})
-    mine = namespace({"trainer": {"max_epochs": 3, "max_time": None}, "log_dir": "logs", "run_name": "derived"})
-    assert differences(mine, defaults) == {"trainer.max_epochs": 3}
+    mine = settings({"trainer": {"max_epochs": 3, "max_time": None}, "log_dir": "x", "seed_everything": 1})
+    assert differences(mine, {"log_dir": "logs", "seed_everything": 1}) == {"trainer.max_epochs": 3, "log_dir": "x"}
 
 
 def test_a_null_that_switches_something_off_is_a_difference():
-    mine = namespace({"model": {"class_path": "rlft.update.PPO", "init_args": {"target_kl": None}}})
-    assert differences(mine, namespace({"model": None})) == {"model": "PPO", "model.target_kl": None}
+    mine = settings({"model": plugin("update.PPO", target_kl=None)})
+    assert differences(mine, {}) == {"model": "PPO", "model.target_kl": None}
 
 
 def test_differences_of_a_plugin_are_from_its_signature():
-    settings = {"gamma": 0.8, "gae_lambda": 0.5, "clip_vloss": False}
-    mine = namespace({"model": {"class_path": "rlft.advantage.GAE", "init_args": settings}})
-    assert differences(mine, namespace({"model": None})) == {"model": "GAE", "model.gae_lambda": 0.5}
+    mine = settings({"model": plugin("advantage.GAE", gamma=0.8, gae_lambda=0.5, clip_vloss=False)})
+    assert differences(mine, {}) == {"model": "GAE", "model.gae_lambda": 0.5}
 
 
-def test_files_are_named_by_stem_and_content_not_by_path(tmp_path):
-    names = []
-    for content in ("one", "two"):
-        for folder in ("here", "there"):
-            path = tmp_path / folder / "best.safetensors"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(content)
-            names.append(run_name(config(policy=str(path))))
-    assert names[0] == names[1] != names[2] == names[3]
-    assert names[0].startswith("pickcube_best_")
-
-
-def test_a_name_says_which_critic_a_run_starts_with():
-    named = config()
-    named["model.init_args.critic_policy"] = "pickcube/expert"
-    assert "-critic_pickcube_expert-100x50-" in run_name(named)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "data"), [(None, "bypickcube_expert-mse-offsets0_1-weights1_0.5-100x50"), ("demos.h5", "demos")]
-)
-def test_a_name_says_who_is_cloned_unless_a_file_does(dataset, data):
-    named = config()
-    options = {"demonstrator": "pickcube/expert", "policy": None, "loss": "mse"}
-    options |= {"offsets": [0, 1], "offset_weights": [1.0, 0.5], "encoder_dropout": 0.0}
-    named["model"] = namespace({"class_path": "rlft.modules.BCModule", "init_args": options})
-    named["data.init_args.dataset"] = dataset
-    assert run_name(named).startswith("pickcube_scratch-bc-")
-    assert f"-{data}-100x5-seed1" in run_name(named)
-    assert ("expert" in run_name(named)) == (dataset is None)
-
-
-def test_a_name_says_which_file_the_data_are(tmp_path):
-    (tmp_path / "demos.h5").write_text("trajectories")
-    named = config()
-    named["data.class_path"] = "rlft.data.OfflineDataModule"
-    named["data.init_args.dataset"] = str(tmp_path / "demos.h5")
-    assert "-offline-demos_" in run_name(named)
-    assert "100x50" not in run_name(named)
+def test_the_report_has_no_more_than_the_config_file_says():
+    made = parsed(*GAE_PPO)
+    found = differences(made.settings, dict(made.parser_defaults().items(branches=False)))
+    file = yaml.safe_load((REPO / "configs/gae_ppo.yaml").read_text())
+    assert found["model.learning_rate_warmup"] == file["model"]["init_args"]["learning_rate_warmup"]
+    assert found["model.policy"] == "pickcube/weak"
+    assert "seed_everything" not in found
+    assert not any(key.startswith(("eval", "checkpoint", "pitfalls", "trainer")) for key in found)

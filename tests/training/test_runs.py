@@ -1,5 +1,7 @@
 """`rlft fit` as a user runs it: run directories, reproducibility, resuming."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -8,6 +10,7 @@ from rlft.cli import main
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.policy_files import load_policy, save_policy
 from tests.support.hand_made import same
+from tests.support.parsed import parsed
 from tests.support.training import run, scalars, smoke
 
 BATCH = 320  # env steps per iteration of the smoke overlay: 16 x 20
@@ -38,7 +41,7 @@ def last_weights(run_dir):
 
 
 def test_run_directory(two_iterations):
-    assert two_iterations.parent.name == "pointreach_scratch-gae_ppo-gamma0.8-lambda0.9-kl100-16x20-2x4-seed1"
+    assert re.fullmatch(r"gae_ppo\+smoke\+small_networks-[0-9a-f]{8}-seed1", two_iterations.parent.name)
     assert two_iterations.name == "version_0"
     for name in ("config.yaml", "report.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (two_iterations / name).stat().st_size > 0
@@ -79,6 +82,15 @@ def test_saved_config_reproduces_the_run(two_iterations, log_dir):
     (again,) = set(log_dir.glob("*/version_*")) - before
     assert again.parent == two_iterations.parent
     assert same(last_weights(again), last_weights(two_iterations))
+
+
+def test_a_saved_config_with_other_options_is_not_called_what_it_was_saved_for(two_iterations):
+    saved, name = f"--config={two_iterations / 'config.yaml'}", two_iterations.parent.name
+    assert parsed(saved).config.fit.run_name == name
+    assert parsed(saved, "--seed_everything=2").config.fit.run_name == name.removesuffix("1") + "2"
+    other = parsed(saved, "--model.learning_rate=0.001").config.fit.run_name
+    assert re.fullmatch(r"gae_ppo\+smoke\+small_networks-learning_rate0.001-[0-9a-f]{8}-seed1", other)
+    assert parsed(saved, "--seed_everything=2", "--run_name=mine").config.fit.run_name == "mine"
 
 
 def test_progress_is_printed_per_iteration(log_dir, capsys):

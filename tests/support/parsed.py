@@ -1,0 +1,57 @@
+"""What the command line makes of configurations, without building anything."""
+
+import json
+from functools import cache
+
+import yaml
+
+from rlft.training.cli import SECTIONS, RLFTCli, run
+from rlft.training.config_tree import Setting, walk
+from rlft.training.identity import content
+from tests.support.schema import BASE
+
+
+class Parsed(RLFTCli):
+    """Stops when the configuration is resolved, and the run has an identity and a name."""
+
+    made: list["Parsed"] = []  # noqa: RUF012  the command line makes the instances
+
+    def instantiate_classes(self) -> None:
+        """That is enough."""
+        self.made.append(self)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing is trained."""
+
+
+def parsed(*arguments) -> Parsed:
+    """What `rlft fit` with these arguments would run."""
+    run(["fit", *map(str, arguments)], Parsed)
+    return Parsed.made.pop()
+
+
+@cache
+def _parser():
+    return parsed(f"--config={text(BASE)}").parser
+
+
+def text(config) -> str:
+    """A configuration as one argument."""
+    return yaml.safe_dump(config, default_flow_style=True, width=10**9)
+
+
+def resolved(config):
+    """A configuration with all defaults; whether its values make sense together is not asked."""
+    parser = _parser()
+    whole = parser.parse_args(["fit", f"--config={text(config)}"])
+    return json.loads(parser.dump(whole, format="json", skip_none=False, skip_validation=True))["fit"]
+
+
+def settings_of(config) -> list[Setting]:
+    """The settings of a configuration with all defaults."""
+    return list(walk(resolved(config), SECTIONS))
+
+
+def content_of(config):
+    """The settings of it that results depend on."""
+    return content(settings_of(config))
