@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from callbacks.access import environments, folder_of, learner
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
-from rlft.networks.policy_files import describe_networks, save_policy
+from rlft.networks.policy_files import MADE_FOR, describe_networks, save_policy
 
 
 class SuccessCheckpoint(ModelCheckpoint):
@@ -69,6 +69,14 @@ class SuccessCheckpoint(ModelCheckpoint):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(Path(self.dirpath or ".") / "last.ckpt")
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds what the policy in the checkpoint is made for; it can be read as one."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        data = environments(self, trainer)
+        checkpoint[MADE_FOR] = data.env.describe(data.rollouts.spec)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Notes beside the last policy what was measured at the end of a run that ended early."""

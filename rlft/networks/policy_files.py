@@ -29,6 +29,7 @@ from rlft.types import Actor, Critic, Network, mismatches, unrecorded
 
 ZOO = Path(__file__).parents[1] / "zoo"
 FORMAT = "rlft-policy-1"
+MADE_FOR = "made_for"  # entry of a checkpoint: the environment, as a policy's json says it
 MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment: what numbers mean to a policy
 Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
 NETWORKS = "networks"  # where a file says what to build
@@ -82,8 +83,7 @@ def load_policy(name: str) -> Policy:
         info = _read_info(path.with_suffix(".json"))
         networks = info.pop(NETWORKS, None)
     else:
-        weights, networks = _read_checkpoint(path)
-        info = {}
+        weights, networks, info = _read_checkpoint(path)
     actor, critic = old_policy_files.networks(path, weights) if networks is None else _built(path, weights, networks)
     if not all(bool(v.isfinite().all()) for v in weights.values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
@@ -164,12 +164,14 @@ def _read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Tensors by name, and what the file says to build, if it does."""
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any, dict[str, Any]]:
+    """Tensors by name, and what the file says to build and what for, if it does."""
     content = read_torch(path, "Policy file")
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     weights = {str(k): v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
-    return weights, content.get(NETWORKS) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return weights, None, {}
+    return weights, content.get(NETWORKS), dict(content.get(MADE_FOR) or {})
 
 
 def _built(path: Path, weights: Mapping[str, Tensor], networks: Any) -> tuple[Actor, Critic | None]:

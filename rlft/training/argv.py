@@ -46,9 +46,10 @@ def nulls_as_config(args: Sequence[str]) -> list[str]:
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         path = option.removeprefix("--").replace(".init_args", "").split(".")
-        if not equals and rest and rest[0] == "null" and len(path) > 2:
+        of_plugin = option.startswith("--") and len(path) > 2 and path[0] in ("model", "data")
+        if not equals and rest and rest[0] == "null" and of_plugin:
             equals, value = "=", rest.pop(0)
-        if value == "null" and len(path) > 2 and option.startswith("--"):
+        if value == "null" and of_plugin:
             config: dict[str, Any] = {path[-1]: None}
             for key in reversed(path[:-1]):
                 config = {key: {"init_args": config}}

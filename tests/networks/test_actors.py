@@ -27,7 +27,7 @@ def test_a_decision_by_hand():
     # mean 1 and 2, standard deviations 1 and e: noise -1 and 2 make 0 and 2 + 2e
     actor = BiasActor([1.0, 2.0])
     actor.log_std.data[1] = 1.0
-    acted = actor.act(torch.zeros(1, 1), torch.tensor([[-1.0, 2.0]]))
+    acted = actor.act(Obs(torch.zeros(1, 1)), torch.tensor([[-1.0, 2.0]]))
     assert acted.action[0].tolist() == pytest.approx([0.0, 2 + 2 * math.e])
     # log N(-1; 0, 1) + log N(2; 0, 1) - 1, each -z^2/2 - log sqrt(2 pi)
     assert acted.log_prob.tolist() == [[pytest.approx(-0.5 - 2 - math.log(2 * math.pi) - 1)]]

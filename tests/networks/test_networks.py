@@ -71,5 +71,5 @@ def test_hidden_layers_are_tanh_and_as_many_as_asked_for():
 
 
 def test_leading_dimensions_are_kept():
-    assert GaussianActor(6, 2, 8, 1)(torch.zeros(4, 3, 6)).shape == (4, 3, 2)
-    assert ValueCritic(6, 8, 1)(torch.zeros(4, 3, 6)).shape == (4, 3)
+    assert GaussianActor(6, 2, 8, 1)(Obs(torch.zeros(4, 3, 6))).shape == (4, 3, 2)
+    assert ValueCritic(6, 8, 1)(Obs(torch.zeros(4, 3, 6))).shape == (4, 3)

@@ -1,4 +1,4 @@
-"""An estimator, an update and a callback of somebody else's: a file on the path, named in a config, and nothing more."""
+"""An estimator, an update and a callback of somebody else's: a file on the path, named in a config, no more."""
 
 import sys
 
@@ -30,7 +30,9 @@ class Shrunk(GAE):
         verbose: says more.
     """
 
-    def __init__(self, factor: float = 1.0, expert: PolicyName | None = None, verbose: Irrelevant[bool] = False) -> None:
+    def __init__(
+        self, factor: float = 1.0, expert: PolicyName | None = None, verbose: Irrelevant[bool] = False
+    ) -> None:
         super().__init__(gamma=0.9)
         require(factor > 0, "model.advantage.factor", factor, "above 0")
         self.factor = factor

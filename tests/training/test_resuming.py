@@ -365,7 +365,7 @@ def test_last_is_the_newest_run_with_these_settings_whatever_it_is_called(tmp_pa
     run(tmp_path, "--trainer.max_epochs=1", "--seed_everything=2")
     second = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=2")
     assert second == older.parent / "version_1"
-    assert note_of(second).endswith("Changed: model.on_bad_numbers stop added.")
+    assert note_of(second).endswith("Nothing else changed.")
     third = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3", "--eval.num_episodes=3")
     assert third == older.parent / "version_2"
     assert same(weights(third), weights(run(tmp_path / "whole", "--trainer.max_epochs=3")))

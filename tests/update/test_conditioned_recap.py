@@ -160,7 +160,7 @@ def test_the_fitted_conditions_are_the_conditional_distributions():
         optimizer.zero_grad()
         update.actor_loss(actor, batch)[0].backward()
         optimizer.step()
-    state = torch.zeros(1, 1)
+    state = Obs(torch.zeros(1, 1))
     assert actor.conditional(state, POSITIVE).item() == pytest.approx(1.159, abs=0.02)
     assert actor.conditional(state, NEGATIVE).item() == pytest.approx(-0.497, abs=0.02)
     assert actor.conditional(state, NULL).item() == pytest.approx(0.0, abs=0.02)

@@ -54,8 +54,8 @@ def replay(source: Path, output: Path, options: Sequence[str]) -> tuple[int, int
 @contextmanager
 def _linked(source: Path, folder: Path) -> Iterator[None]:
     """Works in `folder`, where the two files of `source` have plain names."""
-    for suffix in (".h5", ".json"):
-        (folder / SOURCE).with_suffix(suffix).symlink_to(source.with_suffix(suffix).resolve())
+    (folder / SOURCE).symlink_to(source.resolve())  # `.h5`, whatever it is called
+    (folder / SOURCE).with_suffix(".json").symlink_to(source.with_suffix(".json").resolve())
     with chdir(folder):
         yield
 
