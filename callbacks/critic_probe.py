@@ -11,13 +11,14 @@ from torch import Tensor
 
 from callbacks.access import environments, finetuner
 from rlft.advantage import MonteCarloRerollout
-from rlft.data.dataset import Dataset
-from rlft.data.rollout_datamodule import NOWHERE
+from rlft.data.dataset_file import Dataset
+from rlft.data.rollout_datamodule import NO_VISITED_STATES
 from rlft.errors import UserError, require
 from rlft.modules import FinetuneModule
 from rlft.modules.metrics import log_metrics
 from rlft.networks import NoCritic
-from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy
 from rlft.statistics.fit import correlation
 from rlft.statistics.mismatch import classifier_auc, critic_fit, mmd_squared, neighbour_percentile
 from rlft.types import AdvantageEstimate, PolicyName, Rollout
@@ -190,7 +191,7 @@ class CriticProbe(lightning.Callback):
             successor = torch.where(rollout.terminated, 0.0, critic(rollout.next_obs))  # [T, N]
             delta: Tensor = rollout.reward + estimator.gamma * successor - critic(rollout.obs)
             return delta
-        nothing = environments(self, trainer).rerollouts_from(NOWHERE, module.actor, self.seed, iteration=0)
+        nothing = environments(self, trainer).rerollouts_from(NO_VISITED_STATES, module.actor, self.seed, iteration=0)
         return estimator.estimate(rollout, critic, nothing).advantage
 
 

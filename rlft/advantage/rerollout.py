@@ -21,7 +21,8 @@ from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError, require
 from rlft.networks import DiagonalGaussianActor
-from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy
 from rlft.statistics.fit import correlation, explained_variance
 from rlft.types import Actor, AdvantageEstimate, Batch, Branches, Critic, Jobs, PolicyName, Rerollouts, Rollout
 

@@ -19,7 +19,8 @@ from rlft.envs import ManiSkill
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.errors import UserError
 from rlft.networks import DeterministicActor
-from rlft.networks.policy_files import Mismatch, Policy, check_made_for, check_shapes, load_policy
+from rlft.networks.policy_checks import Mismatch, check_made_for, check_shapes
+from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.rates import wilson
 from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories

@@ -12,7 +12,8 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
-from rlft.networks.policy_files import Mismatch, Policy, check_made_for, check_shapes, load_policy
+from rlft.networks.policy_checks import Mismatch, check_made_for, check_shapes
+from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson

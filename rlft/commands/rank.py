@@ -16,7 +16,8 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
-from rlft.networks.policy_files import Mismatch, Policy, check_made_for, check_shapes, load_policy
+from rlft.networks.policy_checks import Mismatch, check_made_for, check_shapes
+from rlft.networks.policy_files import Policy, load_policy
 from rlft.ranking.experiment import SEED, Report, Settings, Study
 from rlft.ranking.parts import Parts
 from rlft.ranking.ranking import INDEPENDENT, SHARED, Ranking, rank_estimators, trajectory_estimates

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from rlft.data.dataset import Dataset, read_dataset, write_dataset
+from rlft.data.dataset_file import Dataset, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
-from rlft.data.rollout_datamodule import NOWHERE, RolloutDataModule, episode_metrics, learner_of
+from rlft.data.rollout_datamodule import NO_VISITED_STATES, RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
@@ -166,36 +166,36 @@ class OfflineDataModule(RolloutDataModule):
     def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The same transitions in every iteration; new advantages only if they come from a critic that learns."""
         if self._training is None or learner.relabels:
-            self._training = self._without_held_out(*self._digest(learner, iteration))
+            self._training = self._without_held_out(*self._rows(learner, iteration))
         return self._training
 
-    def _digest(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
+    def _rows(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
         """Collects, unless a file or a checkpoint has the data."""
         if self._data is None:
-            digest = self._collect if self._recorded is None else self._digest_recorded
-            rollout, digested = digest(learner, iteration)
-            self._data = Dataset(rollout, digested.labels, self._info(rollout, digested.labels)).to("cpu")
+            to_rows = self._collect if self._recorded is None else self._rows_of_recorded
+            rollout, made = to_rows(learner, iteration)
+            self._data = Dataset(rollout, made.labels, self._info(rollout, made.labels)).to("cpu")
             self._write(self._data)
-            return rollout, digested
+            return rollout, made
         data = self._data.to(learner.device)
         self.steps = Steps(data.info["env_steps"], data.info["sim_steps"])
-        nothing = self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration)
-        return data.rollout, learner.digest(data.rollout, nothing, data.labels)
+        nothing = self.rerollouts_from(NO_VISITED_STATES, learner.actor, self.seed, iteration)
+        return data.rollout, learner.to_rows(data.rollout, nothing, data.labels)
 
-    def _digest_recorded(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
+    def _rows_of_recorded(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
         """What `_collect` does, for trajectories that have been read."""
         assert self._recorded is not None
         rollout = _with_log_prob(self._recorded.to(learner.device), learner.actor)
-        nothing = self.rerollouts_from(NOWHERE, learner.actor, self.seed, iteration)
-        digested = learner.digest(rollout, nothing)
+        nothing = self.rerollouts_from(NO_VISITED_STATES, learner.actor, self.seed, iteration)
+        made = learner.to_rows(rollout, nothing)
         self._count(rollout, nothing)
         learner.add_metrics(episode_metrics(rollout))
-        return rollout, digested
+        return rollout, made
 
-    def _without_held_out(self, rollout: Rollout, digested: LearningRows) -> TensorRows:
+    def _without_held_out(self, rollout: Rollout, made: LearningRows) -> TensorRows:
         """The rows that train; the others are set aside."""
         held = held_out_steps(rollout.done, self.validation_fraction)  # [T, N]
-        training, held_out = (digested.rows[digested.mask & part] for part in (~held, held))
+        training, held_out = (made.rows[made.mask & part] for part in (~held, held))
         if not len(training):
             raise UserError(f"data.validation_fraction is {self.validation_fraction}: no episode is left to train.")
         if self.validation_fraction and not len(held_out):

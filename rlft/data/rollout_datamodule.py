@@ -34,7 +34,7 @@ from rlft.types import (
     Visited,
 )
 
-NOWHERE = Visited.nothing(  # no states to go back to
+NO_VISITED_STATES = Visited.nothing(  # no states to go back to
     EnvStates(
         physics=torch.zeros(0, 0, dtype=torch.uint8),
         task=torch.zeros(0, 0, dtype=torch.float64),
@@ -50,13 +50,13 @@ def learner_of(trainer: lightning.Trainer | None) -> Learner:
     """The module of a run.
 
     Raises:
-        UserError: if it is none that digests rollouts.
+        UserError: if it is no learner.
     """
     assert trainer is not None  # Lightning attaches it before it calls a data module
     module = trainer.lightning_module
     if not isinstance(module, Learner):
         kind = type(module).__name__
-        raise UserError(f"model {kind} is no rlft.types.Learner, as FinetuneModule is; it cannot digest rollouts.")
+        raise UserError(f"model {kind} is no rlft.types.Learner, as FinetuneModule is; it cannot learn from rollouts.")
     return module
 
 
@@ -185,8 +185,8 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
 
     def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The transitions of one iteration."""
-        _, digested = self._collect(learner, iteration)
-        return digested.rows[digested.mask]
+        _, made = self._collect(learner, iteration)
+        return made.rows[made.mask]
 
     def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
         """A new rollout, and what the learner makes of it."""
@@ -200,10 +200,10 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         self.rollout = rollout
         rerollouts = self.rerollouts_from(visited, actor, self.seed, iteration)
         rollout = rollout.to(learner.device)
-        digested = learner.digest(rollout, rerollouts)
+        made = learner.to_rows(rollout, rerollouts)
         self._count(rollout, rerollouts)
         learner.add_metrics({**rerollouts.metrics(), **self._replacements()})
-        return rollout, digested
+        return rollout, made
 
     def _count(self, rollout: Rollout, rerollouts: Rerollouts) -> None:
         """What it has cost."""
@@ -216,7 +216,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         return {"charts/workers_replaced": self._replaced - before} if self._replaced > before else {}
 
     def rerollouts_from(self, visited: Visited, actor: Actor, seed: int, iteration: int) -> IterationRerollouts:
-        """The simulator for an estimator: with the states of a rollout of `actor`, or `NOWHERE` without any."""
+        """The simulator for an estimator, with the states of a rollout of `actor`, or with `NO_VISITED_STATES`."""
         return IterationRerollouts(self.rollouts, actor, visited, seed, iteration, self._progress)
 
     def _progress(self, begun: int, total: int) -> None:

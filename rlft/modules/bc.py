@@ -19,7 +19,8 @@ from rlft.modules.offsets import actions_at, checked_weights
 from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
-from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy
 from rlft.types import (
     Actor,
     AdvantageEstimate,
@@ -164,7 +165,9 @@ class BCModule(IterationModule):
         """The policy that acts in rollouts."""
         return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
 
-    def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
+    def to_rows(
+        self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
+    ) -> LearningRows:
         """Every step of a demonstration is a row: nothing is asked of how good its action was."""
         action, known = actions_at(rollout, self.offsets)
         rows = CloningBatch(obs=rollout.obs, action=action, known=known)

@@ -191,7 +191,9 @@ class FinetuneModule(IterationModule):
         return self.advantage.wants_critic and not self.advantage.critic_is_diagnostic
 
     @torch.no_grad()
-    def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
+    def to_rows(
+        self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
+    ) -> LearningRows:
         """Advantages, unless they are known and still good, and the update's signal of them."""
         self._check_log_prob(rollout)
         if labels is None or self.relabels:
@@ -259,7 +261,7 @@ class FinetuneModule(IterationModule):
         if self.current_epoch >= self.warmup_iterations and not self._actor_stopped:
             actor_loss, actor_metrics = self.update.actor_loss(self.actor, batch)
             metrics |= actor_metrics
-            self._actor_stopped = self.update.wants_to_stop(actor_metrics)
+            self._actor_stopped = self.update.exceeds_target_kl(actor_metrics)
             if not self._actor_stopped:
                 loss = loss + actor_loss
                 if actor_loss.requires_grad:

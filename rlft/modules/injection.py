@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy
 from rlft.types import Actor
 
 Inject = Literal["none", "encoder", "action_head", "both", "full"]

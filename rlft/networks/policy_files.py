@@ -12,10 +12,10 @@ the file can only choose. Files that do not say it are older, or ManiSkill's: se
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,13 +25,11 @@ from rlft.files.atomic import replacing
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
 from rlft.networks import NoCritic, old_policy_files
 from rlft.networks.descriptions import build, describe, shapes
-from rlft.types import Actor, Critic, Network, mismatches, unrecorded
+from rlft.types import Actor, Critic, Network
 
 ZOO = Path(__file__).parents[1] / "zoo"
 FORMAT = "rlft-policy-1"
 MADE_FOR = "made_for"  # entry of a checkpoint: the environment, as a policy's json says it
-MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment: what numbers mean to a policy
-Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
 NETWORKS = "networks"  # where a file says what to build
 N = TypeVar("N", bound=Network)
 
@@ -93,48 +91,6 @@ def load_policy(name: str) -> Policy:
 def zoo_names() -> list[str]:
     """The names of all policies that come with rlft."""
     return sorted(p.relative_to(ZOO).with_suffix("").as_posix() for p in ZOO.glob("*/*.safetensors"))
-
-
-def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
-    """Refuses a policy that was made for another task.
-
-    Raises:
-        UserError: if the observation or action dimensions differ.
-    """
-    shape = (policy.actor.obs_dim, policy.actor.action_dim)
-    if shape != (obs_dim, action_dim):
-        raise UserError(
-            f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
-            f"but the task has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
-        )
-
-
-def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Collection[str] = ()) -> list[str]:
-    """Refuses a policy that was made for another environment than the one it is to act in; see also `check_shapes`.
-
-    Args:
-        policy: with what its file records of its environment.
-        described: the environment, as `EnvFactory.describe` says it.
-        accepted: names of what may differ.
-
-    Returns:
-        What has to be said all the same: which differences were accepted, and what the file does not record.
-
-    Raises:
-        UserError: if something else differs.
-    """
-    if found := mismatches(described, policy.info, accepted=accepted, names=MEANING):
-        names = [*accepted, *(one.partition(" ")[0] for one in found)]
-        raise UserError(
-            f"Policy {policy.name} was made for {', '.join(found)}; to use it all the same give --accept_mismatch "
-            f"'[{', '.join(names)}]'."
-        )
-    notes = []
-    if differences := mismatches(described, policy.info, names=MEANING):
-        notes.append(f"Policy {policy.name} was made for {', '.join(differences)}, which was accepted.")
-    if unknown := unrecorded(described, policy.info, names=MEANING):
-        notes.append(f"The file of policy {policy.name} does not record {', '.join(unknown)}; they are taken to fit.")
-    return notes
 
 
 def policy_path(name: str) -> Path:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic
-from rlft.networks.policy_files import check_shapes, load_policy
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy
 from rlft.ranking.estimators import USUAL_LAMBDA, Value
 from rlft.ranking.experiment import Simulated
 from rlft.ranking.learned import Regressions, dueling, for_each_action, pairwise

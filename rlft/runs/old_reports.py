@@ -18,8 +18,8 @@ import yaml
 from rlft.runs import status as statuses
 from rlft.runs.identity import Identity
 from rlft.runs.iterations import ITERATION, Row
+from rlft.runs.old_settings import deciding, flattened
 from rlft.runs.prose import COLUMNS
-from rlft.runs.settings import deciding, flattened
 from rlft.runs.status import State, Status, places_before
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there

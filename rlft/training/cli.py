@@ -25,14 +25,14 @@ import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
-from rlft.networks.policy_files import Mismatch, check_made_for, load_policy
+from rlft.networks.policy_checks import Mismatch, check_made_for
+from rlft.networks.policy_files import load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
 from rlft.training.argv import config_files, help_of_plugins, nulls_as_config
 from rlft.training.checks import check, check_trainer, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, walk
 from rlft.training.error_sentences import one_sentence, user_error_behind
-from rlft.training.identity import content, going_on, identity_of_checkpoint
 from rlft.training.resuming import (
     check_continues,
     iterations_done,
@@ -42,6 +42,7 @@ from rlft.training.resuming import (
     summary,
 )
 from rlft.training.run_files import SaveConfig, run_logger
+from rlft.training.run_identity import content, going_on, identity_of_checkpoint
 from rlft.training.run_name import beginning, is_of, run_name
 from rlft.training.slurm import warnings_of_slurm
 from rlft.training.trainer import trainer

@@ -12,7 +12,7 @@ from rlft.files.tensors import read_torch
 from rlft.runs.directory import LAST_CHECKPOINT, versions
 from rlft.runs.identity import Identity
 from rlft.training.config_tree import Sections, Setting, flattened
-from rlft.training.identity import differing, identity_of
+from rlft.training.run_identity import differing, identity_of
 from rlft.types import Mark
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from rlft.runs.identity import SHORT, Identity
 from rlft.training.config_tree import Setting
-from rlft.training.identity import content, relevant
+from rlft.training.run_identity import content, relevant
 from rlft.types import Mark
 
 LONGEST = 120  # characters before the digest

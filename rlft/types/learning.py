@@ -1,7 +1,7 @@
 """What is learned from: advantages, rows, and the contract between who learns and who has the data.
 
 A data module gives a learner what has been collected, and the learner makes rows of it, in one call:
-`Learner.digest`. What a learner needs to know of the data, it reads from its `DataSource`. Neither writes into the
+`Learner.to_rows`. What a learner needs to know of the data, it reads from its `DataSource`. Neither writes into the
 other.
 """
 
@@ -87,7 +87,7 @@ class Learner(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where it learns: rollouts are moved there before they are digested."""
+        """Where it learns: rollouts are moved there before rows are made of them."""
 
     @property
     @abstractmethod
@@ -97,7 +97,7 @@ class Learner(ABC):
     @property
     @abstractmethod
     def needs_visited(self) -> bool:
-        """Whether `digest` goes back to the simulator states of a rollout."""
+        """Whether `to_rows` goes back to the simulator states of a rollout."""
 
     @property
     def needs_rewards(self) -> bool:
@@ -112,16 +112,18 @@ class Learner(ABC):
     @property
     @abstractmethod
     def relabels(self) -> bool:
-        """Whether labels of the same rollout change as it learns, so that every iteration digests anew."""
+        """Whether labels of the same rollout change as it learns, so that every iteration makes its rows anew."""
 
     @abstractmethod
-    def digest(self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None) -> LearningRows:
+    def to_rows(
+        self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
+    ) -> LearningRows:
         """The rows that a rollout teaches.
 
         Args:
             rollout: on the learner's device.
             rerollouts: the simulator, with the states of the rollout if `needs_visited`.
-            labels: what an earlier digest of the same rollout has measured; it is used again unless it `relabels`.
+            labels: what was measured for the same rollout before; they are used again unless it `relabels`.
 
         Raises:
             UserError: if the rollout cannot be learned from.
@@ -152,7 +154,7 @@ class DataSource:
     """What a learner and its callbacks know of the data; every data module is one."""
 
     fixed: bool = False  # every iteration has the same data
-    held_out: TensorRows | None = None  # [M], rows of a `digest` that never train
+    held_out: TensorRows | None = None  # [M], rows that never train
     steps: Steps = Steps()
 
     def resume(self, steps: Steps) -> None:

@@ -29,7 +29,7 @@ class PolicyUpdate(ABC):
     """A loss for the actor. Holds no weights."""
 
     trains_actor: bool = True  # else a run leaves its policy as it is
-    kl_stop_scope: Literal["actor", "both"] = "actor"  # who stops learning when `wants_to_stop` says so
+    kl_stop_scope: Literal["actor", "both"] = "actor"  # who stops learning when `exceeds_target_kl` says so
     target_kl: float | None = None  # KL(old || new) in nats, of a minibatch, at which it does; never if there is none
 
     @property
@@ -68,6 +68,6 @@ class PolicyUpdate(ABC):
     def project(self, actor: Actor) -> None:  # noqa: B027  most updates have no bounds
         """Puts the actor back within this update's bounds; called after every gradient step, without gradients."""
 
-    def wants_to_stop(self, metrics: dict[str, Tensor]) -> bool:
+    def exceeds_target_kl(self, metrics: dict[str, Tensor]) -> bool:
         """Whether the actor has moved far enough in this iteration, judged before the minibatch's gradient step."""
         return self.target_kl is not None and bool(metrics["losses/approx_kl"] > self.target_kl)

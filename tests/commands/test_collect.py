@@ -8,7 +8,7 @@ import torch
 from rlft.advantage import MonteCarloRerollout
 from rlft.cli import main
 from rlft.commands.collect import collect, split
-from rlft.data.dataset import read_dataset
+from rlft.data.dataset_file import read_dataset
 from rlft.envs import PointReach
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.errors import UserError

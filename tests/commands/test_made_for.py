@@ -5,7 +5,8 @@ import pytest
 from rlft.cli import main
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
-from rlft.networks.policy_files import Policy, check_made_for, load_policy, save_policy
+from rlft.networks.policy_checks import check_made_for
+from rlft.networks.policy_files import Policy, load_policy, save_policy
 from tests.support.training import run, smoke
 
 DESCRIBED = {"task": "PointReach", "robot": None, "control_mode": None, "task_options": {}}

@@ -13,7 +13,7 @@ from callbacks import DeterministicEval, RunReport, SuccessCheckpoint
 from rlft.advantage import GAE, IQL, MonteCarlo, MonteCarloRerollout
 from rlft.cli import main
 from rlft.data import OfflineDataModule
-from rlft.data.dataset import read_dataset, write_dataset
+from rlft.data.dataset_file import read_dataset, write_dataset
 from rlft.data.held_out import episode_numbers, held_out_steps
 from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError

@@ -4,7 +4,7 @@ import pytest
 from safetensors.torch import load_file
 
 from rlft.cli import main
-from rlft.data.dataset import read_dataset
+from rlft.data.dataset_file import read_dataset
 from rlft.networks.policy_files import load_policy
 from tests.support.cloning import demonstrator
 from tests.support.hand_made import gaussian_log_prob, is_sentence, same

@@ -20,7 +20,7 @@ class StopAt(PPO):
         self.seen = 0
         return super().signal(estimate)
 
-    def wants_to_stop(self, metrics):
+    def exceeds_target_kl(self, metrics):
         self.seen += 1
         return self.seen == self.stop
 

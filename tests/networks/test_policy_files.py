@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, NoCritic, ValueCritic
-from rlft.networks.policy_files import check_shapes, load_policy, save_policy, zoo_names
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy, save_policy, zoo_names
 from rlft.types import Obs
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.user_actors import ForgetfulActor

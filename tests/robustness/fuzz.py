@@ -22,7 +22,7 @@ from rlft.cli import main as main_of_rlft
 from rlft.comparison.comparison import Question, compare_groups
 from rlft.comparison.report import markdown
 from rlft.comparison.run_groups import select
-from rlft.data.dataset import read_dataset
+from rlft.data.dataset_file import read_dataset
 from rlft.errors import UserError
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.policy_files import load_policy, save_policy

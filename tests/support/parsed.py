@@ -7,7 +7,7 @@ import yaml
 
 from rlft.training.cli import SECTIONS, RLFTCli, run
 from rlft.training.config_tree import Setting, walk
-from rlft.training.identity import content
+from rlft.training.run_identity import content
 from tests.support.schema import BASE
 
 

@@ -13,7 +13,7 @@ from rlft.networks.policy_files import policy_path, save_policy
 from rlft.runs.identity import Identity
 from rlft.training.cli import SECTIONS
 from rlft.training.config_tree import walk
-from rlft.training.identity import content, differing, going_on, identity_of
+from rlft.training.run_identity import content, differing, going_on, identity_of
 from tests.support.hand_made import REPO
 from tests.support.parsed import content_of, parsed, resolved, settings_of
 from tests.support.schema import BASE, merged, other_configs, places

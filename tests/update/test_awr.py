@@ -197,7 +197,7 @@ def test_an_untrained_log_std_stays_as_it_is():
 
 @pytest.mark.parametrize(("target_kl", "kl", "stops"), [(0.1, 0.11, True), (0.1, 0.09, False), (None, 1e9, False)])
 def test_kl_stop(target_kl, kl, stops):
-    assert AWR(target_kl=target_kl).wants_to_stop({"losses/approx_kl": torch.tensor(kl)}) is stops
+    assert AWR(target_kl=target_kl).exceeds_target_kl({"losses/approx_kl": torch.tensor(kl)}) is stops
 
 
 def test_approximate_kl_of_unit_gaussians_is_half_the_squared_shift():

@@ -113,7 +113,7 @@ def test_normalisation_has_unit_standard_deviation_and_survives_degenerate_minib
 
 @pytest.mark.parametrize(("target_kl", "kl", "stops"), [(0.1, 0.11, True), (0.1, 0.09, False), (None, 1e9, False)])
 def test_kl_stop(target_kl, kl, stops):
-    assert PPO(target_kl=target_kl).wants_to_stop({"losses/approx_kl": torch.tensor(kl)}) is stops
+    assert PPO(target_kl=target_kl).exceeds_target_kl({"losses/approx_kl": torch.tensor(kl)}) is stops
 
 
 def test_signal_is_the_raw_advantage():

@@ -1,0 +1,55 @@
+"""Whether a policy fits the environment that it is to act in: refused in a sentence where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+from rlft.errors import UserError
+from rlft.networks.policy_files import Policy
+from rlft.types import mismatches, unrecorded
+
+MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment: what numbers mean to a policy
+Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
+
+
+def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
+    """Refuses a policy that was made for another task.
+
+    Raises:
+        UserError: if the observation or action dimensions differ.
+    """
+    shape = (policy.actor.obs_dim, policy.actor.action_dim)
+    if shape != (obs_dim, action_dim):
+        raise UserError(
+            f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
+            f"but the task has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
+        )
+
+
+def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Collection[str] = ()) -> list[str]:
+    """Refuses a policy that was made for another environment than the one it is to act in; see also `check_shapes`.
+
+    Args:
+        policy: with what its file records of its environment.
+        described: the environment, as `EnvFactory.describe` says it.
+        accepted: names of what may differ.
+
+    Returns:
+        What has to be said all the same: which differences were accepted, and what the file does not record.
+
+    Raises:
+        UserError: if something else differs.
+    """
+    if found := mismatches(described, policy.info, accepted=accepted, names=MEANING):
+        names = [*accepted, *(one.partition(" ")[0] for one in found)]
+        raise UserError(
+            f"Policy {policy.name} was made for {', '.join(found)}; to use it all the same give --accept_mismatch "
+            f"'[{', '.join(names)}]'."
+        )
+    notes = []
+    if differences := mismatches(described, policy.info, names=MEANING):
+        notes.append(f"Policy {policy.name} was made for {', '.join(differences)}, which was accepted.")
+    if unknown := unrecorded(described, policy.info, names=MEANING):
+        notes.append(f"The file of policy {policy.name} does not record {', '.join(unknown)}; they are taken to fit.")
+    return notes
