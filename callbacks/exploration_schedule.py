@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import lightning
 
+from callbacks.access import learner
 from callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
 from rlft.errors import UserError
 
@@ -33,26 +32,28 @@ class ExplorationSchedule(lightning.Callback):
         self.unit = unit
         self._current = 0.0  # of the running iteration
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Takes what says how much it explores from the optimiser, before a FreezeSchedule looks at what learns."""
-        check_unit(pl_module, self.unit, "ExplorationSchedule")
-        if not pl_module.actor.can("set_exploration"):
-            kind = type(pl_module.actor).__name__
+        module = learner(self, pl_module)
+        check_unit(module, self.unit, "ExplorationSchedule")
+        if not module.actor.can("set_exploration"):
+            kind = type(module.actor).__name__
             raise UserError(f"ExplorationSchedule has nothing to set: the actor, a {kind}, has no set_exploration.")
-        for parameter in pl_module.actor.exploration_parameters():
+        for parameter in module.actor.exploration_parameters():
             parameter.requires_grad_(False)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Forgets the Adam moments of a resumed run, in which it may still have been learned."""
         for optimizer in trainer.optimizers:
-            for parameter in pl_module.actor.exploration_parameters():
+            for parameter in learner(self, pl_module).actor.exploration_parameters():
                 optimizer.state.pop(parameter, None)
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Sets the log standard deviation of the iteration that begins; the data module collects later."""
-        self._current = self.log_std.at(progress(pl_module, self.unit))
-        pl_module.actor.set_exploration(self._current)
+        module = learner(self, pl_module)
+        self._current = self.log_std.at(progress(module, self.unit))
+        module.actor.set_exploration(self._current)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Hands the number to the module, which cleared its metrics after `on_train_epoch_start`."""
-        pl_module.add_metrics({"charts/log_std": self._current})
+        learner(self, pl_module).add_metrics({"charts/log_std": self._current})

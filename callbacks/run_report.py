@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning
 
+from callbacks.access import learner
 from rlft.files.atomic import replacing
 from rlft.runs import directory, log
 from rlft.runs.identity import Identity
@@ -61,27 +62,31 @@ class RunReport(lightning.Callback):
         self._started, self._clock = time.localtime(), time.monotonic()  # a clock that is set has no part in durations
         self._commit, self._dirty = _git_commit()
 
-    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Adds the configuration, with which a run that continues this one compares its own, and what the run is."""
         checkpoint["configuration"] = self._configuration
         if (one := self._identity).settings:
             checkpoint["identity"] = {"settings": dict(one.settings), "seed": one.seed, "continues": one.continues}
 
-    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Notes what is different from here on; the module has restored the notes so far."""
         if self._continues:
-            pl_module.notes.append(self._continues)
+            learner(self, pl_module).notes.append(self._continues)
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Takes the notes of the start."""
-        self._notes = pl_module.notes
+        self._notes = learner(self, pl_module).notes
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs that the run has begun, and notes the evaluation of the start policy."""
         self._begun, self._done = True, trainer.current_epoch
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            self._rows = [self._row({"steps/env": pl_module.env_steps, **evaluated})]
+            self._rows = [self._row({"steps/env": learner(self, pl_module).env_steps, **evaluated})]
         if folder := directory.of_trainer(trainer):
             command = shlex.join(["rlft", *self._arguments])
             log.add_start(folder.absolute(), command, self._commit, self._dirty)
@@ -89,22 +94,24 @@ class RunReport(lightning.Callback):
         self._write(trainer, "running")
         self._log(trainer)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Notes the iteration that ended."""
         self._done = trainer.current_epoch + 1
-        self._rows.append(self._row(dict(pl_module.finish_iteration().metrics)))
+        self._rows.append(self._row(dict(learner(self, pl_module).finish_iteration().metrics)))
         if folder := directory.of_trainer(trainer):
             append_iteration(folder, self._rows[-1])
         self._write(trainer, "running")
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Completes the last row with what was measured after it had been noted."""
-        if pl_module.record:
-            self._rows[-1] = self._row(dict(pl_module.record.metrics))
+        if record := learner(self, pl_module).record:
+            self._rows[-1] = self._row(dict(record.metrics))
             if folder := directory.of_trainer(trainer):
                 write_iterations(folder, self._rows)
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
         """Says why the run ended early."""
         if self._begun:
             kind = type(exception).__name__
@@ -112,7 +119,7 @@ class RunReport(lightning.Callback):
             self._write(trainer, "ended early", reason=f"{kind} {said}".strip())
             self._log(trainer)
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Completes the records and the report."""
         self._write(trainer, "completed")
         self._log(trainer)
@@ -128,24 +135,24 @@ class RunReport(lightning.Callback):
     def _row(self, metrics: Mapping[str, float]) -> Row:
         return {ITERATION: self._done, **metrics}
 
-    def _log(self, trainer: Any) -> None:
+    def _log(self, trainer: lightning.Trainer) -> None:
         if folder := directory.of_trainer(trainer):
             log.write_page(folder.absolute().parent.parent)
 
-    def _write(self, trainer: Any, state: State, reason: str = "") -> None:
+    def _write(self, trainer: lightning.Trainer, state: State, reason: str = "") -> None:
         if folder := directory.of_trainer(trainer):
             status = self._status(trainer, state, reason)
             write_status(folder, status)
             with replacing(folder / "report.md") as temporary:
                 temporary.write_text(self._text(folder, status), errors="replace")
 
-    def _status(self, trainer: Any, state: State, reason: str) -> Status:
+    def _status(self, trainer: lightning.Trainer, state: State, reason: str) -> Status:
         return Status(
             state=state,
             arguments=self._arguments,
             started=time.strftime("%Y-%m-%d %H:%M:%S", self._started),
             heard=time.strftime("%Y-%m-%d %H:%M:%S"),
-            iterations=trainer.max_epochs,
+            iterations=trainer.max_epochs or 0,
             done=self._done,
             seed=self._identity.seed,
             digest=self._identity.digest if self._identity.settings else "",
