@@ -139,7 +139,10 @@ class RLFTCli(LightningCLI):
         if not isinstance(self.datamodule, EnvSource):  # of a user, who knows what acts in it
             return
         described = self.datamodule.env.describe(self.datamodule.rollouts.spec)
-        named = [setting.value for setting in self.settings if Mark.POLICY in setting.marks and setting.value]
+        used = [setting for setting in self.settings if Mark.POLICY in setting.marks and setting.value]
+        if self.datamodule.data_policy is not None:  # nobody demonstrates what a file holds
+            used = [setting for setting in used if not setting.key.endswith(".demonstrator")]
+        named = [setting.value for setting in used]
         for name in dict.fromkeys(named):
             accepted = self.config[self.subcommand].accept_mismatch
             self.model.notes += check_made_for(load_policy(name), described, accepted)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
 from rlft.errors import UserError
-from rlft.training.config_tree import LINKED, NO_PARAMETER, elements, imported, members, parameters
 
 TYPES = {
     "int": "a whole number",
@@ -58,6 +57,9 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
 
 def _choices(message: str, keys: list[str], classes: list[str]) -> str:
     """The classes that can be used where the message says that one cannot."""
+    # Only commands that have imported all of this already come here: those that do without torch take no classes.
+    from rlft.training.config_tree import NO_PARAMETER, elements, imported, members, parameters
+
     name = keys[-1].rsplit(".", 1)[-1] if keys else ""
     around = parameters(imported(classes[-1])) if classes else {}
     if expected := re.search(r"Subtypes: \[(?:list\[)?(?:<class ')?([\w.]+)", message) if not around else None:
@@ -104,6 +106,8 @@ def _required(cls: type) -> int:
 
 def _options(class_path: str) -> str:
     """What a class can be built with by a user: the dimensions are the environment's."""
+    from rlft.training.config_tree import LINKED, imported  # see `_choices`
+
     cls = imported(class_path)
     if cls is None:
         return "; `--help` of its class lists what there is"

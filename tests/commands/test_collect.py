@@ -229,7 +229,6 @@ REFUSED = {
     f"--model.advantage={MonteCarloRerollout.__name__}": "goes back to simulator states",
     "--data.validation_fraction=0.99": "no episode is left to train",
     "--data.num_minibatches=0": "num_minibatches is 0",
-    "--data.env.horizon=30": "max_episode_steps 20, but this environment has 30",
     "--data.dataset=nowhere.h5": "nowhere.h5 is no file",
 }
 

@@ -62,7 +62,7 @@ def test_what_an_old_file_does_not_say_is_listed():
     assert unrecorded(HERE, old) == ["robot", "task_options", "obs_dim", "action_dim"]
     assert unrecorded(HERE, HERE) == []
     point = PointReach().describe(PointReach().make(1).spec)
-    assert unrecorded(point, {"task": "PointReach"}) == ["task_options", "obs_dim", "action_dim"]
+    assert unrecorded(point, {"task": "PointReach"}) == ["obs_dim", "action_dim"]  # it has no options
 
 
 def test_a_policy_is_measured_where_its_file_says():

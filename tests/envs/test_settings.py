@@ -5,6 +5,7 @@ import torch
 
 from rlft.envs import ManiSkill
 from rlft.errors import UserError
+from rlft.files.rows import entries_of
 from rlft.networks import GaussianActor
 from rlft.rollout import LocalRollouts
 from tests.support.hand_made import is_sentence
@@ -90,4 +91,4 @@ def test_what_a_step_returns_is_not_written_into_later():
     batch.initial_states(0)
     steps = [batch.step(action) for action in random_actions(batch, 3)]
     for name in ("obs", "reward", "terminated", "success"):
-        assert len({getattr(step, name).data_ptr() for step in steps}) == 3, name
+        assert len({entries_of(step)[name].data_ptr() for step in steps}) == 3, name

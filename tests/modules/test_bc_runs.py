@@ -61,9 +61,8 @@ def test_what_is_logged(cloned):
 
 
 def test_the_name_says_who_is_cloned_and_how(cloned):
-    how = "offsets0_1_-1-encoder_dropout0.2-head_dropout0.1-heldout0.1"
-    assert cloned.parent.name.startswith("pointreach_scratch-bc-bydemonstrator_")
-    assert f"-{how}-offline-16x20-2x4-" in cloned.parent.name
+    how = "demonstrator_demonstrator-offsets0_1_-1-encoder_dropout0.2-head_dropout0.1"
+    assert cloned.parent.name.startswith(f"bc+smoke-{how}-")
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(cloned, expert, tmp_path):
@@ -100,7 +99,7 @@ def test_demonstrations_in_a_file_need_no_demonstrator(demonstrator, expert, tmp
     env = ("--env", "PointReach", "--num_envs", "8", "--num_workers", "0")
     assert main(["collect", str(file), "--policies", expert, "--episodes", "20", *env]) == 0
     run_dir = clone(tmp_path, demonstrator, *FUTURE, f"--data.dataset={file}")
-    assert "-bc-offsets" in run_dir.parent.name
+    assert "-dataset_demos-" in run_dir.parent.name
     metrics = scalars(run_dir)
     (transitions,) = {value for _, value in metrics["steps/env"]}
     assert read_dataset(run_dir / "dataset.safetensors").rollout.reward.shape == (transitions, 1)

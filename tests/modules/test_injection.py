@@ -219,7 +219,7 @@ def test_a_run_says_what_was_injected(tmp_path, capsys):
     note = f"Injected from {checkpoint}: encoder (4 tensors, 1,280 numbers)."
     assert capsys.readouterr().out.splitlines()[0].startswith(note)
     assert f"## Start\n\n- {note}" in (second / "report.md").read_text()
-    assert "-inject_encoder_last_" in second.parent.name
+    assert "-inject_from_last-inject_encoder-" in second.parent.name
     assert second.parent.name != first.parent.name
 
 

@@ -43,7 +43,7 @@ def test_the_report_the_log_and_the_record_have_the_same_numbers():
     logger, report, model = MemoryLogger(), RunReport(), module()
     fit(model, data(), 2, [DeterministicEval(num_episodes=4), report, Pitfalls()], logger)
     logged = [metrics for _, metrics in logger.logged if "time/iteration" in metrics]
-    assert logged == rows(report)[1:]
+    assert [{"iteration": i, **metrics} for i, metrics in enumerate(logged, 1)] == rows(report)[1:]
     assert model.record.metrics == logged[-1]
     assert (model.record.iteration, model.record.steps, model.record.x) == (2, Steps(160, 160), 160)
 
@@ -87,7 +87,7 @@ def test_the_evaluation_after_an_early_stop_reaches_log_report_and_policy(tmp_pa
     fit(model, data(), 20, callbacks, TensorBoardLogger(tmp_path, "name"), tmp_path)
     folder, record = tmp_path / "name/version_0", model.record
     assert record.iteration == 2
-    assert rows(report)[-1] == record.metrics
+    assert rows(report)[-1] == {"iteration": 2, **record.metrics}
     logged = scalars(folder)
     for name in ("eval/success_rate", "time/iteration"):
         assert logged[name][-1] == (160, pytest.approx(record.metrics[name]))

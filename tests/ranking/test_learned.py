@@ -31,7 +31,7 @@ def test_scalars_standardise_their_inputs():
 
 
 def test_constant_inputs_stay_finite():
-    assert Scalar(torch.ones(9, 3))(torch.full((2, 3), 5.0)).isfinite().all()
+    assert Scalar(Obs(torch.ones(9, 3)))(Obs(torch.full((2, 3), 5.0))).isfinite().all()
 
 
 def test_fit_keeps_the_weights_that_were_best_on_held_out_rows():

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 
 from rlft.cli import main as main_of_rlft
 from rlft.comparison.comparison import Question, compare_groups
@@ -31,6 +32,8 @@ from rlft.runs import log
 from rlft.studies.folder import StudyFolder
 from rlft.studies.plan import plan
 from rlft.studies.study_file import read_study
+from rlft.training.cli import SECTIONS
+from rlft.training.config_tree import walk
 from rlft.training.resuming import check_continues, read_checkpoint, summary
 from tests.data.test_trajectories import EPISODES, read, write
 from tests.support.hand_made import REPO, is_sentence
@@ -62,12 +65,14 @@ def policy(folder):
 
 def checkpoint(folder):
     path = trained(folder) / "checkpoints/last.ckpt"
-    configuration = torch.load(path, weights_only=True)["configuration"] | {"trainer.max_epochs": 9}
+    config = yaml.safe_load((path.parents[1] / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = 9
+    settings = list(walk(config, SECTIONS))
 
     def both():
         content = read_checkpoint(path)
-        check_continues(path, content, configuration)
-        summary(path, content, configuration, resets_optimizer=False)
+        check_continues(path, content, settings)
+        summary(path, content, settings, resets_optimizer=False)
         load_policy(str(path))
 
     return [path], both

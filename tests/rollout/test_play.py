@@ -8,6 +8,7 @@ import torch
 
 from rlft.envs import ManiSkill, PointReach
 from rlft.envs.initial_states import REROLLOUT
+from rlft.files.rows import entries_of
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts, ProcessRollouts
 from rlft.rollout.noise import standard_normal
@@ -118,8 +119,8 @@ def test_a_branch_depends_neither_on_the_order_nor_on_what_else_is_played(local,
 def test_no_jobs(local, states, played):
     branches, simulated = play(local, states, played[0][:0])
     assert len(branches) == simulated == 0
-    for field in dataclasses.fields(branches):
-        assert getattr(branches, field.name).dtype == getattr(played[1], field.name).dtype
+    for name, tensor in entries_of(branches).items():
+        assert tensor.dtype == entries_of(played[1])[name].dtype
 
 
 def test_progress_counts_up_to_all_jobs(local, states, played):

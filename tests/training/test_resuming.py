@@ -374,7 +374,7 @@ def test_last_is_the_newest_run_with_these_settings_whatever_it_is_called(tmp_pa
 
 
 def test_the_nearest_run_is_named_and_the_remedy_works(first, tmp_path, capsys):
-    shutil.copytree(first.parent, tmp_path / "logs" / first.parent.name)
+    shutil.copytree(first, tmp_path / "logs" / first.parent.name / first.name)
     nearest = tmp_path / "logs" / first.parent.name / first.name
     options = [WATCH, "--model.learning_rate=1e-4", "--trainer.max_epochs=4"]
     assert main(smoke(tmp_path / "logs", *options, "--ckpt_path=last")) == 1
@@ -391,7 +391,7 @@ def test_the_nearest_run_is_named_and_the_remedy_works(first, tmp_path, capsys):
 
 
 def test_a_run_that_has_other_networks_is_gone_on_with_as_it_was(first, tmp_path, capsys):
-    shutil.copytree(first.parent, tmp_path / "logs" / first.parent.name)
+    shutil.copytree(first, tmp_path / "logs" / first.parent.name / first.name)
     assert main(smoke(tmp_path / "logs", "--model.actor.hidden_dim=16", WATCH, "--ckpt_path=last")) == 1
     text = capsys.readouterr().err
     assert is_sentence(text)

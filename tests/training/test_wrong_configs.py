@@ -16,6 +16,7 @@ BUILT = "An environment was built."
 WRONG = wrong_configs()
 LEGAL = {  # what looks wrong but has a meaning; whatever else the schema's types allow is refused
     "BCModule.log_std_min=-1",
+    "ManiSkill.task_options={'nonsense': 'much'}",  # the task's constructor decides, which takes the simulator
     "BCModule.max_grad_norm=inf",  # clips nothing
     "FinetuneModule.max_grad_norm=inf",
     "FinetuneModule.warmup_iterations=0",
