@@ -19,7 +19,7 @@ from rlft.envs import ManiSkill
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.errors import UserError
 from rlft.networks import DeterministicActor
-from rlft.networks.policy_checks import Mismatch, check_made_for, check_shapes
+from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.rates import wilson
@@ -102,8 +102,7 @@ def collect(
     workers = default_workers() if num_workers is None else num_workers
     with closing(make_rollouts(env, min(num_envs, max(counts)), workers)) as rollouts:
         for policy in loaded:
-            check_shapes(policy, rollouts.spec.obs_dim, rollouts.spec.action_dim)
-            for note in check_made_for(policy, env.describe(rollouts.spec), accept_mismatch):
+            for note in check_fits(policy, env, rollouts.spec, accept_mismatch):
                 print(note)
         described = ", ".join(f"{count} of {policy.name}" for count, policy in zip(counts, loaded, strict=True))
         header = {

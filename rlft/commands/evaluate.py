@@ -12,7 +12,7 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import UserError
-from rlft.networks.policy_checks import Mismatch, check_made_for, check_shapes
+from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
 from rlft.statistics.evaluations import legacy_success_rate, summarize
@@ -89,8 +89,7 @@ def _play(
 ) -> dict[str, EpisodeResults]:
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
-        check_shapes(policy, rollouts.spec.obs_dim, rollouts.spec.action_dim)
-        for note in check_made_for(policy, env.describe(rollouts.spec), accepted):
+        for note in check_fits(policy, env, rollouts.spec, accepted):
             print(note)
         results = {}
         for kind in ("deterministic", "stochastic"):

@@ -16,7 +16,7 @@ from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
-from rlft.networks.policy_checks import Mismatch, check_made_for, check_shapes
+from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.ranking.experiment import SEED, Report, Settings, Study
 from rlft.ranking.parts import Parts
@@ -123,8 +123,7 @@ def rank_in(
     with _progress(console) as report:
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
-            check_shapes(policy, spec.obs_dim, spec.action_dim)
-            for note in check_made_for(policy, env.describe(spec), accepted):
+            for note in check_fits(policy, env, spec, accepted):
                 console.print(note)
             given = load_critics(critics, spec, settings.gamma, getattr(env, "reward_mode", None))
             study = Study(rollouts, policy.actor, settings, parts, report, console.print)

@@ -109,7 +109,9 @@ class BCModule(IterationModule):
         right = log_std_min is None or math.isfinite(log_std_min)
         require(right, "model.log_std_min", log_std_min, "finite, or null for no bound")
         check_source(inject_from, inject)
-        if demonstrator is not None and data_policy is None:
+        if data_policy is not None:
+            self.unused = frozenset({"demonstrator"})
+        elif demonstrator is not None:
             check_shapes(load_policy(demonstrator), obs_dim, action_dim)
         self.demonstrator = demonstrator
         self.policy = demonstrator or start_name(policy, inject_from, inject)  # who plays for the data module

@@ -54,6 +54,7 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
     advantage: AdvantageEstimator | None = None  # if actions are judged
     update: PolicyUpdate | None = None  # if that is what the actor learns from
     warmup_iterations: int = 0  # at the start, that update the critic only
+    unused: frozenset[str] = frozenset()  # constructor arguments that mean nothing with the data of this run
 
     def __init__(
         self,

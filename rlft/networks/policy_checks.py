@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rlft.errors import UserError
 from rlft.networks.policy_files import Policy
-from rlft.types import mismatches, unrecorded
+from rlft.types import EnvFactory, EnvSpec, mismatches, unrecorded
 
 MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment: what numbers mean to a policy
 Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
@@ -25,6 +25,19 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
             f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
             f"but the task has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
         )
+
+
+def check_fits(policy: Policy, env: EnvFactory, spec: EnvSpec, accepted: Collection[str] = ()) -> list[str]:
+    """Refuses a policy of other sizes, or made for another environment, than the one that has been built.
+
+    Returns:
+        What has to be said all the same, as of `check_made_for`.
+
+    Raises:
+        UserError: if it does not fit.
+    """
+    check_shapes(policy, spec.obs_dim, spec.action_dim)
+    return check_made_for(policy, env.describe(spec), accepted)
 
 
 def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Collection[str] = ()) -> list[str]:

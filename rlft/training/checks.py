@@ -51,19 +51,24 @@ def check_trainer(settings: Namespace) -> None:
     require(right, "trainer.devices", settings.devices, why)
 
 
-def look_for_files(settings: Iterable[Setting]) -> None:
+def look_for_files(settings: Sequence[Setting]) -> None:
     """Reads the policies that arguments name, and looks for files of data.
 
     Raises:
         UserError: if one is missing, or is something else.
     """
-    for setting in settings:
-        named = setting.value if isinstance(setting.value, list) else [setting.value]
-        for name in (name for name in named if name is not None):
-            if Mark.POLICY in setting.marks:
-                load_policy(name)
-            if Mark.DATA_FILE in setting.marks and not Path(name).expanduser().is_file():
-                raise UserError(f"{setting.key} {name} is no file.")
+    for _, name in named(settings, Mark.POLICY):
+        load_policy(name)
+    for key, name in named(settings, Mark.DATA_FILE):
+        if not Path(name).expanduser().is_file():
+            raise UserError(f"{key} {name} is no file.")
+
+
+def named(settings: Iterable[Setting], mark: Mark) -> list[tuple[str, str]]:
+    """Key and value of every argument with a mark that names something, one by one where it is a list."""
+    marked = [setting for setting in settings if mark in setting.marks]
+    values = [(one.key, one.value if isinstance(one.value, list) else [one.value]) for one in marked]
+    return [(key, name) for key, names in values for name in names if name is not None]
 
 
 def check(parser: ArgumentParser, config: Namespace, settings: Sequence[Setting]) -> None:

@@ -25,12 +25,13 @@ import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
 from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
+from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import Mismatch, check_made_for
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
 from rlft.training.argv import config_files, help_of_plugins, nulls_as_config
-from rlft.training.checks import check, check_trainer, refuse_nulls
+from rlft.training.checks import check, check_trainer, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, walk
 from rlft.training.error_sentences import one_sentence, user_error_behind
 from rlft.training.resuming import (
@@ -114,9 +115,9 @@ class RLFTCli(LightningCLI):
         _set_iterations(config)
         self.settings = self._settings(self.config)
         self.identity = Identity(content(self.settings), config.seed_everything)
-        named = config.run_name and is_of(config.run_name, self.identity)
+        has_name = config.run_name and is_of(config.run_name, self.identity)
         if config.ckpt_path is not None:
-            self._read_checkpoint(config, Path(config.log_dir) / config.run_name if named else None)
+            self._read_checkpoint(config, Path(config.log_dir) / config.run_name if has_name else None)
         elif config.reset_optimizer:
             raise UserError("--reset_optimizer is of use only with --ckpt_path; a new run has a new optimiser.")
         if not (config.run_name and is_of(config.run_name, self.identity)):
@@ -136,16 +137,15 @@ class RLFTCli(LightningCLI):
 
     def _look_at_policies(self) -> None:
         """Refuses policies, whatever they are for, that were made for another environment than the run's."""
-        if not isinstance(self.datamodule, EnvSource):  # of a user, who knows what acts in it
+        model, data = self.model, self.datamodule
+        if not (isinstance(model, IterationModule) and isinstance(data, EnvSource)):  # of a user, who knows best
             return
-        described = self.datamodule.env.describe(self.datamodule.rollouts.spec)
-        used = [setting for setting in self.settings if Mark.POLICY in setting.marks and setting.value]
-        if self.datamodule.data_policy is not None:  # nobody demonstrates what a file holds
-            used = [setting for setting in used if not setting.key.endswith(".demonstrator")]
-        named = [setting.value for setting in used]
-        for name in dict.fromkeys(named):
-            accepted = self.config[self.subcommand].accept_mismatch
-            self.model.notes += check_made_for(load_policy(name), described, accepted)
+        described, accepted = data.env.describe(data.rollouts.spec), self.config[self.subcommand].accept_mismatch
+        used = [
+            name for key, name in named(self.settings, Mark.POLICY) if key.removeprefix("model.") not in model.unused
+        ]
+        for name in dict.fromkeys(used):
+            model.notes += check_made_for(load_policy(name), described, accepted)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Adds the progress line and the report, which run after every other callback."""

@@ -22,10 +22,10 @@ def last_of_name(folder: Path) -> Path:
     Raises:
         UserError: if there is none.
     """
-    found = [path for version in versions(folder) if (path := version / LAST_CHECKPOINT).is_file()]
+    found = _with_checkpoint(folder)
     if not found:
         raise UserError(f"No run {folder.name} under {folder.parent} has a checkpoint to continue from.")
-    return found[-1]
+    return found[-1] / LAST_CHECKPOINT
 
 
 def last_of_identity(log_dir: Path, own: Identity, settings: Sequence[Setting], sections: Sections) -> Path:

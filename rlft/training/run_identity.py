@@ -14,7 +14,8 @@ import yaml
 from rlft.errors import UserError
 from rlft.networks.policy_files import policy_path
 from rlft.runs.identity import Identity
-from rlft.runs.status import read_status
+from rlft.runs.old_reports import LOADER
+from rlft.runs.status import places_before, read_status
 from rlft.training.config_tree import Sections, Setting, elements, imported, walk
 from rlft.types import Mark
 
@@ -71,14 +72,14 @@ def identity_of(version: Path, sections: Sections) -> Identity | None:
     if status := read_status(version):
         return Identity(status.settings, status.seed, status.continues)
     try:
-        config = yaml.load((version / "config.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        config = yaml.load((version / "config.yaml").read_bytes(), LOADER)
         settings, seed = list(walk(config, sections)), int(config["seed_everything"])
     except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError):
         return None
     own = Identity(content(settings), seed)
     if not (checkpoint := config.get("ckpt_path")):
         return own
-    before = _version_before(version, Path(checkpoint))
+    before = next((p for p in places_before(version, checkpoint) if p.is_dir() and p != version.resolve()), None)
     found = None if before is None else identity_of(before, sections)
     if found is None:  # of a run that is gone
         return replace(own, continues=_sha256(checkpoint.encode()))
@@ -91,13 +92,6 @@ def identity_of_checkpoint(path: Path, saved: Mapping[str, Any], sections: Secti
         return Identity(**saved["identity"])
     version = path.absolute().parent.parent
     return identity_of(version, sections) or Identity({"checkpoint": _of_file(path)}, seed=-1)
-
-
-def _version_before(version: Path, checkpoint: Path) -> Path | None:
-    """Whose checkpoint it was: where it was then, or beside this one if all have been moved."""
-    there = checkpoint.absolute().parent.parent
-    moved = version.absolute().parent.parent.joinpath(*there.parts[-2:])
-    return next((path for path in (there, moved) if path.is_dir() and path != version.absolute()), None)
 
 
 def _watches_evaluation(setting: Setting) -> bool:

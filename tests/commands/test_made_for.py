@@ -7,6 +7,9 @@ from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.networks.policy_checks import check_made_for
 from rlft.networks.policy_files import Policy, load_policy, save_policy
+from rlft.training.checks import named
+from rlft.training.config_tree import Setting
+from rlft.types import Mark
 from tests.support.training import run, smoke
 
 DESCRIBED = {"task": "PointReach", "robot": None, "control_mode": None, "task_options": {}}
@@ -78,3 +81,12 @@ def test_an_expert_under_another_controller_is_refused_not_measured_at_zero(caps
         == 1
     )
     assert "was made for control_mode pd_joint_delta_pos (here pd_joint_pos)" in capsys.readouterr().err
+
+
+def test_policies_in_a_list_are_looked_at_one_by_one():
+    marked = {"marks": frozenset({Mark.POLICY})}
+    several = [Setting("model.experts", ["a", "b"], **marked), Setting("model.policy", None, **marked)]
+    assert named([*several, Setting("model.gamma", 0.8)], Mark.POLICY) == [
+        ("model.experts", "a"),
+        ("model.experts", "b"),
+    ]
