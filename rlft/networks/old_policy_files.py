@@ -27,8 +27,8 @@ def are_ours(names: Iterable[str]) -> bool:
     return any(OURS.fullmatch(name) for name in names)
 
 
-def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic | None, tuple[str, ...]]:
-    """The actor and the critic, if there is one, of tensors by name, and what was assumed of them.
+def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic | None]:
+    """The actor and the critic, if there is one, of tensors by name.
 
     Raises:
         UserError: if they are not those of such networks. Says it of "it", the file.
@@ -40,7 +40,7 @@ def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic |
         raise UserError(f"it has actor.log_std, and {said.beside} says another log_std; leave that out.")
     try:
         actor_net = _actor(_in_parts(actor), said)
-        return actor_net, _critic(critic, actor_net.action_dim, said) if critic else None, _notes(said)
+        return actor_net, _critic(critic, actor_net.action_dim, said) if critic else None
     except (KeyError, IndexError, RuntimeError) as error:
         found = ", ".join(f"{name} {list(weights[name].shape)}" for name in sorted(weights)[:4])
         raise UserError(
@@ -49,9 +49,11 @@ def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic |
         ) from error
 
 
-def _notes(said: Said) -> tuple[str, ...]:
-    if said.activation is not None or said.beside.is_file():
-        return ()  # a json of ours that does not say what to build is of a time without another activation
+def assumed(content: object, said: Said) -> tuple[str, ...]:
+    """What has to be said of the networks of a file that holds this."""
+    is_checkpoint = isinstance(content, Mapping) and "pytorch-lightning_version" in content
+    if said.activation is not None or is_checkpoint or said.beside.is_file():
+        return ()  # checkpoints of ours and a json that do not say it are of a time without another activation
     return (
         f"It is read with tanh after every hidden layer, as older files of rlft have it; {said.beside} is missing.",
     )

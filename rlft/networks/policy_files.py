@@ -173,7 +173,7 @@ def _networks(file: _File) -> tuple[Actor, Critic | None, tuple[str, ...]]:
         return *_built(tensors, file.networks), ()
     said = said_of(file.beside, file.info, file.contents.activations)
     if old_policy_files.are_ours(tensors):
-        return old_policy_files.networks(tensors, said)
+        return *old_policy_files.networks(tensors, said), old_policy_files.assumed(file.content, said)
     translation = translate(tensors, file.content, said)
     return *_built(translation.weights, translation.networks), translation.notes
 

@@ -15,9 +15,10 @@ from rlft.errors import UserError
 AROUND = {"module", "_orig_mod"}  # of DistributedDataParallel and torch.compile, wherever they stand in a name
 IN_FRONT = {"agent", "model", "model_state_dict", "state_dict", "actor_critic", "policy", "network"}
 RENAMED = {"actor_state_dict": "actor", "critic_state_dict": "critic"}
-TRAINING = re.compile(r"(\w*_)?(optim\w*|lr_scheduler\w*|rng_state\w*|rnd)(_\w*)?")  # what only training needs
-STATISTICS = re.compile(r".*(obs|state|input).*(mean|std|var|scale).*", re.IGNORECASE)
-ACTIVATION = re.compile(r"activation(_fn|_function|_name)?")
+TRAINING = re.compile(r"(\w*_)?(optim|optimizers?|lr_schedulers?|rng_states?|rnd)(_\w*)?")  # what only training needs
+STATISTICS = re.compile(r".*(obs|state|input).*(mean|std|var|scale|eps|clip).*", re.IGNORECASE)
+AT_THE_END = re.compile(r".*(out|last|final).*", re.IGNORECASE)
+NOTHING = re.compile(r".*\b(none|identity|linear)\b.*", re.IGNORECASE)  # as an activation
 LIGHTNING = "pytorch-lightning_version"
 DEEPEST = 20  # dicts in dicts; a pickle may hold one that holds itself
 
@@ -37,10 +38,19 @@ def contents_of(content: Any) -> Contents:
         UserError: if two tensors have one name once unwrapped, or one holds no numbers. Says it of "it", the file.
     """
     entries = list(_entries(content, ()))
-    activations = frozenset(str(leaf) for names, leaf in entries if ACTIVATION.fullmatch(names[-1]) and leaf)
+    words = [(names[-1], leaf) for names, leaf in entries if isinstance(leaf, str)]
+    activations = frozenset(_activation(key, word) for key, word in words if "activation" in key and not _is_none(word))
     if isinstance(content, Mapping) and LIGHTNING in content:  # the rest of it is about training
         entries = list(_entries(content.get("state_dict"), ()))
     return Contents(_unwrapped(entries), activations)
+
+
+def _is_none(word: str) -> bool:
+    return not word or NOTHING.fullmatch(word) is not None
+
+
+def _activation(key: str, word: str) -> str:
+    return f"{word} at the end" if AT_THE_END.fullmatch(key) else word  # which is none that rlft has
 
 
 def _entries(content: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -63,7 +73,7 @@ def _unwrapped(entries: list[tuple[tuple[str, ...], Any]]) -> dict[str, Tensor]:
     for names, leaf in entries:
         whole = ".".join(names)
         parts = _without_wrapping(whole)
-        tensor = _tensor(whole, leaf)
+        tensor = _tensor(".".join(parts), leaf)
         if tensor is None or TRAINING.fullmatch(parts[0]):
             continue
         name = ".".join(parts)

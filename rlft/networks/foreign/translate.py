@@ -92,7 +92,7 @@ def _complete(layout: Layout, tensors: Mapping[str, Tensor], said: Said) -> Said
         missing["log_std"] = -0.5
     if missing:
         raise UserError(
-            f"it has the layers of {layout.whose}, but does not say {' and '.join(missing)}; if you know, write it "
+            f"it has the layers of {layout.whose}, but nothing says its {' and '.join(missing)}; if you know, write it "
             f"into {said.beside}, such as {json.dumps(missing)}."
         )
     return Said(said.beside, activation, said.log_std)
