@@ -25,7 +25,7 @@ from rlft.files.atomic import replacing
 DIGEST = "sha256"
 NUMBERS_OF_NUMPY: list[Any] = [  # single ones, which checkpoints hold beside tensors, from either version of numpy
     np.dtype,
-    *(type(np.dtype(kind)) for kind in "?bhiqBHIQefd"),
+    *(type(np.dtype(kind)) for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")),
     *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
 

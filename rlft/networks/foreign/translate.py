@@ -170,9 +170,11 @@ def _described(network: type[GaussianActor | ValueCritic], found: Sequence[Layer
 
 
 def _note(layout: Layout, said: Said, of_actor: Normaliser | None) -> str:
-    folded = "" if of_actor is None else f", its {of_actor.name} as {of_actor.formula} without clipping"
-    unknown = f"; {layout.unknown}" if layout.unknown else ""
+    if of_actor is None:
+        around = f"; {layout.unknown}" if layout.unknown else ""
+    else:
+        around = f", with its {of_actor.name} before the first as {of_actor.formula} without clipping"
     return (
         f"It is read as a policy of {layout.whose}: {said.activation} after every hidden layer, nothing after the "
-        f"last{folded}{unknown}."
+        f"last{around}."
     )
