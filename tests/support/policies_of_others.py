@@ -1,7 +1,7 @@
 """Policies as other libraries build and save them, written independently of the code that reads them.
 
-The layouts were checked once against files of the libraries themselves: Stable-Baselines3 2.9 (`PPO.save`), rsl_rl 3.0 and 5.5
-(state dicts with EmpiricalNormalization), and against the published scripts of ManiSkill and CleanRL.
+The layouts were checked once against what the libraries themselves save: Stable-Baselines3 2.9 (`PPO.save`), rsl_rl 3.0
+and 5.5 (state dicts with EmpiricalNormalization); that of CleanRL against its published script.
 """
 
 import io
