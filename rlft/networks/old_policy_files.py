@@ -1,13 +1,13 @@
-"""Policies in files that do not say what to build: older ones of ours, and ManiSkill's PPO baseline.
+"""Policies in older files of ours, which do not say what to build.
 
-They all hold tanh networks with hidden layers of one width, so that the names and shapes of the tensors say the rest.
+They all hold tanh networks with hidden layers of one width, so that the names and shapes of the tensors say the rest. A
+newer one whose json is lost has the same names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -16,34 +16,51 @@ from rlft.networks.action_values import ActionValueCritic
 from rlft.networks.actors import GaussianActor, encoder_length
 from rlft.networks.conditioned_actor import ConditionedActor
 from rlft.networks.critics import ValueCritic
+from rlft.networks.foreign import Said
 from rlft.types import Actor, Critic
 
+OURS = re.compile(r"actor\.(encoder|action_head|mean)\.\d+\.(weight|bias)|actor\.log_std")
 
-def networks(path: Path, weights: Mapping[str, Tensor]) -> tuple[Actor, Critic | None]:
+
+def are_ours(names: Iterable[str]) -> bool:
+    """Whether tensors of these names are of an actor of ours."""
+    return any(OURS.fullmatch(name) for name in names)
+
+
+def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic | None]:
     """The actor and the critic, if there is one, of tensors by name.
 
     Raises:
-        UserError: if they are not those of such networks.
+        UserError: if they are not those of such networks. Says it of "it", the file.
     """
-    weights = {_rlft_name(k): v.reshape(-1) if k == "actor_logstd" else v for k, v in weights.items()}
-    actor = {k.removeprefix("actor."): v for k, v in weights.items() if k.startswith("actor.")}
-    critic = {k.removeprefix("critic."): v for k, v in weights.items() if k.startswith("critic.")}
+    actor, critic = _part(weights, "actor"), _part(weights, "critic")
+    if others := sorted(name for name in weights if not name.startswith(("actor.", "critic."))):
+        raise UserError(f"its tensor {others[0]} is of neither actor nor critic.")
+    if said.log_std is not None:
+        raise UserError(f"it has actor.log_std, and {said.beside} says another log_std; leave that out.")
     try:
-        actor_net = _actor(_in_parts(actor))
-        return actor_net, _critic(critic, actor_net.action_dim) if critic else None  # without a critic a run saves none
+        actor_net = _actor(_in_parts(actor), said)
+        return actor_net, _critic(critic, actor_net.action_dim, said) if critic else None
     except (KeyError, IndexError, RuntimeError) as error:
-        found = ", ".join(sorted(weights)[:4]) or "no tensors"
+        found = ", ".join(f"{name} {list(weights[name].shape)}" for name in sorted(weights)[:4])
         raise UserError(
-            f"{path} holds no rlft policy: without a description of its networks it should have the layers of a tanh "
-            f"MLP under actor.encoder and actor.action_head (and critic.value) and actor.log_std, found {found}."
+            "without a description of its networks it should have the layers of an MLP under actor.encoder and "
+            f"actor.action_head (and critic.value) and actor.log_std, found {found}."
         ) from error
 
 
-def _rlft_name(key: str) -> str:
-    """`actor_mean.0.weight`, `actor_logstd`, `critic.0.weight` of ManiSkill's PPO in our words; others unchanged."""
-    key = re.sub(r"^actor_mean\.(?=\d)", "actor.mean.", key)
-    key = re.sub(r"^critic\.(?=\d)", "critic.value.", key)
-    return "actor.log_std" if key == "actor_logstd" else key
+def assumed(content: object, said: Said) -> tuple[str, ...]:
+    """What has to be said of the networks of a file that holds this."""
+    is_checkpoint = isinstance(content, Mapping) and "pytorch-lightning_version" in content
+    if said.activation is not None or is_checkpoint or said.beside.is_file():
+        return ()  # checkpoints of ours and a json that do not say it are of a time without another activation
+    return (
+        f"It is read with tanh after every hidden layer, as older files of rlft have it; {said.beside} is missing.",
+    )
+
+
+def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}."): v for key, v in weights.items() if key.startswith(f"{name}.")}
 
 
 def _in_parts(actor: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -57,22 +74,37 @@ def _in_parts(actor: dict[str, Tensor]) -> dict[str, Tensor]:
     return {re.sub(r"^mean\.(\d+)", part, key): weight for key, weight in actor.items()}
 
 
-def _actor(weights: dict[str, Tensor]) -> Actor:
+def _actor(weights: dict[str, Tensor], said: Said) -> Actor:
     layers = [*_layers(weights, "encoder"), *_layers(weights, "action_head")]
     obs_dim, hidden_dim, action_dim = layers[0].shape[1], layers[0].shape[0], layers[-1].shape[0]
-    gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1)
+    dims, activation = _hidden_dims(layers, said), said.activation or "tanh"
+    gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1, hidden_dims=dims, activation=activation)
     actor = ConditionedActor(gaussian) if "embedding" in weights else gaussian
     actor.load_state_dict(weights)
     return actor
 
 
-def _critic(weights: dict[str, Tensor], action_dim: int) -> Critic:
+def _critic(weights: dict[str, Tensor], action_dim: int, said: Said) -> Critic:
     layers = _layers(weights, "value")
-    value = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1)
+    dims, activation = _hidden_dims(layers, said), said.activation or "tanh"
+    value = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1, dims, activation)
     num_q = len({key.split(".")[1] for key in weights if key.startswith("q.")})
     critic = ActionValueCritic(value, action_dim, num_q) if num_q else value
     critic.load_state_dict(weights)
     return critic
+
+
+def _hidden_dims(layers: list[Tensor], said: Said) -> tuple[int, ...] | None:
+    """The widths of hidden layers if they are not all the same, which no file without a description has been given."""
+    widths = tuple(len(layer) for layer in layers[:-1])
+    if len(set(widths)) < 2:
+        return None
+    if said.activation is None:
+        raise UserError(
+            f"its hidden layers are {', '.join(map(str, widths))} wide, and a json that says their activation was "
+            f'written with it; put {said.beside} back, or write the right one into it, as {{"activation": "tanh"}}.'
+        )
+    return widths
 
 
 def _layers(weights: Mapping[str, Tensor], prefix: str) -> list[Tensor]:

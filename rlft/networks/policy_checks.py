@@ -49,7 +49,8 @@ def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Colle
         accepted: names of what may differ.
 
     Returns:
-        What has to be said all the same: which differences were accepted, and what the file does not record.
+        What has to be said all the same: what was assumed in reading it, which differences were accepted, and what the
+        file does not record.
 
     Raises:
         UserError: if something else differs.
@@ -60,7 +61,7 @@ def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Colle
             f"Policy {policy.name} was made for {', '.join(found)}; to use it all the same give --accept_mismatch "
             f"'[{', '.join(names)}]'."
         )
-    notes = []
+    notes = [f"Policy {policy.name}: {note}" for note in policy.notes]
     if differences := mismatches(described, policy.info, names=MEANING):
         notes.append(f"Policy {policy.name} was made for {', '.join(differences)}, which was accepted.")
     if unknown := unrecorded(described, policy.info, names=MEANING):

@@ -1,19 +1,20 @@
 """Policies as files: weights in safetensors, everything else in a json beside them. Nothing is ever unpickled.
 
 A policy is named by a zoo name (`pickcube/weak`), by the path of its `.safetensors` file, or by the path of a
-checkpoint: rlft's own `.ckpt`, or a state dict of ManiSkill's PPO baseline (`.pt` with `actor_mean.*`, `actor_logstd`,
-`critic.*`).
+checkpoint: rlft's own `.ckpt`, or what another library saved.
 
-The json, and a checkpoint, say under `networks` which classes of actor and critic to build, and with which arguments.
-Reading a policy imports the modules of these classes and calls their constructors: code that is installed here, which
-the file can only choose. Files that do not say it are older, or ManiSkill's: see `old_policy_files`.
+The json, and a checkpoint of ours, say under `networks` which classes of actor and critic to build, and with which
+arguments. Reading a policy imports the modules of these classes and calls their constructors: code that is installed
+here, which the file can only choose. Files that do not say it are older ones of ours (`old_policy_files`), or those of
+other libraries (`foreign`), also beside a json of that name.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from rlft.files.atomic import replacing
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
 from rlft.networks import NoCritic, old_policy_files
 from rlft.networks.descriptions import build, describe, shapes
+from rlft.networks.foreign import Contents, contents_of, said_of, stable_baselines, translate
 from rlft.types import Actor, Critic, Network
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -42,6 +44,18 @@ class Policy:
     actor: Actor
     critic: Critic | None
     info: dict[str, Any] = field(default_factory=dict)  # task, control mode, provenance, measured success
+    notes: tuple[str, ...] = ()  # what was assumed in reading it, in sentences that say "it"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A policy file that has been read."""
+
+    beside: Path  # the json that there may be
+    content: Any  # as it is in the file
+    contents: Contents
+    info: dict[str, Any]
+    networks: Any  # what to build, `None` if nothing says it
 
 
 def save_policy(path: Path, actor: Actor, critic: Critic | None, info: Mapping[str, Any]) -> None:
@@ -76,16 +90,13 @@ def load_policy(name: str) -> Policy:
         UserError: if there is no such policy, or the file is not one.
     """
     path = policy_path(name)
-    if path.suffix == ".safetensors":
-        weights, _ = read_tensors(path, "Policy file")
-        info = _read_info(path.with_suffix(".json"))
-        networks = info.pop(NETWORKS, None)
-    else:
-        weights, networks, info = _read_checkpoint(path)
-    actor, critic = old_policy_files.networks(path, weights) if networks is None else _built(path, weights, networks)
-    if not all(bool(v.isfinite().all()) for v in weights.values()):
+    file = _read(path)
+    with _about(path):
+        actor, critic, notes = _networks(file)
+    networks = (actor,) if critic is None else (actor, critic)
+    if not all(bool(tensor.isfinite().all()) for network in networks for tensor in network.state_dict().values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
-    return Policy(name, actor, critic, info)
+    return Policy(name, actor, critic, file.info, notes)
 
 
 def zoo_names() -> list[str]:
@@ -108,6 +119,65 @@ def policy_path(name: str) -> Path:
     raise UserError(f"No policy {name!r}: it is neither a file nor one of the zoo's ({', '.join(zoo_names())}).")
 
 
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Says of which file what is said of "it"."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path} holds no rlft policy: {error}") from error
+
+
+def _read(path: Path) -> _File:
+    beside = path.with_suffix(".json")
+    if path.suffix == ".safetensors":
+        tensors, metadata = read_tensors(path, "Policy file")
+        info = _read_info(beside)
+        if (networks := info.pop(NETWORKS, None)) is not None:
+            return _File(beside, tensors, Contents(tensors), info, networks)
+        return _foreign(path, {**metadata, **tensors}, (), info)
+    if stable_baselines.is_archive(path):
+        with _about(path):
+            archive = stable_baselines.read_archive(path)
+        return _foreign(path, archive.state, archive.activations, _read_info(beside))
+    content = read_torch(path, "Policy file")
+    if isinstance(content, Mapping) and content.get(NETWORKS) is not None:
+        return _File(beside, content, Contents(_of_networks(content)), _made_for(content), content[NETWORKS])
+    return _foreign(path, content, (), _made_for(content) | _read_info(beside))
+
+
+def _foreign(path: Path, content: Any, activations: Iterable[str], info: dict[str, Any]) -> _File:
+    """A file that does not say what to build; the json beside it may."""
+    with _about(path):
+        contents = contents_of(content)
+    contents = replace(contents, activations=contents.activations.union(activations))
+    return _File(path.with_suffix(".json"), content, contents, info, info.pop(NETWORKS, None))
+
+
+def _made_for(content: Any) -> dict[str, Any]:
+    made_for = content.get(MADE_FOR) if isinstance(content, Mapping) else None
+    return dict(made_for) if isinstance(made_for, Mapping) else {}
+
+
+def _of_networks(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Of a checkpoint of ours the tensors of actor and critic; a module may hold others, for its training."""
+    state = content.get("state_dict", content)
+    named = state.items() if isinstance(state, Mapping) else ()
+    return {k: v for k, v in named if isinstance(v, Tensor) and str(k).startswith(("actor.", "critic."))}
+
+
+def _networks(file: _File) -> tuple[Actor, Critic | None, tuple[str, ...]]:
+    """What a file holds, and what has to be said of it."""
+    tensors = file.contents.tensors
+    if file.networks is not None:
+        return *_built(tensors, file.networks), ()
+    said = said_of(file.beside, file.info, file.contents.activations)
+    if old_policy_files.are_ours(tensors):
+        return *old_policy_files.networks(tensors, said), old_policy_files.assumed(file.content, said)
+    translation = translate(tensors, file.content, said)
+    return *_built(translation.weights, translation.networks), translation.notes
+
+
 def _read_info(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
@@ -120,28 +190,17 @@ def _read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any, dict[str, Any]]:
-    """Tensors by name, and what the file says to build and what for, if it does."""
-    content = read_torch(path, "Policy file")
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    weights = {str(k): v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
-    if not isinstance(content, dict):
-        return weights, None, {}
-    return weights, content.get(NETWORKS), dict(content.get(MADE_FOR) or {})
-
-
-def _built(path: Path, weights: Mapping[str, Tensor], networks: Any) -> tuple[Actor, Critic | None]:
+def _built(weights: Mapping[str, Tensor], networks: Any) -> tuple[Actor, Critic | None]:
     """What a file describes, with its weights."""
     if not (isinstance(networks, Mapping) and networks.keys() == {"actor", "critic"}):
-        raise UserError(f"{path} holds no rlft policy: its {NETWORKS} do not say what actor and critic are.")
-    try:
-        # In this order: initial weights are drawn, and those that a run draws later are to be the same.
-        actor = _with_weights(_part(weights, "actor"), networks["actor"], Actor)
-        if networks["critic"] is not None:
-            return actor, _with_weights(_part(weights, "critic"), networks["critic"], Critic)
-        _refuse_misfit(_part(weights, "critic"), {})
-    except UserError as error:
-        raise UserError(f"{path} holds no rlft policy: {error}") from error
+        raise UserError(f"its {NETWORKS} do not say what actor and critic are.")
+    if others := [name for name in weights if not name.startswith(("actor.", "critic."))]:
+        raise UserError(f"its tensor {min(others)} is of neither actor nor critic.")
+    # In this order: initial weights are drawn, and those that a run draws later are to be the same.
+    actor = _with_weights(_part(weights, "actor"), networks["actor"], Actor)
+    if networks["critic"] is not None:
+        return actor, _with_weights(_part(weights, "critic"), networks["critic"], Critic)
+    _refuse_misfit(_part(weights, "critic"), {})
     return actor, None
 
 

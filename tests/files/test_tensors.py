@@ -1,9 +1,12 @@
+import zipfile
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from rlft.errors import UserError
-from rlft.files.tensors import read_tensors, read_torch, write_tensors
+from rlft.files.tensors import read_tensors, read_torch, read_torch_member, write_tensors
 
 TENSORS = {"a": torch.randn(3, 4).T, "b": torch.tensor([True, False]), "c": torch.tensor(7), "d": torch.zeros(0, 2)}
 
@@ -70,3 +73,23 @@ def test_old_files_without_checksums_are_read(tmp_path):
     path = tmp_path / "file.pt"
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     assert torch.equal(read_torch(path, "File")["a"], torch.ones(2))
+
+
+def test_numbers_of_numpy_are_read_and_nothing_else_of_it(tmp_path):
+    path = tmp_path / "file.pt"
+    numbers = {kind.__name__: kind(1) for kind in (np.bool_, np.int32, np.int64, np.uint8, np.float32, np.float64)}
+    torch.save(numbers, path)
+    assert read_torch(path, "File") == numbers
+    torch.save({"a": np.ones(2)}, path)
+    with pytest.raises(UserError, match=r"it holds Python objects \(numpy\..*\); save the state_dict"):
+        read_torch(path, "File")
+
+
+def test_a_file_of_torch_within_an_archive(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "inner.pt")
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.write(tmp_path / "inner.pt", "inner.pt")
+    with zipfile.ZipFile(tmp_path / "outer.zip") as archive:
+        assert torch.equal(read_torch_member(archive, "inner.pt")["a"], torch.ones(2))
+        with pytest.raises(UserError, match=r"^its other\.pt is damaged"):
+            read_torch_member(archive, "other.pt")
