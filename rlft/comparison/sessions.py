@@ -1,0 +1,250 @@
+"""What counts of the event files that lie in one folder.
+
+A folder of event files is one run for TensorBoard, and so it is here. But a run may have been started more than once,
+and what all starts have logged is not one curve. The starts are found by what the files hold: each file is a start, a
+record of `purge_step` within a file is one, and so are steps that fall for the log as a whole. They are put in order by
+the clock times of their first records; versions of a run by their numbers. Then, for each start after the first:
+
+- It says from which step on earlier ones do not count, with `purge_step`: they do not, as in TensorBoard.
+- Its steps begin after those that are there: it goes on.
+- Its steps begin below: it went back to a checkpoint. What had been logged after that is left out.
+- Its steps begin where those that are there begin: it is another run in the same folder. The last one counts.
+- Its steps begin anew in some tags and further on in others: nothing tells what it is, and that is an error.
+
+Files that were written at the same time are different writers of one run, such as training and evaluation, and no
+restarts. A tag that both have logged has no single curve, unless one file is a copy of the other. Neither has a tag
+whose steps begin anew, again and again, while others go on. Points that are out of order by a few are no restart.
+Whatever is left out is said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rlft.comparison.event_files import Point, Scalars, Session
+from rlft.comparison.falls import divided
+from rlft.comparison.restarts import Kind, Start, abandoned, first_steps, start_of, steps_of
+from rlft.errors import UserError
+
+FEW = 3  # steps that a sentence lists
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What counts.
+
+    Attributes:
+        scalars: by tag and step.
+        unclear: a sentence for each tag that has no single curve.
+        notes: a sentence for everything that is left out.
+    """
+
+    scalars: Scalars
+    unclear: Mapping[str, str]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A time, in seconds of the clock; what other writers of the folder have logged in it does not count either."""
+
+    since: float
+    until: float
+
+
+@dataclass
+class _Stream:
+    """What counts of writers that came one after the other, in the order in which they logged."""
+
+    name: str
+    points: list[Point] = field(default_factory=list)
+    file: Path | None = None  # of the last one
+    left_out: list[_Span] = field(default_factory=list)
+    runs: int = 1
+    reached: float = -math.inf  # by the runs that do not count
+    back: list[int] = field(default_factory=list)  # steps to which the one that counts went back
+
+    def add(self, session: Session) -> None:
+        """Adds what a later start has logged."""
+        if self.points and session.points:
+            self._start(session)
+        self.points += session.points
+        self.file = session.file
+
+    def _start(self, session: Session) -> None:
+        start = start_of(steps_of(self.points), first_steps(session.points))
+        if start.kind is Kind.UNCLEAR:
+            raise UserError(_unclear(self.name, session.file, start.fallen, alone=session.file != self.file))
+        if start.kind is Kind.ANEW:
+            self._another_run(session)
+        if start.kind is Kind.GOES_BACK:
+            self._go_back(start)
+
+    def _go_back(self, start: Start) -> None:
+        out = abandoned(self.points, start)
+        times = [self.points[i].time for i in out]
+        self.left_out.append(_Span(min(times), max(times)))
+        self.back.append(min(start.fallen.values()))
+        self.points = [point for i, point in enumerate(self.points) if i not in out]
+
+    def _another_run(self, session: Session) -> None:
+        self.runs += 1
+        self.reached = max(self.reached, *(point.step for point in self.points))
+        self.left_out.append(_Span(-math.inf, math.nextafter(session.first_time, -math.inf)))
+        self.points, self.back = [], []
+
+    def notes(self) -> Iterator[str]:
+        """A sentence for each kind of what is left out."""
+        if self.runs > 1:
+            yield (
+                f"{self.name} holds {self.runs} runs, each from its beginning; the last one counts. Left out: what was "
+                f"logged before it, up to step {self.reached:,.0f}."
+            )
+        if self.back:
+            yield (
+                f"{self.name} was started again from step {_listed(self.back)} after it had come further; left out is "
+                "what it had logged from there on before."
+            )
+
+
+def _listed(steps: Sequence[int]) -> str:
+    """`300, 500 and 2 others`."""
+    said = ", ".join(f"{step:,}" for step in steps[:FEW])
+    return f"{said} and {len(steps) - FEW} others" if len(steps) > FEW else said
+
+
+def _unclear(name: str, file: Path, fallen: Mapping[str, int], *, alone: bool) -> str:
+    first, later = min(fallen, key=fallen.__getitem__), max(fallen, key=fallen.__getitem__)
+    remedy = (
+        f"move {file.name} into a folder of its own" if alone else "a run that begins anew needs a folder of its own"
+    )
+    return (
+        f"{name} was started again at step {fallen[first]:,} of {first}, but at step {fallen[later]:,} of {later}, so "
+        f"nothing tells what it went on from; {remedy}."
+    )
+
+
+def counting(sessions: Sequence[Session], name: str) -> Counting:
+    """What counts of the sessions in one folder.
+
+    Args:
+        sessions: in the order in which they began; those of a later version after those of an earlier one.
+        name: of the run, for sentences.
+
+    Raises:
+        UserError: if nothing tells what a start went on from.
+    """
+    parts, unclear = [], dict[str, str]()
+    for session in sessions:
+        own, alone = divided(session)
+        parts += own
+        unclear |= {tag: _alone(tag, name) for tag in sorted(alone)}
+    parts, purged = _purged(_without_copies(parts))
+    unclear |= _contested(parts, name)
+    streams = [_folded(own, name) for own in _streams([_without(part, unclear) for part in parts])]
+    notes = dict.fromkeys(note for one in streams for note in one.notes())
+    return Counting(_scalars(streams), unclear, [*_purge_notes(purged, name), *notes])
+
+
+def _purged(parts: Sequence[Session]) -> tuple[list[Session], list[int]]:
+    """Without what later sessions say not to count, and from which steps on that was anything."""
+    kept: list[Session] = []
+    purged: list[int] = []
+    for part in parts:
+        if (purge := part.purge) is not None:
+            before = [point for one in kept for point in one.points]
+            kept = [_with(one, [p for p in one.points if p.step < purge or p.time > part.began]) for one in kept]
+            purged += [purge] * (sum(len(one.points) for one in kept) < len(before))
+        kept.append(part)
+    return kept, purged
+
+
+def _purge_notes(steps: Sequence[int], name: str) -> Iterator[str]:
+    if steps:
+        yield (
+            f"{name} was started again with purge_step {_listed(steps)}; left out is what it had logged from there on "
+            "before."
+        )
+
+
+def _alone(tag: str, name: str) -> str:
+    return (
+        f"{tag} of {name} counts its steps anew while other tags go on, so it has no single curve; choose another "
+        "metric."
+    )
+
+
+def _without(session: Session, tags: Mapping[str, str]) -> Session:
+    return _with(session, [point for point in session.points if point.tag not in tags]) if tags else session
+
+
+def _with(session: Session, points: list[Point]) -> Session:
+    return replace(session, points=points)
+
+
+# ---- writers at the same time ------------------------------------------------------------------------------------
+
+
+def _at_the_same_time(parts: Sequence[Session]) -> Iterator[tuple[Session, Session]]:
+    """Pairs of sessions of one folder in different files that overlap in time."""
+    spans = [(part.first_time, part.last_time, part) for part in parts if part.points]
+    for (begin, end, one), (other_begin, other_end, other) in itertools.combinations(spans, 2):
+        if one.file != other.file and one.file.parent == other.file.parent and begin < other_end and other_begin < end:
+            yield one, other
+
+
+def _without_copies(parts: Sequence[Session]) -> list[Session]:
+    """Without sessions that hold nothing but what another one holds as well, to the time."""
+    copies = list[Session]()
+    for one, other in _at_the_same_time(parts):
+        less, more = sorted((one, other), key=lambda part: len(part.points))
+        if not any(more is copy for copy in copies) and set(less.points) <= set(more.points):
+            copies.append(less)
+    return [part for part in parts if not any(part is copy for copy in copies)]
+
+
+def _contested(parts: Sequence[Session], name: str) -> dict[str, str]:
+    """Tags that two writers have logged at the same time."""
+    found = {}
+    for one, other in _at_the_same_time(parts):
+        for tag in first_steps(one.points).keys() & first_steps(other.points).keys():
+            found[tag] = (
+                f"{tag} of {name} was logged by two writers at the same time, so it has no single curve; move "
+                f"{other.file.name} into a folder of its own."
+            )
+    return found
+
+
+def _streams(parts: Sequence[Session]) -> list[list[Session]]:
+    """The sessions by writer: those that share a tag with each other are starts of the same one."""
+    found: list[tuple[set[str], list[Session]]] = []
+    for part in parts:
+        tags = set(first_steps(part.points))
+        same = [stream for stream in found if stream[0] & tags]
+        found = [stream for stream in found if not stream[0] & tags]
+        own = [session for _, sessions in same for session in sessions]
+        found.append((tags.union(*(known for known, _ in same)), [*own, part]))
+    order = {id(part): i for i, part in enumerate(parts)}
+    return [sorted(sessions, key=lambda session: order[id(session)]) for _, sessions in found]
+
+
+def _folded(sessions: Sequence[Session], name: str) -> _Stream:
+    stream = _Stream(name)
+    for session in sessions:
+        stream.add(session)
+    return stream
+
+
+def _scalars(streams: Sequence[_Stream]) -> Scalars:
+    """What counts of all writers: where one went back or began anew, the others did."""
+    scalars: Scalars = {}
+    for stream in streams:
+        elsewhere = [one for other in streams if other is not stream for one in other.left_out]
+        for point in stream.points:
+            if not any(one.since <= point.time <= one.until for one in elsewhere):
+                scalars.setdefault(point.tag, {})[point.step] = point.value
+    return {tag: dict(sorted(points.items())) for tag, points in scalars.items()}
