@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -69,29 +68,27 @@ def read_sessions(path: Path) -> tuple[list[Session], int]:
         UserError: if the file cannot be opened.
     """
     found: list[Session] = []
+    points: list[Point] = []  # of the last one
     size = read = 0
     try:
         size = path.stat().st_size
         for record in RawEventFileLoader(str(path)).Load():  # stops at the first record that fails its checksum
             read += len(record) + FRAME
             event = Event.FromString(record)
-            if event.WhichOneof("what") == "session_log" and event.session_log.status == SessionLog.START:
-                found.append(Session(path, event.wall_time, event.step))
-            elif not found:
-                found.append(Session(path, event.wall_time))
-            found[-1].points.extend(_points(event))
+            begins = event.HasField("session_log") and event.session_log.status == SessionLog.START
+            if begins or not found:
+                found.append(Session(path, event.wall_time, event.step if begins else None))
+                points = found[-1].points
+            step, time = event.step, event.wall_time
+            for value in event.summary.value:
+                if _is_scalar(value):
+                    points.append(Point(value.tag, step, _number(value), time))
     except OSError as error:
         raise UserError(f"The event file {path} cannot be read: {error.strerror}.") from error
     except UnicodeEncodeError as error:
         said = f"The event file {str(path)!r} cannot be read: its path is no UTF-8; rename its folder."
         raise UserError(said) from error
     return found, size - read
-
-
-def _points(event: Event) -> Iterator[Point]:
-    for value in event.summary.value:
-        if _is_scalar(value):
-            yield Point(value.tag, event.step, _number(value), event.wall_time)
 
 
 def _is_scalar(value: Summary.Value) -> bool:

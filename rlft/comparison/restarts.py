@@ -29,13 +29,15 @@ class Start:
 
     Attributes:
         kind: of it.
-        fallen: first steps of the tags that do not go on where they had been.
-        going_on: tags that do.
+        fallen: first steps of the tags by which that is told and that do not go on where they had been.
+        going_on: those that do.
+        again: first steps of all tags that come to steps again at which they had been.
     """
 
     kind: Kind
     fallen: Mapping[str, int]
     going_on: frozenset[str]
+    again: Mapping[str, int]
 
 
 def start_of(before: Mapping[str, Sequence[int]], after: Mapping[str, int]) -> Start:
@@ -46,10 +48,12 @@ def start_of(before: Mapping[str, Sequence[int]], after: Mapping[str, int]) -> S
         after: the first step of each tag that is logged after it.
     """
     shared = [tag for tag in after if tag in before]
-    telling = [tag for tag in shared if len(set(before[tag])) >= ENOUGH] or shared
+    counts = {tag: len(set(before[tag])) for tag in shared}
+    telling = next(own for least in (ENOUGH, 2, 1) if (own := [t for t in shared if counts[t] >= least]) or least == 1)
     places = {tag: _place(before[tag], after[tag]) for tag in telling}
     fallen = {tag: after[tag] for tag, place in places.items() if place <= 1}
-    return Start(_kind(places.values()), fallen, frozenset(places) - frozenset(fallen))
+    again = {tag: after[tag] for tag in shared if counts[tag] > 1 and after[tag] <= max(before[tag])}
+    return Start(_kind(places.values()), fallen, frozenset(places) - frozenset(fallen), again)
 
 
 def _place(before: Sequence[int], step: int) -> float:
@@ -76,15 +80,15 @@ def abandoned(before: Sequence[Point], start: Start) -> set[int]:
     after the checkpoint if its tag comes to its step again, or if it was logged after the first point that does.
     """
     moment = next(i for i, point in enumerate(before) if point.step >= start.fallen.get(point.tag, math.inf))
-    again = before[moment].step
-    while moment > 0 and before[moment - 1].step == again:
+    redone = before[moment].step
+    while moment > 0 and before[moment - 1].step == redone:
         moment -= 1
 
     def counts(i: int, point: Point) -> bool:
-        first = start.fallen.get(point.tag)
+        first = start.again.get(point.tag)
         if first is None:
             return i < moment
-        return point.step < first and (i < moment or point.step < again)
+        return point.step < first and (i < moment or point.step < redone)
 
     return {i for i, point in enumerate(before) if not counts(i, point)}
 

@@ -191,6 +191,8 @@ def _with(session: Session, points: list[Point]) -> Session:
 
 def _at_the_same_time(parts: Sequence[Session]) -> Iterator[tuple[Session, Session]]:
     """Pairs of sessions of one folder in different files that overlap in time."""
+    if len(parts) == 1:
+        return
     spans = [(part.first_time, part.last_time, part) for part in parts if part.points]
     for (begin, end, one), (other_begin, other_end, other) in itertools.combinations(spans, 2):
         if one.file != other.file and one.file.parent == other.file.parent and begin < other_end and other_begin < end:
@@ -245,6 +247,6 @@ def _scalars(streams: Sequence[_Stream]) -> Scalars:
     for stream in streams:
         elsewhere = [one for other in streams if other is not stream for one in other.left_out]
         for point in stream.points:
-            if not any(one.since <= point.time <= one.until for one in elsewhere):
+            if not elsewhere or not any(one.since <= point.time <= one.until for one in elsewhere):
                 scalars.setdefault(point.tag, {})[point.step] = point.value
     return {tag: dict(sorted(points.items())) for tag, points in scalars.items()}
