@@ -58,6 +58,6 @@ def counted(arms: Sequence[Sequence[Run]]) -> Iterator[str]:
             more = f" and {len(runs) - 2} others" if len(runs) > 2 else ""
             together = " ".join(shlex.quote(f"{stem.name}={run.place}") for run in runs[:2]) + " ..." * bool(more)
             yield (
-                f"{runs[0].name} and {runs[1].name}{more} are arms of their own: a number in a name need not be a seed. "
-                f"If it is one, give them one label ({together})."
+                f"{runs[0].name} and {runs[1].name}{more} are arms of their own, as a number in a name need be no "
+                f"seed. If it is one, give them one label ({together})."
             )
