@@ -30,7 +30,7 @@ class Start:
     Attributes:
         kind: of it.
         fallen: first steps of the tags by which that is told and that do not go on where they had been.
-        going_on: those that do.
+        going_on: tags that do, among all.
         again: first steps of all tags that come to steps again at which they had been.
     """
 
@@ -53,7 +53,8 @@ def start_of(before: Mapping[str, Sequence[int]], after: Mapping[str, int]) -> S
     places = {tag: _place(before[tag], after[tag]) for tag in telling}
     fallen = {tag: after[tag] for tag, place in places.items() if place <= 1}
     again = {tag: after[tag] for tag in shared if counts[tag] > 1 and after[tag] <= max(before[tag])}
-    return Start(_kind(places.values()), fallen, frozenset(places) - frozenset(fallen), again)
+    going_on = frozenset(tag for tag in shared if after[tag] > max(before[tag]))
+    return Start(_kind(places.values()), fallen, going_on, again)
 
 
 def _place(before: Sequence[int], step: int) -> float:

@@ -50,10 +50,23 @@ class Counting:
 
 @dataclass(frozen=True)
 class _Span:
-    """A time, in seconds of the clock; what other writers of the folder have logged in it does not count either."""
+    """A time that does not count for the other writers of the folder either, as one of them began again after it.
+
+    Attributes:
+        since: seconds of the clock.
+        until: when the later start logged its first point.
+        ended: when the earlier one logged its last. Writers that were opened later belong to the later start.
+    """
 
     since: float
     until: float
+    ended: float
+
+    def kept(self, session: Session) -> Session:
+        """The session without what does not count."""
+        if session.began > self.ended:
+            return session
+        return _with(session, [point for point in session.points if not self.since <= point.time < self.until])
 
 
 @dataclass
@@ -82,20 +95,22 @@ class _Stream:
         if start.kind is Kind.ANEW:
             self._another_run(session)
         if start.kind is Kind.GOES_BACK:
-            self._go_back(start)
+            self._go_back(start, session)
 
-    def _go_back(self, start: Start) -> None:
+    def _go_back(self, start: Start, session: Session) -> None:
         out = abandoned(self.points, start)
-        times = [self.points[i].time for i in out]
-        self.left_out.append(_Span(min(times), max(times)))
+        self._leave_out(min(self.points[i].time for i in out), session)
         self.back.append(min(start.fallen.values()))
         self.points = [point for i, point in enumerate(self.points) if i not in out]
 
     def _another_run(self, session: Session) -> None:
         self.runs += 1
         self.reached = max(self.reached, *(point.step for point in self.points))
-        self.left_out.append(_Span(-math.inf, math.nextafter(session.first_time, -math.inf)))
+        self._leave_out(-math.inf, session)
         self.points, self.back = [], []
+
+    def _leave_out(self, since: float, session: Session) -> None:
+        self.left_out.append(_Span(since, session.first_time, max(point.time for point in self.points)))
 
     def notes(self) -> Iterator[str]:
         """A sentence for each kind of what is left out."""
@@ -145,9 +160,20 @@ def counting(sessions: Sequence[Session], name: str) -> Counting:
         unclear |= {tag: _alone(tag, name) for tag in sorted(alone)}
     parts, purged = _purged(_without_copies(parts))
     unclear |= _contested(parts, name)
-    streams = [_folded(own, name) for own in _streams([_without(part, unclear) for part in parts])]
+    writers = _streams([_without(part, unclear) for part in parts])
+    streams = [_folded(own, name) for own in writers]
     notes = dict.fromkeys(note for one in streams for note in one.notes())
+    if len(writers) > 1:
+        streams = [_folded(_with_others(own, streams[:i] + streams[i + 1 :]), name) for i, own in enumerate(writers)]
     return Counting(_scalars(streams), unclear, [*_purge_notes(purged, name), *notes])
+
+
+def _with_others(sessions: Sequence[Session], others: Sequence[_Stream]) -> list[Session]:
+    """Where one writer went back or began anew, the others did."""
+    kept = list(sessions)
+    for span in (span for other in others for span in other.left_out):
+        kept = [span.kept(session) for session in kept]
+    return kept
 
 
 def _purged(parts: Sequence[Session]) -> tuple[list[Session], list[int]]:
@@ -242,11 +268,8 @@ def _folded(sessions: Sequence[Session], name: str) -> _Stream:
 
 
 def _scalars(streams: Sequence[_Stream]) -> Scalars:
-    """What counts of all writers: where one went back or began anew, the others did."""
     scalars: Scalars = {}
     for stream in streams:
-        elsewhere = [one for other in streams if other is not stream for one in other.left_out]
         for point in stream.points:
-            if not elsewhere or not any(one.since <= point.time <= one.until for one in elsewhere):
-                scalars.setdefault(point.tag, {})[point.step] = point.value
+            scalars.setdefault(point.tag, {})[point.step] = point.value
     return {tag: dict(sorted(points.items())) for tag, points in scalars.items()}
