@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rlft.comparison.event_files import Point, Session
-from rlft.comparison.restarts import Kind, Start, first_steps, start_of, steps_of
+from rlft.comparison.restarts import first_steps, start_of, steps_of
 
 LATE = 16  # points of a tag by which workers that log at the same time may be out of order
+FEW = 2  # likewise, at the place where the log begins again
 OFTEN = 50  # times that a log falls by one step, after which it is one of several workers
 AHEAD = 1000  # points after a fall in which tags are looked for, at least
 
@@ -40,8 +41,9 @@ class _Steps:
 def divided(session: Session) -> tuple[list[Session], set[str]]:
     """The session, divided where the log as a whole begins again; and the tags that count their steps anew alone.
 
-    A few points out of order are neither. If a tag falls while others go on, such as one that counts the batches of an
-    epoch, it has no single curve.
+    A few points out of order are neither. Where training goes back to a checkpoint, no tag comes to new steps before
+    the one that fell has come to new ones. If others go on meanwhile, it counts something else, such as the batches of
+    an epoch, and has no single curve.
     """
     alone = set[str]()
     places = [0, *_beginnings(session.points, alone), len(session.points)]
@@ -54,21 +56,23 @@ def divided(session: Session) -> tuple[list[Session], set[str]]:
 
 def _beginnings(points: Sequence[Point], alone: set[str]) -> Iterator[int]:
     """Indices at which the log begins again; tags that do so alone go to `alone`."""
-    begin = behind_since = 0  # the last beginning; the first of the points in a row that are all behind
+    begin = behind_since = 0  # the last beginning; the first of the points in a row that are behind or there already
     steps, slight = dict[str, _Steps](), 0
     for i, point in enumerate(points):
         behind, again = steps.setdefault(point.tag, _Steps()).add(point.step)
-        if not behind:
+        repeated = again and (behind_since < i or points[i - 1].step != point.step)
+        if not behind and not repeated:
             behind_since = i + 1
         slight += behind == 1 and again
         falls = behind > LATE or (again and behind > (1 if slight > OFTEN else 0))
         if not falls or point.tag in alone:
             continue
-        place = _first_of_step(points, begin, max(begin, behind_since))
+        place = _without_stray(points, max(begin, behind_since), steps)
         before = points[begin:place]
-        firsts = first_steps(points[place : place + max(AHEAD, 4 * len(before))])
+        furthest = steps[point.tag].known[-1]
+        firsts = first_steps(_until_beyond(points[place : place + max(AHEAD, 4 * len(before))], point.tag, furthest))
         start = start_of(steps_of(before), firsts)
-        if _is_of_all(start) and (behind > 1 or not start.going_on):
+        if not start.going_on:
             yield place
             begin, behind_since = place, i + 1
             steps = {tag: own.below(firsts.get(tag)) for tag, own in steps.items()}
@@ -78,15 +82,17 @@ def _beginnings(points: Sequence[Point], alone: set[str]) -> Iterator[int]:
             alone |= {point.tag, *start.fallen}
 
 
-def _first_of_step(points: Sequence[Point], begin: int, place: int) -> int:
-    """The first of the points in a row that are logged at one step."""
-    while place > begin and points[place - 1].step == points[place].step:
-        place -= 1
-    return place
+def _without_stray(points: Sequence[Point], place: int, steps: Mapping[str, _Steps]) -> int:
+    """After the points at the place that are late and still belong to what was logged before the log began again."""
+    while True:
+        tag, step = points[place].tag, points[place].step
+        following = next((own.step for own in points[place + 1 : place + AHEAD] if own.tag == tag), step)
+        known = steps[tag].known
+        if bisect_left(known, step) - bisect_left(known, following) <= FEW:
+            return place
+        place += 1
 
 
-def _is_of_all(start: Start) -> bool:
-    """Whether the log as a whole begins again; tags that are logged seldom may seem to go on after a checkpoint."""
-    if start.kind is Kind.ANEW:
-        return not start.going_on
-    return start.kind is Kind.GOES_BACK and len(start.fallen.keys() | start.again.keys()) >= len(start.going_on)
+def _until_beyond(points: Sequence[Point], tag: str, step: int) -> Iterator[Point]:
+    """The points until the tag has come beyond the step."""
+    return itertools.takewhile(lambda point: point.tag != tag or point.step <= step, points)

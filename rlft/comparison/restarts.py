@@ -30,14 +30,16 @@ class Start:
     Attributes:
         kind: of it.
         fallen: first steps of the tags by which that is told and that do not go on where they had been.
-        going_on: tags that do, among all.
+        going_on: tags that do.
         again: first steps of all tags that come to steps again at which they had been.
+        is_doubtful: whether another run may be one that went back to a checkpoint near its beginning.
     """
 
     kind: Kind
     fallen: Mapping[str, int]
     going_on: frozenset[str]
     again: Mapping[str, int]
+    is_doubtful: bool
 
 
 def start_of(before: Mapping[str, Sequence[int]], after: Mapping[str, int]) -> Start:
@@ -54,7 +56,7 @@ def start_of(before: Mapping[str, Sequence[int]], after: Mapping[str, int]) -> S
     fallen = {tag: after[tag] for tag, place in places.items() if place <= 1}
     again = {tag: after[tag] for tag in shared if counts[tag] > 1 and after[tag] <= max(before[tag])}
     going_on = frozenset(tag for tag in shared if after[tag] > max(before[tag]))
-    return Start(_kind(places.values()), fallen, going_on, again)
+    return Start(_kind(places.values()), fallen, going_on, again, any(place > 0 for place in places.values()))
 
 
 def _place(before: Sequence[int], step: int) -> float:

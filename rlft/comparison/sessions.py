@@ -19,7 +19,6 @@ Whatever is left out is said.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from pathlib import Path
 from rlft.comparison.event_files import Point, Scalars, Session
 from rlft.comparison.falls import divided
 from rlft.comparison.restarts import Kind, Start, abandoned, first_steps, start_of, steps_of
+from rlft.comparison.writers import by_writer, contested, without_copies
 from rlft.errors import UserError
 
 FEW = 3  # steps that a sentence lists
@@ -78,6 +78,7 @@ class _Stream:
     file: Path | None = None  # of the last one
     left_out: list[_Span] = field(default_factory=list)
     runs: int = 1
+    is_doubtful: bool = False  # whether the last one began anew
     reached: float = -math.inf  # by the runs that do not count
     back: list[int] = field(default_factory=list)  # steps to which the one that counts went back
 
@@ -93,7 +94,7 @@ class _Stream:
         if start.kind is Kind.UNCLEAR:
             raise UserError(_unclear(self.name, session.file, start.fallen, alone=session.file != self.file))
         if start.kind is Kind.ANEW:
-            self._another_run(session)
+            self._another_run(session, start)
         if start.kind is Kind.GOES_BACK:
             self._go_back(start, session)
 
@@ -103,8 +104,9 @@ class _Stream:
         self.back.append(min(start.fallen.values()))
         self.points = [point for i, point in enumerate(self.points) if i not in out]
 
-    def _another_run(self, session: Session) -> None:
+    def _another_run(self, session: Session, start: Start) -> None:
         self.runs += 1
+        self.is_doubtful |= start.is_doubtful
         self.reached = max(self.reached, *(point.step for point in self.points))
         self._leave_out(-math.inf, session)
         self.points, self.back = [], []
@@ -118,6 +120,8 @@ class _Stream:
             yield (
                 f"{self.name} holds {self.runs} runs, each from its beginning; the last one counts. Left out: what was "
                 f"logged before it, up to step {self.reached:,.0f}."
+                + " If it went back to a checkpoint near its beginning instead, it lacks that."
+                * self.is_doubtful
             )
         if self.back:
             yield (
@@ -158,9 +162,9 @@ def counting(sessions: Sequence[Session], name: str) -> Counting:
         own, alone = divided(session)
         parts += own
         unclear |= {tag: _alone(tag, name) for tag in sorted(alone)}
-    parts, purged = _purged(_without_copies(parts))
-    unclear |= _contested(parts, name)
-    writers = _streams([_without(part, unclear) for part in parts])
+    parts, purged = _purged(without_copies(parts))
+    unclear |= contested(parts, name)
+    writers = by_writer([_without(part, unclear) for part in parts])
     streams = [_folded(own, name) for own in writers]
     notes = dict.fromkeys(note for one in streams for note in one.notes())
     if len(writers) > 1:
@@ -210,54 +214,6 @@ def _without(session: Session, tags: Mapping[str, str]) -> Session:
 
 def _with(session: Session, points: list[Point]) -> Session:
     return replace(session, points=points)
-
-
-# ---- writers at the same time ------------------------------------------------------------------------------------
-
-
-def _at_the_same_time(parts: Sequence[Session]) -> Iterator[tuple[Session, Session]]:
-    """Pairs of sessions of one folder in different files that overlap in time."""
-    if len(parts) == 1:
-        return
-    spans = [(part.first_time, part.last_time, part) for part in parts if part.points]
-    for (begin, end, one), (other_begin, other_end, other) in itertools.combinations(spans, 2):
-        if one.file != other.file and one.file.parent == other.file.parent and begin < other_end and other_begin < end:
-            yield one, other
-
-
-def _without_copies(parts: Sequence[Session]) -> list[Session]:
-    """Without sessions that hold nothing but what another one holds as well, to the time."""
-    copies = list[Session]()
-    for one, other in _at_the_same_time(parts):
-        less, more = sorted((one, other), key=lambda part: len(part.points))
-        if not any(more is copy for copy in copies) and set(less.points) <= set(more.points):
-            copies.append(less)
-    return [part for part in parts if not any(part is copy for copy in copies)]
-
-
-def _contested(parts: Sequence[Session], name: str) -> dict[str, str]:
-    """Tags that two writers have logged at the same time."""
-    found = {}
-    for one, other in _at_the_same_time(parts):
-        for tag in first_steps(one.points).keys() & first_steps(other.points).keys():
-            found[tag] = (
-                f"{tag} of {name} was logged by two writers at the same time, so it has no single curve; move "
-                f"{other.file.name} into a folder of its own."
-            )
-    return found
-
-
-def _streams(parts: Sequence[Session]) -> list[list[Session]]:
-    """The sessions by writer: those that share a tag with each other are starts of the same one."""
-    found: list[tuple[set[str], list[Session]]] = []
-    for part in parts:
-        tags = set(first_steps(part.points))
-        same = [stream for stream in found if stream[0] & tags]
-        found = [stream for stream in found if not stream[0] & tags]
-        own = [session for _, sessions in same for session in sessions]
-        found.append((tags.union(*(known for known, _ in same)), [*own, part]))
-    order = {id(part): i for i, part in enumerate(parts)}
-    return [sorted(sessions, key=lambda session: order[id(session)]) for _, sessions in found]
 
 
 def _folded(sessions: Sequence[Session], name: str) -> _Stream:
