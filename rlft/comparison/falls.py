@@ -12,7 +12,8 @@ from rlft.comparison.restarts import first_steps, start_of, steps_of
 
 LATE = 16  # points of a tag by which workers that log at the same time may be out of order
 FEW = 2  # likewise, at the place where the log begins again
-OFTEN = 50  # times that a log falls by one step, after which it is one of several workers
+OFTEN = 50  # points of a tag, from which on it shows whether they are out of order all along
+WORKERS = 8  # that may log at equal steps
 AHEAD = 1000  # points after a fall in which tags are looked for, at least
 
 
@@ -23,7 +24,7 @@ class _Steps:
     known: list[int] = field(default_factory=list)
 
     def add(self, step: int) -> tuple[int, bool]:
-        """How many steps are beyond this one, and whether it is here again."""
+        """How many steps are beyond this one, and whether it is here again or below all others."""
         if not self.known or step > self.known[-1]:
             self.known.append(step)
             return 0, False
@@ -31,7 +32,7 @@ class _Steps:
         again = self.known[place] == step
         if not again:
             self.known.insert(place, step)
-        return len(self.known) - place - 1, again
+        return len(self.known) - place - 1, again or place == 0
 
     def below(self, step: int | None) -> _Steps:
         """Those below a step, from which on they are abandoned; all if there is none."""
@@ -57,14 +58,13 @@ def divided(session: Session) -> tuple[list[Session], set[str]]:
 def _beginnings(points: Sequence[Point], alone: set[str]) -> Iterator[int]:
     """Indices at which the log begins again; tags that do so alone go to `alone`."""
     begin = behind_since = 0  # the last beginning; the first of the points in a row that are behind or there already
-    steps, slight = dict[str, _Steps](), 0
+    steps, disordered = dict[str, _Steps](), _disordered(points)
     for i, point in enumerate(points):
         behind, again = steps.setdefault(point.tag, _Steps()).add(point.step)
-        repeated = again and (behind_since < i or points[i - 1].step != point.step)
+        repeated = again and (behind > 0 or behind_since < i or points[i - 1].step != point.step)
         if not behind and not repeated:
             behind_since = i + 1
-        slight += behind == 1 and again
-        falls = behind > LATE or (again and behind > (1 if slight > OFTEN else 0))
+        falls = behind > LATE or ((repeated or (again and behind > FEW)) and point.tag not in disordered)
         if not falls or point.tag in alone:
             continue
         place = _without_stray(points, max(begin, behind_since), steps)
@@ -72,14 +72,25 @@ def _beginnings(points: Sequence[Point], alone: set[str]) -> Iterator[int]:
         furthest = steps[point.tag].known[-1]
         firsts = first_steps(_until_beyond(points[place : place + max(AHEAD, 4 * len(before))], point.tag, furthest))
         start = start_of(steps_of(before), firsts)
-        if not start.going_on:
+        if not start.going_on and (behind > FEW or _come_again(firsts, before) > 1):
             yield place
             begin, behind_since = place, i + 1
             steps = {tag: own.below(firsts.get(tag)) for tag, own in steps.items()}
             for later in points[begin : i + 1]:
                 steps.setdefault(later.tag, _Steps()).add(later.step)
-        elif behind > 1:
+        elif behind > FEW:
             alone |= {point.tag, *start.fallen}
+
+
+def _disordered(points: Sequence[Point]) -> set[str]:
+    """Tags whose points are out of order all along, as several workers log them at steps of their own."""
+    return {
+        tag
+        for tag, steps in steps_of(points).items()
+        if len(steps) >= OFTEN
+        and sum(later < step for step, later in itertools.pairwise(steps)) > len(steps) / 10
+        and len(set(steps)) >= len(steps) / WORKERS
+    }
 
 
 def _without_stray(points: Sequence[Point], place: int, steps: Mapping[str, _Steps]) -> int:
@@ -91,6 +102,11 @@ def _without_stray(points: Sequence[Point], place: int, steps: Mapping[str, _Ste
         if bisect_left(known, step) - bisect_left(known, following) <= FEW:
             return place
         place += 1
+
+
+def _come_again(firsts: Mapping[str, int], before: Sequence[Point]) -> int:
+    """How many tags begin at or below a step that they had logged before."""
+    return sum(tag in firsts and firsts[tag] <= max(steps) for tag, steps in steps_of(before).items())
 
 
 def _until_beyond(points: Sequence[Point], tag: str, step: int) -> Iterator[Point]:

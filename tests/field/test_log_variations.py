@@ -7,6 +7,7 @@ logged up to its checkpoint.
 
 import itertools
 import math
+import random
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -245,6 +246,46 @@ def test_a_file_for_each_start(tmp_path, name, tool, kind, late):
     assert_right(read_folder(write_run(tmp_path / "run", starts, kind, odd_names=late)), starts)
 
 
+def lives_at_random(seed):
+    """Up to four starts. In one file a start goes back by 300 env steps or more: less looks like late points."""
+    draw = random.Random(seed)
+    starts, reached = [Start(None, draw.randint(3, 16) * 100)], 0
+    for _ in range(draw.randint(1, 3)):
+        reached = starts[-1].until
+        same_file = draw.random() < 0.3
+        back = draw.randint(3 if same_file else 0, max(3, reached // 100 - 1)) * 100
+        checkpoint = None if draw.random() < 0.25 or back >= reached else reached - back
+        starts.append(Start(checkpoint, (checkpoint or 0) + draw.randint(3, 16) * 100, same_file=same_file))
+    return starts
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_lives_at_random(tmp_path, seed):
+    """A start from near the beginning may look like another run, and then a sentence says so."""
+    starts = played(lives_at_random(seed), list(TOOLS)[seed % 3], late=seed % 2 == 0)
+    run = read_folder(write_run(tmp_path / "run", starts, list(VALUES)[seed % 2]))
+    if not any("If it went back to a checkpoint near its beginning" in note for note in run.notes):
+        assert_right(run, starts)
+
+
+def test_most_lives_leave_no_doubt(tmp_path):
+    """The sentence that excuses a curve in the test above is rare."""
+    runs = [
+        read_folder(write_run(tmp_path / str(seed), played(lives_at_random(seed), "sb3"))) for seed in range(0, 60, 3)
+    ]
+    assert sum(any("near its beginning" in note for note in run.notes) for run in runs) <= 2
+
+
+def test_a_start_from_near_the_beginning_may_be_another_run_and_that_is_said(tmp_path):
+    """Its first evaluation is that of a new run, its first loss is not."""
+    starts = played([Start(None, 2000), Start(100, 1000)], "sb3")
+    (note,) = read_folder(write_run(tmp_path / "run", starts)).notes
+    assert note == (
+        "run holds 2 runs, each from its beginning; the last one counts. Left out: what was logged before it, up to "
+        "step 2,000. If it went back to a checkpoint near its beginning instead, it lacks that."
+    )
+
+
 @pytest.mark.parametrize("tool", ["cleanrl", "sb3"])  # steps of one kind, as purge_step takes them to be
 @pytest.mark.parametrize("name", ["goes on", "goes back", "goes back twice", "goes back further"])
 @pytest.mark.parametrize("how", ["files", "one file", "torch"])
@@ -431,6 +472,20 @@ def test_a_start_that_nothing_tells_of_is_refused_and_its_remedy_works(tmp_path)
     shutil.move(folder / re.search(r"move (\S+) into", str(refused.value))[1], tmp_path / "logs/more")
     groups = select([str(tmp_path / "logs")], "eval/success_rate").groups
     assert {label: len(run.series("batch_loss")[0]) for label, (run,) in groups.items()} == {"run": 100, "more": 100}
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_points_of_workers_are_out_of_order_and_no_restarts(tmp_path, workers):
+    """Each logs at steps of its own, up to four late; the learner's are in order."""
+    draw = random.Random(workers)
+    times = [(10 * i + draw.randint(-40, 40), 10 * i // workers * workers) for i in range(400)]
+    points = [Logged("charts/episodic_return", step, step, BEGAN + at, 0) for at, step in sorted(times)]
+    points += [Logged("charts/SPS", 10 * i, i, BEGAN + 10 * i, 0) for i in range(400)]
+    points.sort(key=lambda point: point.time)
+    write_events(tmp_path / "run/events.out.tfevents.1.host", records(Start(None, 0, points=points), simple, BEGAN))
+    run = read_folder(tmp_path / "run")
+    assert run.scalars["train/return"] == {step: step for step in sorted({step for _, step in times})}
+    assert (len(run.scalars["charts/SPS"]), run.notes, run.unclear) == (400, (), {})
 
 
 def test_values_that_are_no_numbers_are_points_of_their_start(tmp_path):
