@@ -12,9 +12,12 @@ the clock times of their first records; versions of a run by their numbers. Then
 - Its steps begin anew in some tags and further on in others: nothing tells what it is, and that is an error.
 
 Files that were written at the same time are different writers of one run, such as training and evaluation, and no
-restarts. A tag that both have logged has no single curve, unless one file is a copy of the other. Neither has a tag
-whose steps begin anew, again and again, while others go on. Points that are out of order by a few are no restart.
-Whatever is left out is said.
+restarts; where one goes back, what the others had logged meanwhile does not count either. A tag that both have logged
+has no single curve, unless one file is a copy of the other. Neither has a tag whose steps begin anew while others go
+on.
+
+Points that are out of order by a few are no restart, so neither is one within a file that goes back by a step or two:
+there the newest value of each step counts. Whatever is left out is said.
 """
 
 from __future__ import annotations
