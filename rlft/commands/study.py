@@ -20,7 +20,7 @@ from rlft.errors import UserError
 from rlft.studies.folder import Outcome, StudyFolder, locked
 from rlft.studies.local_jobs import Executor, local_executor, threads_of_each
 from rlft.studies.narration import StudyProgress
-from rlft.studies.plan import plan
+from rlft.studies.plan import plan, repeats
 from rlft.studies.ray_jobs import ray_executor
 from rlft.studies.scheduler import Scheduler
 from rlft.studies.slurm_jobs import slurm_executor
@@ -57,6 +57,8 @@ def study(
         raise UserError("executor_options are for --executor slurm or ray.")
     read = read_study(Path(file))
     runs = plan(read)
+    for said in repeats(runs):
+        print(f"# {said}")
     path = Path(log_dir) / read.name
     folder = StudyFolder(path, read.name, runs)
     _refuse_wrong_configurations(folder, file, quiet=dry_run)

@@ -23,13 +23,13 @@ Reader = Callable[[Run, Steps], Array]  # raises UserError if the run has not lo
 
 def iterations(run: Run, steps: Steps) -> Array:
     """How many iterations had been completed."""
-    known, _ = run.series(next((tag for tag in ITERATION_TAGS if tag in run.scalars), ITERATION_TAGS[0]))
+    known, _ = run.series(next((tag for tag in ITERATION_TAGS if run.has(tag)), ITERATION_TAGS[0]))
     return np.searchsorted(known, steps, side="right").astype(np.float64)
 
 
 def env_steps(run: Run, steps: Steps) -> Array:
     """Collected env steps; tools that do not log them log against them."""
-    return run.latest("steps/env", steps) if "steps/env" in run.scalars else steps.astype(np.float64)
+    return run.latest("steps/env", steps) if run.has("steps/env") else steps.astype(np.float64)
 
 
 def sim_steps(run: Run, steps: Steps) -> Array:
@@ -45,9 +45,9 @@ def relative_steps(run: Run, steps: Steps) -> Array:
 
 def training_hours(run: Run, steps: Steps) -> Array:
     """Time spent on iterations, with the evaluations in them: no pauses, and no iteration twice."""
-    if "time/iteration" in run.scalars:
+    if run.has("time/iteration"):
         seconds = run.total("time/iteration", steps)
-    elif "time/total_rollout+update_time" in run.scalars:  # ManiSkill's: since the start, without evaluations
+    elif run.has("time/total_rollout+update_time"):  # ManiSkill's: since the start, without evaluations
         seconds = run.latest("time/total_rollout+update_time", steps)
     else:  # CleanRL's: env steps since the start per second since the start
         known, rate = run.series("charts/SPS")

@@ -1,13 +1,14 @@
-"""Scalars out of TensorBoard's event files, whichever tool wrote them."""
+"""What TensorBoard's event files hold, whichever tool wrote them: points of scalars, and where a writer began."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -19,58 +20,75 @@ FRAME = 16  # bytes around every record: its length and two checksums
 ITERATION_TAGS = ("time/iteration", "charts/SPS")  # logged once per iteration: by rlft; by ManiSkill and CleanRL
 
 
+class Point(NamedTuple):
+    """One value of a scalar; `time` is the clock's when it was logged, in seconds."""
+
+    tag: str
+    step: int
+    value: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one writer has logged after one start, in the order in which it did.
+
+    Attributes:
+        file: it is in.
+        began: the clock's time of the first record, in seconds.
+        purge: step from which on earlier sessions do not count, as `SummaryWriter(purge_step=)` says; or nothing.
+        points: of scalars.
+    """
+
+    file: Path
+    began: float
+    purge: int | None = None
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def first_time(self) -> float:
+        """When its first point was logged."""
+        return min((point.time for point in self.points), default=math.inf)
+
+    @property
+    def last_time(self) -> float:
+        """When its last point was logged."""
+        return max((point.time for point in self.points), default=-math.inf)
+
+
 def event_files(folder: Path) -> list[Path]:
-    """Event files anywhere below, in the order in which they were begun."""
-    # A resumed run of rlft goes on in the next `version_<k>`; the names of event files begin with their time.
-    return sorted(folder.rglob("*.tfevents.*"), key=lambda path: (_version(path.relative_to(folder)), path.name))
+    """Event files anywhere below."""
+    return sorted(folder.rglob("*.tfevents.*"))
 
 
-def read_scalars(path: Path) -> tuple[Scalars, int]:
-    """The scalars of one event file, and how many bytes at its end cannot be read.
+def read_sessions(path: Path) -> tuple[list[Session], int]:
+    """The sessions in one event file, and how many bytes at its end cannot be read.
 
     Raises:
         UserError: if the file cannot be opened.
     """
-    scalars: Scalars = {}
+    found: list[Session] = []
+    points: list[Point] = []  # of the last one
     size = read = 0
     try:
         size = path.stat().st_size
         for record in RawEventFileLoader(str(path)).Load():  # stops at the first record that fails its checksum
             read += len(record) + FRAME
             event = Event.FromString(record)
+            begins = event.HasField("session_log") and event.session_log.status == SessionLog.START
+            if begins or not found:
+                found.append(Session(path, event.wall_time, event.step if begins else None))
+                points = found[-1].points
+            step, time = event.step, event.wall_time
             for value in event.summary.value:
                 if _is_scalar(value):
-                    scalars.setdefault(value.tag, {})[event.step] = _number(value)
+                    points.append(Point(value.tag, step, _number(value), time))
     except OSError as error:
         raise UserError(f"The event file {path} cannot be read: {error.strerror}.") from error
     except UnicodeEncodeError as error:
         said = f"The event file {str(path)!r} cannot be read: its path is no UTF-8; rename its folder."
         raise UserError(said) from error
-    return scalars, size - read
-
-
-def merge(parts: Sequence[Scalars]) -> Scalars:
-    """One history out of the parts of a run that was continued.
-
-    The newest value of a step counts. What an earlier part logged from the first iteration of a later one on does not
-    count: the run went back to a checkpoint there, and those iterations are not part of how its policy came about.
-    """
-    merged: Scalars = {}
-    for part in parts:
-        redone = _first_iteration(part)
-        merged = {tag: {step: v for step, v in points.items() if step < redone} for tag, points in merged.items()}
-        for tag, points in part.items():
-            merged[tag] = merged.get(tag, {}) | points
-    return {tag: dict(sorted(points.items())) for tag, points in merged.items() if points}
-
-
-def _first_iteration(scalars: Mapping[str, Mapping[int, float]]) -> float:
-    return next((min(scalars[tag]) for tag in ITERATION_TAGS if tag in scalars), float("inf"))
-
-
-def _version(path: Path) -> int:
-    numbers = (re.fullmatch(r"version_(\d+)", name) for name in path.parts)
-    return next((int(number[1]) for number in numbers if number), -1)
+    return found, size - read
 
 
 def _is_scalar(value: Summary.Value) -> bool:

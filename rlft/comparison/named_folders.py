@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlft.comparison.reading import stem_and_seed
+from rlft.comparison.run_names import named
 from rlft.errors import UserError
 from rlft.runs.study_manifest import is_study
+
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "eval", "evaluation"}  # folders of one run's logs
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,36 @@ def named_folders(arguments: Sequence[str]) -> list[Named]:
 
 
 def _matches(argument: str) -> list[Named]:
-    label, equals, pattern = argument.partition("=")
-    if not equals or Path(argument).exists():
-        label, pattern = "", argument
+    """What an argument names, as a pattern or as `label=pattern`; labels and patterns may have further signs `=`."""
+    readings = [(argument[:i], argument[i + 1 :]) for i, sign in enumerate(argument) if sign == "="]
+    likely = [("", argument), *(one for one in readings if "/" not in one[0])]
+    found = {one: folders for one in likely if (folders := _folders(one[1]))}
+    found = found or {one: folders for one in readings if (folders := _folders(one[1]))}
+    if len(found) > 1:
+        raise UserError(_ambiguous(argument, list(found)))
+    for (label, pattern), folders in found.items():
+        runs = [run for folder in folders for run in _runs_in(folder) or [folder]]
+        return [Named(run, label, runs == [Path(pattern)]) for run in runs]
+    _, pattern = readings[0] if readings else ("", argument)
+    raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
+
+
+def _folders(pattern: str) -> list[Path]:
     found = [pattern] if pattern and Path(pattern).exists() else sorted(glob.glob(pattern))
-    folders = [folder for path in map(Path, found) if path.is_dir() for folder in _runs_in(path) or [path]]
-    if not folders:
-        raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
-    return [Named(folder, label, folders == [Path(pattern)]) for folder in folders]
+    return [path for path in map(Path, found) if path.is_dir()]
+
+
+def _ambiguous(argument: str, readings: Sequence[tuple[str, str]]) -> str:
+    """Folders may be called like `lr=0.001`, as Hydra does."""
+    said = [
+        f"{_with_label(label, f'./{pattern}')!r} for {f'the label {label}' if label else 'the folders of that name'}"
+        for label, pattern in readings
+    ]
+    return f"{argument!r} can be read in several ways; write {' or '.join(said)}."
+
+
+def _with_label(label: str, pattern: str) -> str:
+    return f"{label}={pattern}" if label else pattern
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -59,8 +83,10 @@ def _runs_in(folder: Path) -> list[Path]:
         return [folder]
     children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()]
     inside = [run for child in children for run in _runs_in(child)]
+    if inside and all(run.parent == folder and run.name in SPLITS for run in inside):
+        return [folder]
     # Other tools may keep the events of a run deeper, as in <run>/tensorboard: the outer name is the run's then.
-    deeper = len(inside) == 1 and not _is_of_rlft(inside[0]) and stem_and_seed(inside[0].name)[1] < 0
+    deeper = len(inside) == 1 and not _is_of_rlft(inside[0]) and named(inside[0].name).seed < 0
     return [folder] if deeper else inside
 
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlft.comparison import differences
+from rlft.comparison.file_names import readable
 from rlft.comparison.histories import History, choose, histories
 from rlft.comparison.labels import Nameless, labels_of
 from rlft.comparison.named_folders import Named, named_folders
 from rlft.comparison.reading import read_folder, read_history
+from rlft.comparison.run_names import counted
 from rlft.comparison.runs import Run
 from rlft.errors import UserError
 from rlft.runs.directory import status_of, versions
+from rlft.runs.identity import SHORT
 from rlft.runs.study_manifest import ManifestEntry, is_study, read_manifest
 
 
@@ -49,11 +52,12 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
     selection = Selection()
     for one in named:
         if one in studies:
-            _add_study(selection, one.path, prefix=one.label or (one.path.name if len(named) > 1 else ""))
+            _add_study(selection, one.path, prefix=one.label or (_study_name(one, studies) if len(named) > 1 else ""))
         elif one.label:
             for run in _read(runs.pop(one.label, []), metric, selection.notes):
                 selection.add(one.label, run)
-    for label, run in _labelled(_read(runs.get("", []), metric, selection.notes), selection.notes):
+    taken = list(selection.groups)
+    for label, run in _labelled(_read(runs.get("", []), metric, selection.notes), selection.notes, taken):
         selection.add(label, run)
     if not selection.groups:
         _refuse_nothing(selection, studies)
@@ -126,12 +130,17 @@ def _versions_without_status(folder: Path, *, has_others: bool) -> Iterator[str]
 # ---- arms --------------------------------------------------------------------------------------------------------
 
 
-def _labelled(runs: Sequence[Run], notes: list[str]) -> list[tuple[str, Run]]:
-    """Runs of the same settings are one arm; of those that nothing is known of, the ones of the same name."""
+def _labelled(runs: Sequence[Run], notes: list[str], taken: Sequence[str]) -> list[tuple[str, Run]]:
+    """Runs of the same settings are one arm; of those that nothing is known of, the ones of the same name.
+
+    None of them joins an arm that has a label already.
+    """
     arms: dict[object, list[Run]] = {}
     for run in runs:
         arms.setdefault(run.digest or run.place, []).append(run)
-    labels = labels_of([Nameless(own[0].place, own[0].settings) for own in arms.values()])
+    settings = readable([own[0] for own in arms.values()])
+    labels = labels_of([Nameless(own[0].place, one) for own, one in zip(arms.values(), settings, strict=True)])
+    labels = differences.unique([*taken, *labels])[len(taken) :]
     for label, own in zip(labels, arms.values(), strict=True):
         if other := sorted({run.name for run in own if run.place.name != own[0].place.name}):
             notes.append(f"{label} holds {', '.join(other)}: the same settings under another name.")
@@ -141,10 +150,17 @@ def _labelled(runs: Sequence[Run], notes: list[str]) -> list[tuple[str, Run]]:
             f"Told apart by the names of their folders without the seed, as nothing says what their settings were: "
             f"{', '.join(by_name)}."
         )
+        notes.extend(counted([own for own in arms.values() if not own[0].digest]))
     return [(label, run) for label, own in zip(labels, arms.values(), strict=True) for run in own]
 
 
 # ---- studies -----------------------------------------------------------------------------------------------------
+
+
+def _study_name(study: Named, studies: Sequence[Named]) -> str:
+    """The name of its folder, with the folder around it where another study has the same."""
+    alone = sum(other.path.name == study.path.name for other in studies) == 1
+    return study.path.name if alone else "/".join(study.path.parts[-2:])
 
 
 def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
@@ -182,9 +198,15 @@ def _doubts(label: str, runs: Sequence[Run], metric: str) -> Iterator[str]:
     seeds = [run.seed for run in runs if run.seed >= 0]
     if twice := sorted({str(seed) for seed in seeds if seeds.count(seed) > 1}):
         yield f"{label} holds seed {', '.join(twice)} more than once; repeats make its interval too narrow."
-    if len(different := {run.digest: run.settings for run in runs if run.digest}) > 1:
-        yield f"{label} holds runs that differ in more than the seed: {differences.summary(list(different.values()))}."
+    if len(different := readable(list({run.digest: run for run in runs if run.digest}.values()))) > 1:
+        yield f"{label} holds runs that differ in more than the seed: {differences.summary(different)}."
+    if len(commits := {run.commit for run in runs if run.commit}) > 1:
+        said = ", ".join(commit[:SHORT] for commit in sorted(commits))
+        yield f"{label} holds runs of {len(commits)} commits of the code: {said}."
     for run in runs:
+        yield from run.notes
+        if others := run.others.get(metric):
+            yield f"{metric} of {run.name} is that of its own folder; folders below have {', '.join(others)} as well."
         if run.unread:
             yield (
                 f"The last {run.unread:,} bytes of the event files of {run.name} are damaged or half-written and left "

@@ -45,6 +45,11 @@ class Run:
         episodes: those of its evaluations by metric and step, if it kept them.
         digest: of its identity; empty if nothing tells what it is.
         settings: what its identity is of.
+        unclear: a sentence for each tag that has no single series in its logs.
+        others: what series of folders below are called, of tags that its own folder has too.
+        notes: sentences on what of its logs is left out.
+        version: its directory, of a run of rlft.
+        commit: of the code that made it; empty if nothing tells.
     """
 
     name: str
@@ -55,13 +60,24 @@ class Run:
     episodes: Mapping[tuple[str, int], Episodes] = field(default_factory=dict)
     digest: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, list[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    version: Path | None = None
+    commit: str = ""
+
+    def has(self, tag: str) -> bool:
+        """Whether it has logged a tag, clear or not."""
+        return tag in self.scalars or tag in self.unclear
 
     def series(self, tag: str) -> tuple[Steps, Array]:
         """Steps and values of a tag, at least one, without values that are not numbers.
 
         Raises:
-            UserError: if the run has not logged it, or never as a number.
+            UserError: if the run has not logged it, or never as a number, or more than one series of it.
         """
+        if tag in self.unclear:
+            raise UserError(self.unclear[tag])
         if tag not in self.scalars:
             raise UserError(f"{self.name} has no {tag}; it has {self._offered()}.")
         points = self.scalars[tag]

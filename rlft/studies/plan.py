@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from rlft.errors import UserError
 from rlft.studies.study_file import HERE, SEED, Part, StudyFile
+from rlft.studies.values import effective, meaning
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][\w.+-]*)\}")
 INTO_A_RUN = re.compile(PLACEHOLDER.pattern + r"(?:/([\w./-]+))?")  # and which file there
@@ -60,6 +61,23 @@ def plan(study: StudyFile) -> list[PlannedRun]:
         if part.name not in planner.used:
             raise UserError(f"{study.path}: no arm needs {part.where()}; remove it, or refer to it as {{{part.name}}}.")
     return [replace(run, continues=name not in planner.whole) for name, run in planner.runs.items()]
+
+
+def repeats(runs: Sequence[PlannedRun]) -> list[str]:
+    """A sentence for each arm of which runs are the same as those of another arm."""
+    first: dict[Hashable, PlannedRun] = {}
+    found: dict[tuple[str, str], None] = {}
+    for run in runs:
+        options = [arg.removeprefix("--").partition("=") for arg in run.args if arg.startswith("--")]
+        words = tuple(arg for arg in run.args if not arg.startswith("--"))
+        made = run.preparation, words, run.configs, effective([(name, value) for name, _, value in options])
+        before = first.setdefault(made, run)
+        if before is not run:
+            found[before.arm, run.arm] = None
+    return [
+        f"{arm} and {other} are the same in all that is set; their runs are made twice, unless one of them is left out."
+        for arm, other in found
+    ]
 
 
 class _Planner:
@@ -116,12 +134,17 @@ class _Planner:
                     f"{self.study.path}: {part.where()} needs {{{other.name}}}, of which there is one for each {axis}, "
                     f"but does not say which: it has no {axis} itself."
                 )
-            if point[axis] not in other.grid.get(axis, [point[axis]]):
+            if meaning(point[axis]) not in map(meaning, other.grid.get(axis, [point[axis]])):
                 raise UserError(
                     f"{self.study.path}: {part.where()} needs {{{other.name}}} with {axis} {point[axis]}, which is not "
                     f"in the grid of {other.where()}."
                 )
-        return self.run(other, {axis: point[axis] for axis in other.axes}).name
+        return self.run(other, {axis: _as_in(other, axis, point[axis]) for axis in other.axes}).name
+
+
+def _as_in(part: Part, axis: str, value: Any) -> Any:
+    """A value as the grid of a part spells it, if it has one."""
+    return next((own for own in part.grid.get(axis, ()) if meaning(own) == meaning(value)), value)
 
 
 def _references(part: Part, study: StudyFile) -> set[str]:

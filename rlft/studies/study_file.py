@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from rlft.errors import UserError, one_line
+from rlft.studies.values import twice
 
 STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "prepare", "arms")
 ARM_KEYS = ("config", "options", "grid")
@@ -67,18 +68,18 @@ def read_study(path: Path) -> StudyFile:
     except ValueError as error:
         raise UserError(f"{path} has an alias within what it stands for; a study ends somewhere.") from error
     study = _mapping(content, str(path), STUDY_KEYS)
-    name = _name(study.get("name", path.stem), f"{path}: name")
+    own = _name(study.get("name", path.stem), f"{path}: name")
     seeds = _seeds(study.get("seeds"), str(path))
     common = {"config": _strings(study, "config", str(path)), "options": _options(study, str(path))}
     grid = _grid(study, str(path))
     parts = [_preparation(key, value, path) for key, value in _parts(study, "prepare", path).items()]
     parts += [_arm(key, value, path, common, grid) for key, value in _parts(study, "arms", path).items()]
     names = [part.name for part in parts]
-    for twice in {one for one in names if names.count(one) > 1}:
-        raise UserError(f"{path}: {twice} is the name of a preparation and of an arm; give one of them another.")
+    for name in {one for one in names if names.count(one) > 1}:
+        raise UserError(f"{path}: {name} is the name of a preparation and of an arm; give one of them another.")
     if all(part.preparation for part in parts):
         raise UserError(f"{path} has no arms; a study has at least one.")
-    return StudyFile(path, name, seeds, {part.name: part for part in parts})
+    return StudyFile(path, own, seeds, {part.name: part for part in parts})
 
 
 def _arm(name: str, value: Any, path: Path, common: Mapping[str, Any], common_grid: Mapping[str, Any]) -> Part:
@@ -133,8 +134,10 @@ def _grid(part: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
     for option, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{where}: grid: {option} is {values}; it must be a list of at least one value.")
-        if any(values.count(value) > 1 for value in values):
-            raise UserError(f"{where}: grid: {option} is {values}, with a value that is there twice.")
+        if same := twice(values):
+            raise UserError(
+                f"{where}: grid: {option} is {values}, with a value that is there twice: {same[0]} and {same[1]}."
+            )
         if option in (*DECIDED, SEED, "seed_everything"):
             raise UserError(f"{where}: grid: {option} is no option to vary; seeds has a key of its own.")
     return {option: tuple(values) for option, values in grid.items()}

@@ -262,6 +262,15 @@ def test_runs_that_go_on_in_a_folder_of_their_own_are_named(tmp_path, capsys):
     assert note.endswith("their start was not evaluated: more-seed1.")
 
 
+def test_a_log_that_was_started_again_shows_one_curve_and_says_so(tmp_path, capsys):
+    write(tmp_path / "ppo-seed1", iterations([0.1, 0.2, 0.9, 0.9, 0.9]))
+    write(tmp_path / "ppo-seed1", iterations([0.3, 0.4], begin=3))
+    text = output(capsys, tmp_path)
+    row = cells(text, "Results")["ppo"]
+    assert (row["last, mean"], row["best (biased upwards)"]) == ("40.0% [31.8, 48.5]", "40.0%")  # Wilson of 51 of 128
+    assert "- ppo-seed1 was started again from step 300 after it had come further; left out is what" in text
+
+
 def test_values_that_are_no_numbers_are_named(tmp_path, capsys):
     write(tmp_path / "lost-seed1/version_0", {"eval/return": {0: 1.0, 9: 5.0, 18: math.nan, 27: math.inf}})
     text = output(capsys, tmp_path, "--metric=eval/return")

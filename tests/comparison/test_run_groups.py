@@ -333,6 +333,45 @@ def test_that_logs_are_told_apart_by_their_names_is_said(tmp_path):
     assert any(note.startswith("mine-seed1 has no status that tells how its 2 versions") for note in notes(tmp_path))
 
 
+def test_runs_of_other_commits_are_said_once_for_an_arm(tmp_path):
+    for seed, commit in enumerate(("1" * 40, "2" * 40, "2" * 40, "")):
+        version(tmp_path / f"ppo-seed{seed}", 0, [0.1, 0.2], BASE, seed=seed, commit=commit)
+        version(tmp_path / f"awr-seed{seed}", 0, [0.1, 0.2], of(update="AWR"), seed=seed, commit="3" * 40)
+    assert notes(tmp_path) == ["ppo holds runs of 2 commits of the code: 11111111, 22222222."]
+
+
+def test_contents_are_called_by_the_names_that_the_configurations_say(tmp_path):
+    """A policy of the zoo, one of a run, and one of a run whose configuration is gone; the data are the same."""
+    data = {"data.file": f"sha256:{'d' * 64}"}
+    for digit, name in (("a", "pickcube/weak"), ("b", "/logs/run/version_0/policies/best.safetensors"), ("c", "")):
+        folder = version(tmp_path / f"{digit}/ppo", 0, [0.1, 0.2], data | {"model.policy": f"sha256:{digit * 64}"})
+        if name:
+            (folder / "config.yaml").write_text(f"data: {{file: d.h5}}\nmodel: {{policy: {name}}}\n")
+    assert list(labels(tmp_path)) == [
+        "policy pickcube/weak (aaaaaaaa)",
+        "policy best (bbbbbbbb)",
+        "policy content cccccccc",
+    ]
+    (note,) = (note for note in notes(f"all={tmp_path}/*/*") if "differ in more than the seed" in note)
+    assert note == (
+        "all holds runs that differ in more than the seed: policy pickcube/weak (aaaaaaaa) or best (bbbbbbbb) or "
+        "content cccccccc."
+    )
+
+
+def test_a_second_run_in_the_versions_of_a_run_without_a_status_is_said(tmp_path):
+    write(tmp_path / "mine-seed1/version_0", logged([0.1, 0.2, 0.3]))
+    write(tmp_path / "mine-seed1/version_1", logged([0.1, 0.9]))
+    selection = select([str(tmp_path)], METRIC)
+    assert last(selection) == {"mine": [0.9]}
+    assert any(note.startswith("mine-seed1 holds 2 runs, each from its beginning") for note in selection.notes)
+
+
+def test_studies_of_one_name_do_not_mix(logs):
+    one, other = study(logs / "p1"), study(logs / "p2")
+    assert set(labels(one, other)) == {f"{place}/study: {arm}" for place in ("p1", "p2") for arm in "ab"}
+
+
 # ---- older code --------------------------------------------------------------------------------------------------
 
 OLD = REPO / "tests/fixtures/old_cont"

@@ -8,7 +8,6 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from rlft.comparison.axes import AXES, COSTS
-from rlft.comparison.event_files import merge
 from rlft.errors import UserError
 from rlft.runs.identity import Identity
 from tests.support.comparison import begun, iterations, logged, read_run, run_folder, version, write
@@ -104,9 +103,10 @@ def test_versions_that_nothing_tells_of_are_one_run_that_went_on(tmp_path):
     assert rates(read_run(tmp_path / "run")) == {0: 0.1, 100: 0.2, 200: 0.9}
 
 
-def test_a_version_that_has_only_begun_hides_nothing():
-    first, second = {"time/iteration": {1: 5.0}, "eval/x": {0: 1.0, 1: 2.0}}, {"eval/x": {0: 1.5}}
-    assert merge([first, second]) == {"time/iteration": {1: 5.0}, "eval/x": {0: 1.5, 1: 2.0}}
+def test_a_version_that_has_only_begun_hides_nothing(tmp_path):
+    write(tmp_path / "run/version_0", logged([0.1, 0.2, 0.3]))
+    write(tmp_path / "run/version_1", {"charts/x": {0: 1.0}})
+    assert rates(read_run(tmp_path / "run")) == {0: 0.1, 100: 0.2, 200: 0.3}
 
 
 def test_axes_of_a_run_of_rlft(tmp_path):

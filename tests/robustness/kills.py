@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from rlft.comparison.event_files import event_files, merge, read_scalars
+from rlft.comparison.logs import read_log
 from rlft.networks.policy_files import load_policy
 from rlft.runs.directory import LAST_CHECKPOINT, versions
 from rlft.runs.iterations import read_iterations
@@ -118,7 +118,7 @@ def outcome(folder):
     """What must not depend on kills: last weights, the state of learning, and the curves."""
     last = versions(folder)[-1]
     checkpoint = torch.load(last / LAST_CHECKPOINT, weights_only=True)
-    curves = merge([read_scalars(path)[0] for path in event_files(folder)])
+    curves = read_log(folder, folder.name).scalars
     timeless = {tag: points for tag, points in curves.items() if not TIMED.search(tag)}
     state = {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "epoch", "global_step")}
     return {"policy": load_file(last / "policies/last.safetensors"), "state": state, "curves": timeless}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import linregress
 
-from rlft.comparison.event_files import event_files, merge, read_scalars
+from rlft.comparison.logs import read_log
 from tests.support.descendants import descendants
 
 SETTLED = 0.2  # share of the time after which everything has been allocated once
@@ -55,7 +55,7 @@ def main():
             time.sleep(options.seconds)
         run.terminate()
         run.wait()
-        curves = merge([read_scalars(path)[0] for path in event_files(Path(log_dir))])
+        curves = read_log(Path(log_dir), "soak").scalars
     hours, memory, files, processes = np.array(found)[int(SETTLED * len(found)) :].T
     print(f"{options.minutes:g} minutes, {len(curves['time/iteration'])} iterations, {processes.max():.0f} processes")
     print(f"memory: {slope(hours, memory, 'MiB')}; {memory.min():,.0f} to {memory.max():,.0f}")

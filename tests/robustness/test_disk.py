@@ -16,7 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from callbacks import RunReport, SuccessCheckpoint
 from rlft.cli import main
-from rlft.comparison.event_files import event_files, read_scalars
+from rlft.comparison.event_files import event_files
+from rlft.comparison.logs import read_log
 from rlft.networks.policy_files import load_policy
 from tests.support.hand_made import REPO, is_sentence
 from tests.support.training import data, fit, module, run, smoke
@@ -102,11 +103,10 @@ def test_a_clock_that_is_set_back_changes_nothing_but_dates(tmp_path, monkeypatc
     monkeypatch.setattr(time, "time", lambda: now() + shift[0])
     fit_and(lambda: shift.append(shift.pop() - 10**6), tmp_path)
     version = tmp_path / "run/version_0"
-    (events,) = event_files(version)
-    scalars, unread = read_scalars(events)
-    assert unread == 0
-    assert len(scalars["losses/value_loss"]) == 4
-    assert all(seconds >= 0 for seconds in scalars["time/iteration"].values())
+    log = read_log(version, "run")
+    assert (log.unread, log.notes) == (0, [])
+    assert len(log.scalars["losses/value_loss"]) == 4
+    assert all(seconds >= 0 for seconds in log.scalars["time/iteration"].values())
     assert float(re.search(r"wall time (-?\d+) s", (version / "report.md").read_text())[1]) >= 0
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rlft.errors import UserError
-from rlft.studies.plan import plan
+from rlft.studies.plan import plan, repeats
 from rlft.studies.study_file import read_study
 from tests.support.hand_made import REPO, is_sentence
 from tests.support.studies import planned, written
@@ -47,6 +47,10 @@ GOOD = "config: BASE\nseeds: [1]\narms: {a: }\n"
         (GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}", "it has no x itself"),
         (GOOD + "prepare: {p: {config: BASE, for_each: x}}\noptions: {x: '{p}'}", "study.yaml: arm a needs {p}"),
         (GOOD + "grid: {x: [1, 1]}", "a value that is there twice"),
+        (GOOD + "grid: {x: [1e-4, 0.0001]}", "a value that is there twice: 1e-4 and 0.0001."),
+        (GOOD + "grid: {x: [1, 1.0]}", "a value that is there twice: 1 and 1.0."),
+        (GOOD + "grid: {x: [true, 'True']}", "a value that is there twice: True and True."),
+        (GOOD + "grid: {x: [[1, 2], '[1.0, 2]']}", "a value that is there twice"),
         (GOOD + "grid: {x: [p/q, p_q]}", "two different runs would be called a-x_p_q-seed1"),
         (
             "config: BASE\nseeds: [1]\narms: {a: {grid: {x: [1]}}, b: {grid: {x: [2]}, options: {y: '{a}'}}}",
@@ -75,3 +79,41 @@ def test_yaml_makes_no_objects(tmp_path):
 def test_every_study_of_ours_can_be_planned(path, monkeypatch):
     monkeypatch.chdir(REPO)
     assert plan(read_study(path))
+
+
+def test_values_that_are_not_the_same_are_two_runs(tmp_path):
+    names = planned(tmp_path, GOOD + "grid: {x: [1, true, one, null, 1e-5, 1e-4, 0.001]}")
+    assert len(names) == 7
+
+
+def test_an_order_of_options_that_matters_makes_other_runs(tmp_path):
+    """A class that is named after its arguments takes them back."""
+    arms = "{a: {options: {x: A, x.b: 1}}, c: {options: {x.b: 1, x: A}}}"
+    assert len(planned(tmp_path, f"config: BASE\nseeds: [1]\narms: {arms}")) == 2
+
+
+def test_what_an_arm_needs_may_be_spelt_in_another_way(tmp_path):
+    arms = "{a: {grid: {x: [0.0001]}}, b: {grid: {x: [1e-4]}, options: {y: '{a}'}}}"
+    runs = planned(tmp_path, f"config: BASE\nseeds: [1]\narms: {arms}")
+    assert runs["b-x_1e-4-seed1"].needs == ("a-x0.0001-seed1",)
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("arms: {a: {options: {x: 1e-4, y: 2}}, b: {options: {y: 2.0, x: 0.0001}}}", [("a", "b")]),
+        ("options: {x: 1}\narms: {a: {options: {x: 0.2}}, b: {grid: {x: [0.1, 2e-1]}}}", [("a", "b-x_2e-1")]),
+        ("arms: {a: {grid: {x: [1]}}, b: {grid: {x: [1.0]}, options: {y: 3}}}", []),
+        (
+            "arms: {a: {grid: {x: [1]}}, b: {grid: {x: [1.0]}, options: {y: 3}}}\n"
+            "prepare: {p: {config: BASE, for_each: x}}\noptions: {z: '{p}'}",
+            [("p-x1", "p-x1.0")],
+        ),
+    ],
+)
+def test_runs_that_are_made_twice_are_said(tmp_path, text, pairs):
+    runs = planned(tmp_path, f"config: BASE\nseeds: [1, 2]\n{text}").values()
+    assert repeats(list(runs)) == [
+        f"{one} and {other} are the same in all that is set; their runs are made twice, unless one of them is left out."
+        for one, other in pairs
+    ]

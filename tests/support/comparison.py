@@ -5,7 +5,8 @@ from dataclasses import replace
 from torch.utils.tensorboard import SummaryWriter
 
 from rlft.comparison.histories import choose, histories
-from rlft.comparison.reading import read_folder, read_history, stem_and_seed
+from rlft.comparison.reading import read_folder, read_history
+from rlft.comparison.run_names import named
 from rlft.runs.identity import Identity
 from rlft.runs.status import Status, write_status
 from rlft.statistics.rates import wilson
@@ -58,7 +59,7 @@ def begun(folder, settings, seed=1, done=2, state="completed", **more):
 def run_folder(logs, name, rates, **options):
     """A complete run of rlft in a single version; its settings are what its name says, but for the seed."""
     version = write(logs / name / "version_0", logged(rates, **options))
-    stem, seed = stem_and_seed(name)
+    stem, seed = named(name)
     begun(version, {"model.method": stem}, seed, done=len(rates) - 1)
     return logs / name
 
