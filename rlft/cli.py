@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from rlft.errors import UserError
+from rlft.system import restart_in_utf8
 
 WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note", "log")  # modules of rlft.commands
 HELP = """\
@@ -37,6 +38,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 1 after a sentence about what the user can change, or 130 after Ctrl-C.
     """
+    if args is None:
+        restart_in_utf8()
     args = sys.argv[1:] if args is None else list(args)
     command = args[0] if args else "--help"
     try:

@@ -1,10 +1,14 @@
-"""The machine: how many cores there are to share, and processes that end with the one that started them."""
+"""The machine and the installation: cores to share, processes that end with their parent, UTF-8, rlft's own configs."""
 
 import ctypes
+import locale
 import os
 import signal
 import sys
+from pathlib import Path
 
+CONFIGS = Path(__file__).parent / "configs"  # a link to the folder beside the package; in a wheel a copy
+OWN_CONFIGS = f"`cp -rL {CONFIGS} .` brings rlft's own"  # for sentences about a config that is not there
 SHARE = "RLFT_CORES"  # environment variable: how many of them are meant for a run of `rlft study`
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the thread that started this process ends
 
@@ -15,6 +19,13 @@ def available_cores() -> int:
     if share.isdigit() and int(share):
         return int(share)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def restart_in_utf8() -> None:
+    """Begins this process anew where the locale would have files read in another encoding than they are written in."""
+    if not sys.flags.utf8_mode and locale.getencoding().lower() not in ("utf-8", "utf8"):
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def end_with_parent(parent: int, by: signal.Signals) -> bool:

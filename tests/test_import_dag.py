@@ -21,23 +21,25 @@ LAYERS = {  # room of rlft: which other rooms it may import
     "trajectories": BASICS | {"files"},
     "advantage": BASICS | {"networks", "statistics"},
     "update": BASICS | {"networks"},
+    "off_policy": BASICS | {"networks"},
     "rollout": BASICS | {"envs", "networks"},
     "studies": BASICS | {"files", "runs"},
     "comparison": BASICS | {"files", "runs", "statistics"},
-    "modules": BASICS | {"advantage", "files", "networks", "runs", "statistics", "update"},
+    "modules": BASICS | {"advantage", "files", "networks", "off_policy", "runs", "statistics", "update"},
     "data": BASICS | {"envs", "files", "networks", "rollout", "runs", "trajectories"},
     "ranking": BASICS | {"advantage", "files", "networks", "statistics"},
+    "callbacks": BASICS | {"advantage", "data", "envs", "files", "modules", "networks", "runs", "statistics"},
     "training": BASICS
-    | {"advantage", "data", "envs", "files", "modules", "networks", "rollout", "runs", "update"}
+    | {"advantage", "callbacks", "data", "envs", "files", "modules", "networks", "rollout", "runs", "update"}
     | {"studies"},  # whose placeholders stand in configurations that are looked at before a study runs
     "commands": BASICS
     | {"comparison", "envs", "files", "networks", "ranking", "rollout", "runs", "statistics", "studies", "trajectories"}
     | {"training"},  # for sentences about mistyped arguments
     "zoo": BASICS | {"cli", "commands", "networks", "statistics"},
-    "cli": {"errors", "training"},
+    "cli": {"errors", "system", "training"},
     "__main__": {"cli", "system"},
 }
-WITH_LIGHTNING = {"data", "modules", "training"}
+WITH_LIGHTNING = {"callbacks", "data", "modules", "training"}
 
 
 def modules(*folders):
@@ -107,21 +109,26 @@ def test_lightning_stays_out_of_the_maths_the_workers_and_the_commands():
 
 
 def test_callbacks_are_imported_where_training_is_assembled():
-    assert importers("callbacks", "rlft") == {"rlft/training/cli.py"}
+    users = {path.relative_to(REPO).as_posix() for path in modules("rlft") if "callbacks" in parts_imported(path)}
+    assert users == {"rlft/training/cli.py"}
+
+
+def test_no_package_of_a_user_called_callbacks_is_taken_for_ours():
+    assert not importers("callbacks", "rlft")
 
 
 INSTRUMENTS = {"critic_probe": {"advantage", "data"}}  # callbacks that simulate and estimate themselves
 
 
 def test_callbacks_see_only_module_and_trainer():
-    for path in modules("callbacks"):
+    for path in modules("rlft/callbacks"):
         seen = {part(name) for name in imports(path) if name.startswith("rlft.")} - INSTRUMENTS.get(path.stem, set())
         assert not seen & {"data", "rollout", "advantage", "update", "training", "commands", "ranking"}, path
 
 
 def test_only_envs_touch_the_simulator():
     for package in ("mani_skill", "sapien"):
-        assert all(name.startswith("rlft/envs/") for name in importers(package, "rlft", "callbacks"))
+        assert all(name.startswith("rlft/envs/") for name in importers(package, "rlft"))
 
 
 @pytest.mark.parametrize(

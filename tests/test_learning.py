@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from callbacks import DeterministicEval
 from rlft.advantage import GAE
+from rlft.callbacks import DeterministicEval
 from rlft.update import PPO
 from tests.support.training import MemoryLogger, data, fit, module
 

@@ -19,7 +19,7 @@ from rlft.advantage.base import AdvantageEstimator, CriticValue, check_reward_sc
 from rlft.advantage.gae import bootstrap_value, gae
 from rlft.errors import UserError, require
 from rlft.networks import ActionValueCritic, ValueCritic
-from rlft.statistics.fit import explained_variance
+from rlft.statistics.fit import explained_variance, spread
 from rlft.types import AdvantageEstimate, Batch, BootstrappedBatch, Critic, Rerollouts, Rollout, Transition
 
 
@@ -100,9 +100,9 @@ class IQL(AdvantageEstimator):
             mask=torch.ones_like(rollout.done),
             metrics={
                 "losses/explained_variance": explained_variance(value, along + value),
-                "charts/gae_std": float(along.std()),
+                "charts/gae_std": spread(along),
                 "charts/q_minus_v_mean": float(q_minus_v.mean()),
-                "charts/q_minus_v_std": float(q_minus_v.std()),
+                "charts/q_minus_v_std": spread(q_minus_v),
             },
         )
 

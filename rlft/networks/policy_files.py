@@ -26,7 +26,7 @@ from rlft.files.atomic import replacing
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
 from rlft.networks import NoCritic, old_policy_files
 from rlft.networks.descriptions import build, describe, shapes
-from rlft.networks.foreign import Contents, contents_of, said_of, stable_baselines, translate
+from rlft.networks.foreign import SAID_KEYS, Contents, contents_of, said_of, stable_baselines, translate
 from rlft.types import Actor, Critic, Network
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -104,6 +104,18 @@ def zoo_names() -> list[str]:
     return sorted(p.relative_to(ZOO).with_suffix("").as_posix() for p in ZOO.glob("*/*.safetensors"))
 
 
+def in_task(name: str, task: str) -> str:
+    """The name in the zoo of the policy of another task that has the same role: `pickcube/weak` is `pointreach/weak`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    other = f"{task}/{name.partition('/')[2]}"
+    if name in zoo_names() and other not in zoo_names():
+        raise UserError(f"The zoo has no {other} to stand in for {name}; it has {', '.join(zoo_names())}.")
+    return other if name in zoo_names() else name
+
+
 def policy_path(name: str) -> Path:
     """The file of a policy.
 
@@ -126,6 +138,16 @@ def _about(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path} holds no rlft policy: {error}") from error
+
+
+def decided_beside(path: Path) -> dict[str, Any]:
+    """What the json beside another library's policy file decides of its networks; nothing for files of ours.
+
+    Raises:
+        UserError: if it is no json.
+    """
+    info = _read_info(path.with_suffix(".json"))
+    return {} if info.get("format") == FORMAT else {k: info[k] for k in (NETWORKS, *SAID_KEYS) if k in info}
 
 
 def _read(path: Path) -> _File:

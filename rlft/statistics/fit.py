@@ -25,3 +25,8 @@ def explained_variance(prediction: Tensor, target: Tensor) -> float:
         return 0.0
     variance = target.var()
     return float(1 - (target - prediction).var() / variance) if variance > 0 else 0.0
+
+
+def spread(values: Tensor) -> float:
+    """The standard deviation (ddof 1) of all numbers of a tensor; 0 for fewer than two, as `normalize` takes it."""
+    return float(values.std()) if values.numel() > 1 else 0.0

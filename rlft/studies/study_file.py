@@ -13,6 +13,7 @@ import yaml
 
 from rlft.errors import UserError, one_line
 from rlft.studies.values import twice
+from rlft.system import OWN_CONFIGS
 
 STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "prepare", "arms")
 ARM_KEYS = ("config", "options", "grid")
@@ -60,7 +61,8 @@ def read_study(path: Path) -> StudyFile:
     try:
         content = yaml.load(path.read_text(), _UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The study {path} cannot be read: {error}.") from error
+        told = f"There is no study {path}; {OWN_CONFIGS}." if isinstance(error, FileNotFoundError) else ""
+        raise UserError(told or f"The study {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {one_line(error)}.") from error
     try:

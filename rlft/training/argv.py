@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from rlft.errors import UserError
 
 
 def help_of_plugins(args: Sequence[str]) -> list[str]:
@@ -27,6 +29,19 @@ def config_files(args: Sequence[str]) -> list[Path]:
         if arg == "--config" or arg.startswith("--config=")
     ]
     return [path for path in map(Path, named) if _is_file(path)]
+
+
+def refuse_unreadable(files: Iterable[Path]) -> None:
+    """Looks whether config files are text.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for file in files:
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"The config {file} is not UTF-8 from byte {error.start} on; save it as UTF-8.") from error
 
 
 def _is_file(path: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning
 from jsonargparse import ArgumentError
+from jsonargparse.typing import class_from_function
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -23,17 +24,17 @@ import rlft.data
 import rlft.envs
 import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
-from callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
+from rlft.callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import Mismatch, check_made_for
-from rlft.networks.policy_files import load_policy
+from rlft.networks.policy_files import in_task, load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
-from rlft.training.argv import config_files, help_of_plugins, nulls_as_config
+from rlft.training.argv import config_files, help_of_plugins, nulls_as_config, refuse_unreadable
 from rlft.training.checks import check, check_trainer, named, refuse_nulls
-from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, walk
-from rlft.training.error_sentences import one_sentence, user_error_behind
+from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
+from rlft.training.error_sentences import lost_log, missing_package, one_sentence, user_error_behind
 from rlft.training.resuming import (
     check_continues,
     iterations_done,
@@ -57,6 +58,7 @@ options follow directly: `--model.advantage.gamma 0.99`, `--data.num_envs 50`, `
 VALIDATE = "Evaluates the checkpoint given by --ckpt_path as `fit` would, with the same configuration."
 
 
+TRAINER: Any = class_from_function(trainer)  # made once: it looks at the whole stack, three times in every parser
 SECTIONS: dict[str, Callable[..., Any]] = {  # what parts of a config that name no class are the arguments of
     "trainer": trainer,
     "eval": DeterministicEval,
@@ -76,6 +78,7 @@ class RLFTCli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
+        refuse_unreadable(config_files(args))
         super().parse_arguments(parser, nulls_as_config(help_of_plugins(args)))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
@@ -98,6 +101,8 @@ class RLFTCli(LightningCLI):
         parser.add_lightning_class_args(SuccessCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Pitfalls, "pitfalls")
         parser.add_argument("--run_name", type=str | None, default=None, help="Name of the run (default: derived).")
+        text = "Task of the zoo whose policies stand in for those that the config names: its weak for pickcube/weak."
+        parser.add_argument("--zoo", type=str | None, default=None, help=text)
         text = "Go on from --ckpt_path with its weights alone: forget Adam's moments."
         parser.add_argument("--reset_optimizer", type=bool, default=False, help=text)
         text = "In what the environment may differ from those that the policies' files say they were made for."
@@ -105,7 +110,7 @@ class RLFTCli(LightningCLI):
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
 
     def before_instantiate_classes(self) -> None:
-        """Decides the run directory and the number of iterations before anything is built."""
+        """Decides what the run is, and the number of iterations, before anything is built."""
         config = self.config[self.subcommand]
         for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
@@ -113,6 +118,7 @@ class RLFTCli(LightningCLI):
         refuse_nulls(self._settings(self.config))
         check_trainer(config.trainer)
         _set_iterations(config)
+        self._take_from_zoo(self.config)
         self.settings = self._settings(self.config)
         self.identity = Identity(content(self.settings), config.seed_everything)
         has_name = config.run_name and is_of(config.run_name, self.identity)
@@ -120,6 +126,29 @@ class RLFTCli(LightningCLI):
             self._read_checkpoint(config, Path(config.log_dir) / config.run_name if has_name else None)
         elif config.reset_optimizer:
             raise UserError("--reset_optimizer is of use only with --ckpt_path; a new run has a new optimiser.")
+
+    def _take_from_zoo(self, config: Any) -> None:
+        """Puts the policies of another task, if one is named, in the place of those of the zoo."""
+        own = config[self.subcommand]
+        if own.zoo is None:
+            return
+        for setting in self._settings(config):
+            if Mark.POLICY not in setting.marks or setting.value is None:
+                continue
+            names = setting.value if isinstance(setting.value, list) else [setting.value]
+            others = [in_task(name, own.zoo) for name in names]
+            put(own, setting.path, others if isinstance(setting.value, list) else others[0])
+
+    def instantiate_classes(self) -> None:
+        """Looks for mistakes before the data module builds an environment for its dimensions."""
+        subcommand = str(self.subcommand)
+        check(self._subcommand_parsers[subcommand], self.config[subcommand], self.settings)
+        self._name_run(self.config[subcommand])
+        super().instantiate_classes()
+        self._look_at_policies()
+
+    def _name_run(self, config: Any) -> None:
+        """Decides where the run writes, if it does."""
         if not (config.run_name and is_of(config.run_name, self.identity)):
             config.run_name = self._run_name()
         if self.subcommand != "fit":
@@ -127,13 +156,6 @@ class RLFTCli(LightningCLI):
         if config.trainer.logger is None:
             writes = self.subcommand == "fit" and not config.trainer.fast_dev_run
             self.trainer_defaults["logger"] = run_logger(config.log_dir, config.run_name) if writes else False
-
-    def instantiate_classes(self) -> None:
-        """Looks for mistakes before the data module builds an environment for its dimensions."""
-        subcommand = str(self.subcommand)
-        check(self._subcommand_parsers[subcommand], self.config[subcommand], self.settings)
-        super().instantiate_classes()
-        self._look_at_policies()
 
     def _look_at_policies(self) -> None:
         """Refuses policies, whatever they are for, that were made for another environment than the run's."""
@@ -177,6 +199,7 @@ class RLFTCli(LightningCLI):
         files = config_files(self.arguments)
         with suppress(ArgumentError, UserError):  # files that say only a part of it: the defaults will do
             base = self.parser.parse_args([str(self.subcommand), *(f"--config={file}" for file in files)])
+            self._take_from_zoo(base)
             begins = [beginning(file) for file in files]
             return run_name(self.identity, self.settings, self._settings(base) if files else [], begins)
         return run_name(self.identity, self.settings, [], [])
@@ -229,7 +252,7 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             seed_everything_default=1,
-            trainer_class=trainer,
+            trainer_class=TRAINER,
             save_config_callback=SaveConfig,
             trainer_defaults={"callbacks": [IterationProgress()]},
             parser_kwargs={
@@ -254,6 +277,8 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
     except Exception as error:
         if sentence := user_error_behind(error):
             raise sentence from error
+        if told := missing_package(error) or lost_log(error):
+            raise UserError(told) from error
         raise
     finally:
         close_all()

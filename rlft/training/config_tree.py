@@ -42,6 +42,7 @@ class Setting:
         marks: what the parameter, and those around it, say of themselves.
         class_path: of a class.
         within: it is a field of a dataclass in a list that is a setting of its own.
+        path: where it is in the configuration.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Setting:
     marks: frozenset[Mark] = frozenset()
     class_path: str = ""
     within: bool = False
+    path: tuple[str | int, ...] = ()
 
     @property
     def is_default(self) -> bool:
@@ -75,9 +77,9 @@ def walk(config: Mapping[str, Any], sections: Sections) -> Iterator[Setting]:
     """
     for key, value in config.items():
         if isinstance(value, Mapping) and not _is_class(value):
-            yield from _arguments(key, value, sections.get(key), _marks_of(sections.get(key)))
+            yield from _arguments(key, (key,), value, sections.get(key), _marks_of(sections.get(key)))
         else:
-            yield from _settings(Setting(key, value))
+            yield from _settings(Setting(key, value, path=(key,)))
 
 
 def _settings(setting: Setting) -> Iterator[Setting]:
@@ -87,25 +89,31 @@ def _settings(setting: Setting) -> Iterator[Setting]:
         path = value["class_path"]
         marked = setting.marks | _marks_of(imported(path))
         yield dataclasses.replace(setting, value=path.rpartition(".")[2], class_path=path, marks=marked)
-        yield from _arguments(setting.key, value.get("init_args") or {}, imported(path), marked & INHERITED)
+        place = (*setting.path, "init_args")
+        yield from _arguments(setting.key, place, value.get("init_args") or {}, imported(path), marked & INHERITED)
     elif isinstance(value, list) and value and all(map(_is_class, value)):
-        for name, entry in _numbered(value):
-            yield from _settings(dataclasses.replace(setting, key=f"{setting.key}.{name}", value=entry))
+        for i, (name, entry) in enumerate(_numbered(value)):
+            place = (*setting.path, i)
+            yield from _settings(dataclasses.replace(setting, key=f"{setting.key}.{name}", value=entry, path=place))
     else:
         yield setting
         lines = [line for line in (value if isinstance(value, list) else [value]) if isinstance(line, Mapping)]
         hint = setting.parameter.hint
         for kind in filter(_is_dataclass, (*members(hint), *elements(hint)) if lines else ()):
-            for line in lines:
-                for part in _arguments(setting.key, line, kind, setting.marks & INHERITED):
+            for i, line in enumerate(lines):
+                place = (*setting.path, i) if isinstance(value, list) else setting.path
+                for part in _arguments(setting.key, place, line, kind, setting.marks & INHERITED):
                     yield dataclasses.replace(part, within=True)
 
 
-def _arguments(key: str, arguments: Mapping[str, Any], owner: Any, inherited: frozenset[Mark]) -> Iterator[Setting]:
+def _arguments(
+    key: str, place: tuple[str | int, ...], arguments: Mapping[str, Any], owner: Any, inherited: frozenset[Mark]
+) -> Iterator[Setting]:
     for name, value in arguments.items():
         if name not in LINKED.get(key, ()):
             parameter = parameters(owner).get(name, NO_PARAMETER)
-            yield from _settings(Setting(f"{key}.{name}", value, parameter, owner, inherited | marks(parameter.hint)))
+            marked = inherited | marks(parameter.hint)
+            yield from _settings(Setting(f"{key}.{name}", value, parameter, owner, marked, path=(*place, name)))
 
 
 def _marks_of(owner: Any) -> frozenset[Mark]:
@@ -203,6 +211,14 @@ def _kinds_of(length: int, kinds: Iterable[Any]) -> list[Any]:
         if get_origin(kind) in (list, tuple) and args:
             return [args[0]] * length
     return [Any] * length
+
+
+def put(config: Any, path: tuple[str | int, ...], value: Any) -> None:
+    """Sets the value at the path of a setting."""
+    *within, last = path
+    for part in within:
+        config = config[part]
+    config[last] = value
 
 
 # ---- filters -----------------------------------------------------------------------------------------------------

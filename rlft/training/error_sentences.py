@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
+from rlft.system import OWN_CONFIGS
 
 TYPES = {
     "int": "a whole number",
@@ -26,20 +28,29 @@ def one_sentence(message: str) -> str:
     """The place and the reason out of a message of nested attempts."""
     keys = [key for key in re.findall(r'Parser key "([^"]+)"', message) if key != "config"]
     classes = re.findall(r"class_path '([^']+)'", message)
+    classes += re.findall(r"is not accepted\. Got value: Namespace\(class_path='([^']+)'", message)  # of a network
     place = ".".join(keys) + (f" ({classes[-1].rsplit('.', 1)[-1]})" if classes else "")
     if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
         return f"{place}: there is no {unknown[1]!r} to use here{_choices(message, keys, classes)}."
     if "Expected an instantiatable class" in message:
         return f"{place}: this names no class{_choices(message, keys, classes)}."
     if unknown := re.search(r"Option '([^']+)' is not accepted", message):
-        return f"{place}: there is no option {unknown[1]!r}{_options(classes[-1] if classes else '')}."
+        told = _options(classes[-1] if classes else "", keys, unknown[1])
+        return f"{place}: there is no option {unknown[1]!r}{told}."
     if unknown := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
         return f"There is no option {unknown[2]!r}; choose one of those that `rlft {unknown[1]} --help` lists."
     if unknown := re.fullmatch(r"[Uu]nrecognized arguments: (--[^\s=]+).*", message.strip(), re.S):
         return f"There is no option {unknown[1]}; choose one of those that `--help` lists."
+    if shadowed := re.search(r"\bcallbacks\.(\w+) either not accessible", message):
+        name = shadowed[1]
+        return f"{place}: the package callbacks found here is not rlft's; write {name} or rlft.callbacks.{name}."
+    if missing := re.search(r"File does not exist: '([^']+)'", message):
+        return f"There is no config {missing[1]}; {OWN_CONFIGS}."
     if missing := re.fullmatch(r".*arguments are required: ((?:(?:fit|validate)\.\w+(?:, )?)+)", message.strip()):
         names = re.sub(r"\w+\.(\w+)", r"\1", missing[1]).replace(", ", " and ")
-        return f"There is no {names}; give a --config that says what to use, such as configs/gae_ppo.yaml."
+        return (
+            f"There is no {names}; give a --config that says what to use, such as configs/gae_ppo.yaml; {OWN_CONFIGS}."
+        )
     lines = (re.sub(r'^[ -]*Parser key "[^"]+":', "", line).strip(" -") for line in message.splitlines())
     reasons = list(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
     reason = "; ".join(reasons).replace("a typing.Literal", "one of ") or message
@@ -53,6 +64,23 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def lost_log(error: Exception) -> str:
+    """A sentence about a log that cannot be written, which Lightning takes for a wrong number; else nothing."""
+    behind = error.__cause__
+    if "you tried to log" not in str(error) or not isinstance(behind, OSError):
+        return ""
+    return f"The log of the run cannot be written: {one_line(behind)}; --ckpt_path last goes on if its folder is there."
+
+
+def missing_package(error: BaseException | None) -> str:
+    """A sentence about a package that somebody else's class needs, if that is what an error is about; else nothing."""
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return ""
+    return f"Something that the config names needs a package that is not installed: {one_line(error)}."
 
 
 def _choices(message: str, keys: list[str], classes: list[str]) -> str:
@@ -80,7 +108,7 @@ def _names(kind: Any) -> list[str]:
         inputs, kind = get_args(kind)
         numbers = len(inputs)
     found = [cls for cls in _exported(kind) if not numbers or _required(cls) == numbers]
-    ours = [cls.__name__ for cls in found if cls.__module__.startswith(("rlft.", "callbacks."))]
+    ours = [cls.__name__ for cls in found if cls.__module__.startswith("rlft.")]
     return ours or [cls.__name__ for cls in found]
 
 
@@ -104,13 +132,15 @@ def _required(cls: type) -> int:
     return sum(one.kind is positional and one.default is inspect.Parameter.empty for one in found)
 
 
-def _options(class_path: str) -> str:
-    """What a class can be built with by a user: the dimensions are the environment's."""
+def _options(class_path: str, keys: Sequence[str], given: str) -> str:
+    """What a class can be built with by a user, the nearest to what was given first; the rest follows the data."""
     from rlft.training.config_tree import LINKED, imported  # see `_choices`
 
     cls = imported(class_path)
     if cls is None:
         return "; `--help` of its class lists what there is"
-    names = list(inspect.signature(cls).parameters)
-    own = ", ".join(name for name in names if name not in LINKED["model"])
+    linked = {*LINKED.get(".".join(keys), ()), "obs_dim", "action_dim"}
+    names = [name for name in inspect.signature(cls).parameters if name not in linked]
+    meant = difflib.get_close_matches(given, names, n=1)
+    own = ", ".join([*meant, *(name for name in names if name not in meant)])
     return f"; choose one of {own}" if own else "; this class has none"

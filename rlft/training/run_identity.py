@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,14 +13,14 @@ from typing import Any
 import yaml
 
 from rlft.errors import UserError
-from rlft.networks.policy_files import policy_path
+from rlft.networks.policy_files import decided_beside, policy_path
 from rlft.runs.identity import Identity
 from rlft.runs.old_reports import LOADER
 from rlft.runs.status import places_before, read_status
 from rlft.training.config_tree import Sections, Setting, elements, imported, walk
 from rlft.types import Mark
 
-OURS = ("rlft", "callbacks", "lightning")  # packages whose classes are known by their short names
+OURS = ("rlft", "lightning")  # packages whose classes are known by their short names
 EVALUATION = "eval"  # section of the evaluation, and how the names of its metrics begin
 ITERATIONS, FORGETS = "checkpoint_iterations", "reset_optimizer"  # settings of runs that go on from another one
 
@@ -124,7 +125,10 @@ def _of_names(names: Any, *, is_policy: bool) -> Any:
         path = policy_path(names) if is_policy else Path(names).expanduser()
     except UserError:  # it is missed where policies are looked up
         return names
-    return _of_file(path) if path.is_file() else names
+    if not path.is_file():
+        return names
+    decided = decided_beside(path) if is_policy else {}
+    return " ".join([_of_file(path), *([json.dumps(decided, sort_keys=True)] if decided else [])])
 
 
 def _of_file(path: Path) -> str:

@@ -20,8 +20,7 @@ from rlft.commands.evaluate import evaluate
 from rlft.errors import UserError
 from rlft.networks.policy_files import ZOO, load_policy, save_policy
 from rlft.statistics.evaluations import summarize
-
-CONFIGS = Path(__file__).parents[2] / "configs"
+from rlft.system import CONFIGS
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,16 @@ RECIPES = {
 }
 
 
+ON_POINTREACH = ("--data.env=PointReach", "--data.num_workers=0", "--model.critic.hidden_dim=32")
+POINTREACH = {  # iteration of `configs/pretrain_pointreach.yaml`, and what the policy is for
+    "pointreach/weak": (9, "imperfect: stands in for pickcube/weak where a config is tried in seconds"),
+    "pointreach/expert": (20, "perfect: stands in for pickcube/expert where a config is tried in seconds"),
+}
+
+
 CRITICS = {  # policies of the zoo with their critic at another gamma, under names of their own
     "pickcube/weak-gamma0.95": ("pickcube/weak", 0.95),
+    "pointreach/weak-gamma0.95": ("pointreach/weak", 0.95),
 }
 
 
@@ -104,6 +111,20 @@ def make(name: str, run: Path, iteration: int) -> None:
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info | {"measured": measured})
 
 
+def make_pointreach(name: str) -> None:
+    """Writes a policy of the task that needs no simulator, as its run has measured it."""
+    iteration, description = POINTREACH[name]
+    config = "pretrain_pointreach.yaml"
+    run = _train(config, "--trainer.max_epochs", str(iteration))
+    policy = load_policy(str(run / "policies" / f"iteration_{iteration}.safetensors"))
+    provenance = {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}"}
+    provenance |= {k: policy.info[k] for k in ("iteration", "env_steps")}
+    info = {k: v for k, v in policy.info.items() if k not in ("format", "run", "iteration", "env_steps", "metrics")}
+    measured = {k.removeprefix("eval/"): v for k, v in policy.info["metrics"].items()}
+    info |= {"description": description, "provenance": provenance, "measured": {"deterministic": measured}}
+    save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info)
+
+
 def learn_critic(name: str, policy_name: str, *options: str) -> None:
     """Writes a policy of the zoo, as `name`, with the critic of its own returns."""
     config = "pretrain_critic.yaml"
@@ -126,18 +147,22 @@ def _train(config: str, *options: str) -> Path:
 def main() -> int:
     """Parses the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
-    parser.add_argument("name", choices=sorted(RECIPES | CRITICS))
+    parser.add_argument("name", choices=sorted(RECIPES | POINTREACH | CRITICS))
     parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
     parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
+    if options.name not in RECIPES and (options.run or options.iteration):
+        parser.error(f"{options.name} is made in one way; it takes no --run or --iteration.")
+    if options.name in POINTREACH:
+        if not options.only_critic:
+            make_pointreach(options.name)
+        learn_critic(options.name, options.name, *ON_POINTREACH)
+        return 0
     if options.name in CRITICS:
-        if options.run or options.iteration:
-            parser.error(
-                f"{options.name} is another policy with a critic of its own; it takes no --run or --iteration."
-            )
         policy_name, gamma = CRITICS[options.name]
-        learn_critic(options.name, policy_name, "--model.advantage.gamma", str(gamma))
+        elsewhere = ON_POINTREACH if options.name.startswith("pointreach/") else ()
+        learn_critic(options.name, policy_name, "--model.advantage.gamma", str(gamma), *elsewhere)
         return 0
     recipe = RECIPES[options.name]
     if not options.only_critic:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from callbacks import FreezeSchedule
-from callbacks.freeze_schedule import Freeze
 from rlft.advantage import GAE, IQL
+from rlft.callbacks import FreezeSchedule
+from rlft.callbacks.freeze_schedule import Freeze
 from rlft.errors import UserError
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.policy_files import load_policy, save_policy

@@ -5,8 +5,8 @@ import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from callbacks import CriticProbe
 from rlft.advantage import GAE, MonteCarloRerollout
+from rlft.callbacks import CriticProbe
 from rlft.cli import main
 from rlft.errors import UserError
 from rlft.networks import GaussianActor

@@ -1,7 +1,7 @@
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import DeterministicEval, RunReport
+from rlft.callbacks import DeterministicEval, RunReport
 from rlft.rollout import LocalRollouts
 from rlft.runs import outcomes
 from rlft.statistics.evaluations import summarize

@@ -2,8 +2,8 @@ import lightning
 import pytest
 import torch
 
-from callbacks import ExplorationSchedule, FreezeSchedule
-from callbacks.freeze_schedule import Freeze
+from rlft.callbacks import ExplorationSchedule, FreezeSchedule
+from rlft.callbacks.freeze_schedule import Freeze
 from rlft.update import AWR
 from tests.support.hand_made import gaussian_log_prob
 from tests.support.schedules import last_checkpoint, with_callbacks

@@ -1,8 +1,8 @@
 import lightning
 import pytest
 
-from callbacks import FreezeSchedule
-from callbacks.freeze_schedule import Freeze
+from rlft.callbacks import FreezeSchedule
+from rlft.callbacks.freeze_schedule import Freeze
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.schedules import Rates, last_checkpoint, with_callbacks

@@ -3,8 +3,8 @@
 import lightning
 import pytest
 
-from callbacks import Pitfalls
-from callbacks.known_pitfalls import PITFALLS, Facts, found
+from rlft.callbacks import Pitfalls
+from rlft.callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.cli import main
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence

@@ -1,6 +1,6 @@
 import pytest
 
-from callbacks import LearningRateSchedule
+from rlft.callbacks import LearningRateSchedule
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.schedules import Rates

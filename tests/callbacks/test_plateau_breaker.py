@@ -1,6 +1,6 @@
 import pytest
 
-from callbacks import PlateauBreaker
+from rlft.callbacks import PlateauBreaker
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence
 from tests.support.schedules import Rates, Scripted

@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import DeterministicEval, RunReport, SuccessCheckpoint
+from rlft.callbacks import DeterministicEval, RunReport, SuccessCheckpoint
 from rlft.runs.identity import Identity
 from rlft.runs.iterations import read_iterations
 from rlft.runs.status import read_status

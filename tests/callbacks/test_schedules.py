@@ -2,9 +2,9 @@
 
 import pytest
 
-from callbacks import ExplorationSchedule, FreezeSchedule, LearningRateSchedule, PlateauBreaker
-from callbacks.freeze_schedule import Freeze
-from callbacks.schedule import Piecewise
+from rlft.callbacks import ExplorationSchedule, FreezeSchedule, LearningRateSchedule, PlateauBreaker
+from rlft.callbacks.freeze_schedule import Freeze
+from rlft.callbacks.schedule import Piecewise
 from rlft.data import OfflineDataModule
 from rlft.envs import PointReach
 from rlft.errors import UserError

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import SuccessCheckpoint
+from rlft.callbacks import SuccessCheckpoint
 from rlft.networks.policy_files import load_policy
 from tests.support.hand_made import same, weights_of
 from tests.support.training import data, fit, module

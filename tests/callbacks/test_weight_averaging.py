@@ -3,7 +3,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import DeterministicEval, SuccessCheckpoint, WeightEMA
+from rlft.callbacks import DeterministicEval, SuccessCheckpoint, WeightEMA
 from rlft.cli import main
 from rlft.errors import UserError
 from rlft.networks.policy_files import load_policy

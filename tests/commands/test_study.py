@@ -14,6 +14,7 @@ from rlft.cli import main
 from rlft.commands.study import _executor
 from rlft.comparison.run_groups import select
 from rlft.runs.status import read_status
+from rlft.training.config_check import wrong
 from tests.support.descendants import PATIENCE, children, runs, wait_until
 from tests.support.hand_made import REPO, is_sentence, same
 from tests.support.training import run, scalars
@@ -127,9 +128,6 @@ def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypa
     [
         ("model.advantage.gama: 0.9", "b: model.advantage (GAE): there is no option 'gama'; choose one of", "true"),
         ("model.advantage.gamma: 1.5", "b: model.advantage.gamma is 1.5; it must be from 0 to 1.", "false"),
-        ("trainer.logger: false", "b: trainer.logger has to be left out; without", "true"),
-        ("trainer.fast_dev_run: true", "b: trainer.fast_dev_run has to be left out; without", "false"),
-        ("data.seed: 3", "b: data.seed follows seed_everything; it cannot be set to 3.", "false"),
     ],
 )
 def test_arms_that_cannot_be_run_are_refused_at_once(tmp_path, capsys, monkeypatch, option, said, dry_run):
@@ -141,6 +139,21 @@ def test_arms_that_cannot_be_run_are_refused_at_once(tmp_path, capsys, monkeypat
     assert error.startswith(f"rlft: wrong.yaml: {said}")
     assert is_sentence(error)
     assert [path.name for path in tmp_path.iterdir()] == ["wrong.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--trainer.logger=false", "trainer.logger has to be left out; without"),
+        ("--trainer.fast_dev_run=true", "trainer.fast_dev_run has to be left out; without"),
+        ("--data.seed=3", "data.seed follows seed_everything; it cannot be set to 3."),
+    ],
+)
+def test_what_no_run_of_a_study_can_have_is_wrong(option, said):
+    files = [f"--config={REPO}/configs/{name}.yaml" for name in ("gae_ppo", "smoke")]
+    found = wrong({"right": ["fit", *files], "b": ["fit", *files, option]})
+    assert found.keys() == {"b"}
+    assert found["b"].startswith(said)
 
 
 def test_a_cluster_that_is_not_there_leaves_nothing(tmp_path, capsys, monkeypatch):

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
 
-from callbacks import SuccessCheckpoint
 from rlft.advantage import GAE, MonteCarloRerollout
+from rlft.callbacks import SuccessCheckpoint
 from rlft.envs import PointReach
 from rlft.envs.point_reach import PointReachBatch
 from rlft.errors import UserError

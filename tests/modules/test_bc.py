@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from callbacks import FreezeSchedule, WeightEMA
-from callbacks.freeze_schedule import Freeze
+from rlft.callbacks import FreezeSchedule, WeightEMA
+from rlft.callbacks.freeze_schedule import Freeze
 from rlft.errors import UserError
 from rlft.modules.offsets import actions_at
 from rlft.networks import ConditionedActor, GaussianActor

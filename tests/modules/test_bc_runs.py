@@ -128,7 +128,7 @@ def test_labels_that_say_nothing_are_not_taken_for_advantages(cloned, log_dir, e
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(option, reason, tmp_path, capsys):
-    assert main(smoke(tmp_path, "--model.demonstrator=null", f"--model.{option}", config="bc")) == 1
+    assert main(smoke(tmp_path, "--zoo=null", "--model.demonstrator=null", f"--model.{option}", config="bc")) == 1
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     assert reason in text

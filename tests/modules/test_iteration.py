@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import CriticProbe, DeterministicEval, FreezeSchedule, Pitfalls, RunReport, SuccessCheckpoint
-from callbacks.freeze_schedule import Freeze
+from rlft.callbacks import CriticProbe, DeterministicEval, FreezeSchedule, Pitfalls, RunReport, SuccessCheckpoint
+from rlft.callbacks.freeze_schedule import Freeze
 from rlft.cli import main
 from rlft.errors import UserError
 from rlft.modules.record import Began, IterationRecord, with_costs

@@ -4,8 +4,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import ExplorationSchedule, SuccessCheckpoint
 from rlft.advantage import MonteCarloRerollout
+from rlft.callbacks import ExplorationSchedule, SuccessCheckpoint
 from rlft.envs import PointReach
 from rlft.envs.initial_states import EVALUATION, InitialStates
 from rlft.errors import UserError

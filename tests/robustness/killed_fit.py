@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-import callbacks.run_report
-import callbacks.success_checkpoint
+import rlft.callbacks.run_report
+import rlft.callbacks.success_checkpoint
 from rlft.cli import main
 from rlft.modules.iteration import IterationModule
 from rlft.rollout.local import LocalRollouts
@@ -28,8 +28,8 @@ PHASES = {
     "evaluation": [(LocalRollouts, "evaluate"), (ProcessRollouts, "evaluate")],
     "update": [(IterationModule, "optimizer_step")],
     "checkpoint": [(WholeCheckpoints, "save_checkpoint")],
-    "policy": [(callbacks.success_checkpoint, "save_policy")],
-    "report": [(callbacks.run_report.RunReport, "_write"), (callbacks.run_report.RunReport, "_log")],
+    "policy": [(rlft.callbacks.success_checkpoint, "save_policy")],
+    "report": [(rlft.callbacks.run_report.RunReport, "_write"), (rlft.callbacks.run_report.RunReport, "_log")],
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import RunReport, SuccessCheckpoint
+from rlft.callbacks import RunReport, SuccessCheckpoint
 from rlft.cli import main
 from rlft.comparison.event_files import event_files
 from rlft.comparison.logs import read_log

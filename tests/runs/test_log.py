@@ -9,7 +9,7 @@ import lightning
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import RunReport
+from rlft.callbacks import RunReport
 from rlft.cli import main
 from rlft.runs.log import add_note, add_start, write_page
 from rlft.runs.status import read_status, write_status

@@ -18,6 +18,7 @@ class Parsed(RLFTCli):
 
     def instantiate_classes(self) -> None:
         """That is enough."""
+        self._name_run(self.config.fit)
         self.made.append(self)
 
     def _run_subcommand(self, subcommand: str) -> None:

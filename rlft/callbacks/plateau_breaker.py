@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning
 import torch
 
-from callbacks.access import learner
+from rlft.callbacks.access import learner
 from rlft.errors import UserError, require
 from rlft.modules.iteration import IterationModule
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import lightning
 
-from callbacks.access import learner
-from callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
+from rlft.callbacks.access import learner
+from rlft.callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
 from rlft.errors import UserError
 from rlft.modules.parameters import ParameterGroup
 

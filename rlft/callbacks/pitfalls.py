@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import lightning
 
-from callbacks.access import callbacks_of, environments, learner
-from callbacks.known_pitfalls import PITFALLS, Facts, found
+from rlft.callbacks.access import callbacks_of, environments, learner
+from rlft.callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
 from rlft.types import EnvSource

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from callbacks.access import environments, folder_of, learner
+from rlft.callbacks.access import environments, folder_of, learner
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_files import MADE_FOR, describe_networks, save_policy

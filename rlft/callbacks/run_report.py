@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning
 
-from callbacks.access import learner
+from rlft.callbacks.access import learner
 from rlft.files.atomic import replacing
 from rlft.runs import directory, log
 from rlft.runs.identity import Identity

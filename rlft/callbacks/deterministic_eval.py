@@ -4,7 +4,7 @@ import time
 
 import lightning
 
-from callbacks.access import environments, learner
+from rlft.callbacks.access import environments, learner
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
 from rlft.modules.iteration import IterationModule

@@ -9,8 +9,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from callbacks.access import environments, finetuner
 from rlft.advantage import MonteCarloRerollout
+from rlft.callbacks.access import environments, finetuner
 from rlft.data.dataset_file import Dataset
 from rlft.data.rollout_datamodule import NO_VISITED_STATES
 from rlft.errors import UserError, require

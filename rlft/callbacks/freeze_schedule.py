@@ -8,8 +8,8 @@ from functools import partial
 import lightning
 from torch import nn
 
-from callbacks.access import callbacks_of, learner
-from callbacks.schedule import Unit, check_unit, progress
+from rlft.callbacks.access import callbacks_of, learner
+from rlft.callbacks.schedule import Unit, check_unit, progress
 from rlft.errors import UserError, require
 from rlft.modules.optimisation import Optimisation
 from rlft.modules.parameters import ParameterGroup

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from torch import Tensor
 
-from callbacks.access import environments, learner
+from rlft.callbacks.access import environments, learner
 from rlft.modules.iteration import IterationModule
 
 WIDE = 105  # columns of a terminal that has room for a bar

@@ -3,7 +3,7 @@
 import lightning.pytorch.callbacks
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from callbacks.access import learner
+from rlft.callbacks.access import learner
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
 

@@ -1,0 +1,71 @@
+"""Folders and locales in which people start rlft: a `callbacks` of their own, no configs, another encoding."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rlft.system import CONFIGS
+from tests.support.hand_made import REPO
+
+SHORT = ("--trainer.callbacks+=FreezeSchedule", "--trainer.callbacks.schedule=[{module: critic}]", "--print_config")
+
+
+def rlft(folder, *arguments, **environment):
+    """What a process of its own in that folder says, and how it ends."""
+    environment = {**os.environ, "PYTHONPATH": str(REPO), **environment}
+    command = [sys.executable, "-m", "rlft", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", env=environment)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with a package `callbacks` that has nothing of ours."""
+    (tmp_path / "callbacks").mkdir()
+    (tmp_path / "callbacks/__init__.py").write_text("MINE = 1\n")
+    return tmp_path
+
+
+def test_a_project_may_have_callbacks_of_its_own(project):
+    status, said = rlft(project, "fit", "--config", CONFIGS / "gae_ppo.yaml", *SHORT)
+    assert status == 0
+    assert "class_path: rlft.callbacks.FreezeSchedule" in said
+
+
+def test_the_old_path_of_a_callback_is_refused_there_with_one_that_works(project):
+    old = ("--trainer.callbacks+=callbacks.FreezeSchedule", *SHORT[1:])
+    status, said = rlft(project, "fit", "--config", CONFIGS / "gae_ppo.yaml", *old)
+    assert status == 1
+    assert "write FreezeSchedule or rlft.callbacks.FreezeSchedule." in said
+
+
+@pytest.mark.parametrize(
+    "missing", [("fit", "--config", "configs/gae_ppo.yaml"), ("study", "configs/studies/iql.yaml")]
+)
+def test_without_configs_the_sentence_says_how_to_get_them(tmp_path, missing):
+    status, said = rlft(tmp_path, *missing)
+    assert (status, "Traceback" in said) == (1, False)
+    subprocess.run(said.split("`")[1], shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / missing[-1]).is_file()
+
+
+def test_files_are_utf8_whatever_the_locale_says(tmp_path):
+    (tmp_path / "own.yaml").write_text("# für später\nrun_name: größer\n", encoding="utf-8")
+    files = ("--config", CONFIGS / "gae_ppo.yaml", "--config", "own.yaml")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    status, said = rlft(tmp_path, "fit", *files, "--print_config", **ascii_only)
+    assert (status, "größer" in said) == (0, True)
+
+
+def test_a_config_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "own.yaml").write_bytes("run_name: größer\n".encode("latin-1"))
+    status, said = rlft(tmp_path, "fit", "--config", "own.yaml")
+    assert (status, said.strip()) == (1, "rlft: The config own.yaml is not UTF-8 from byte 12 on; save it as UTF-8.")
+
+
+def test_a_wheel_has_the_configs_and_the_zoo():
+    """The folder of configs is a link, which a wheel has the content of."""
+    listed = {path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml")}
+    assert {path.relative_to(REPO / "configs") for path in (REPO / "configs").rglob("*.yaml")} == listed
