@@ -2,5 +2,6 @@
 
 from rlft.modules.bc import BCModule
 from rlft.modules.finetune import FinetuneModule
+from rlft.modules.off_policy import OffPolicyModule
 
-__all__ = ["BCModule", "FinetuneModule"]
+__all__ = ["BCModule", "FinetuneModule", "OffPolicyModule"]

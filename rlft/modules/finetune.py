@@ -18,7 +18,7 @@ from rlft.modules.injection import Inject, check_source, inject_part, start_acto
 from rlft.modules.iteration import IterationModule
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.networks.policy_files import load_policy
-from rlft.statistics.fit import calibration_slope, explained_variance
+from rlft.statistics.fit import calibration_slope, explained_variance, spread
 from rlft.types import (
     Actor,
     AdvantageEstimate,
@@ -226,7 +226,7 @@ class FinetuneModule(IterationModule):
                 **labels.metrics,
                 **signal_metrics,
                 "charts/advantage_mean": float(known.mean()),
-                "charts/advantage_std": float(known.std()),
+                "charts/advantage_std": spread(known),
                 "charts/advantage_positive_ratio": float((known > 0).float().mean()),
             }
         )

@@ -5,6 +5,9 @@ from rlft.networks.actors import DiagonalGaussianActor, GaussianActor
 from rlft.networks.conditioned_actor import ConditionedActor
 from rlft.networks.critics import NoCritic, ValueCritic
 from rlft.networks.deterministic import DeterministicActor
+from rlft.networks.noisy_mode import NoisyMode
+from rlft.networks.q_ensemble import QEnsemble
+from rlft.networks.squashed import SquashedGaussianActor
 
 __all__ = [
     "ActionValueCritic",
@@ -13,5 +16,8 @@ __all__ = [
     "DiagonalGaussianActor",
     "GaussianActor",
     "NoCritic",
+    "NoisyMode",
+    "QEnsemble",
+    "SquashedGaussianActor",
     "ValueCritic",
 ]

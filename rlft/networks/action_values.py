@@ -1,7 +1,7 @@
 """Action-value functions beside a state-value function, with target networks."""
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from rlft.networks.critics import ValueCritic
 from rlft.networks.descriptions import build, describe
 from rlft.networks.mlp import MLP
 from rlft.types import Critic, Obs
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class ActionValueCritic(Critic):
@@ -35,7 +37,7 @@ class ActionValueCritic(Critic):
         self.value = value = state_value.value
         input_dim = value.input_dim + action_dim
         self.q = nn.ModuleList(MLP(input_dim, 1, value.widths, value.activation) for _ in range(num_q))
-        self.target_q = _with_buffers_only(copy.deepcopy(self.q))
+        self.target_q = frozen_copy(self.q)
         self._given = describe(state_value)
 
     def arguments(self) -> dict[str, Any]:
@@ -80,10 +82,11 @@ def _evaluate(networks: nn.ModuleList, obs: Obs, action: Tensor) -> Tensor:
     return torch.stack([network(x).squeeze(-1) for network in networks])  # [K, ...]
 
 
-def _with_buffers_only(network: nn.ModuleList) -> nn.ModuleList:
-    """The same network, in place, with every parameter made a buffer of the same name."""
-    for module in network.modules():
+def frozen_copy(network: N) -> N:
+    """A copy with every parameter made a buffer of the same name: saved, but out of reach of all that learns."""
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)
             module.register_buffer(name, parameter.detach())
-    return network
+    return copied

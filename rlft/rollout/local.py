@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from rlft.rollout.worker import RolloutWorker
 from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, Rollout, Visited
@@ -39,12 +40,27 @@ class LocalRollouts:
         return self.worker.initial_states(seed)
 
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
+        self,
+        actor: Actor,
+        states: EnvStates,
+        num_steps: int,
+        seed: int,
+        iteration: int,
+        *,
+        keep_visited: bool = False,
+        noise_scale: Tensor | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         with _one_thread():
             return self.worker.collect(
-                actor, states, num_steps, seed, iteration, self.num_envs, keep_visited=keep_visited
+                actor,
+                states,
+                num_steps,
+                seed,
+                iteration,
+                self.num_envs,
+                keep_visited=keep_visited,
+                noise_scale=noise_scale,
             )
 
     def play(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from rlft.rollout.worker_pool import ATTEMPTS, WorkerDied, WorkerPool
 from rlft.types import Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
@@ -43,13 +44,26 @@ class ProcessRollouts:
         return EnvStates.cat(self._pool.call("initial_states", [{"seed": seed} for _ in self.shares]))
 
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
+        self,
+        actor: Actor,
+        states: EnvStates,
+        num_steps: int,
+        seed: int,
+        iteration: int,
+        *,
+        keep_visited: bool = False,
+        noise_scale: Tensor | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
         common["keep_visited"] = keep_visited
         actor = _on_cpu(actor)
-        jobs = [{"actor": actor, "states": states[slice(s.start, s.stop)], **common} for s in self.shares]
+        shares = [slice(s.start, s.stop) for s in self.shares]
+        scales = [noise_scale if noise_scale is None else noise_scale[share] for share in shares]
+        jobs = [
+            {"actor": actor, "states": states[share], "noise_scale": scale, **common}
+            for share, scale in zip(shares, scales, strict=True)
+        ]
         rollouts, ends, visited = zip(*self._pool.call("collect", jobs), strict=True)
         return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)
 

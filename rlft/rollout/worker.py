@@ -66,6 +66,7 @@ class RolloutWorker:
         num_envs: int,
         *,
         keep_visited: bool = False,
+        noise_scale: Tensor | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps` from `states`, resetting episodes that end.
 
@@ -80,12 +81,15 @@ class RolloutWorker:
             iteration: addresses the noise.
             num_envs: environments in the whole run; an environment's next episode is this many numbers further.
             keep_visited: also return every state on the way.
+            noise_scale: multiplies the noise of each environment, `[N]`.
         """
         rows = list(range(len(self.env_ids)))
         spec = self.env.spec
         noise = torch.stack(
             [standard_normal([TRAINING, seed, iteration, i], num_steps, actor.noise_dim) for i in self.env_ids], 1
         )  # [T, N, Z]
+        if noise_scale is not None:
+            noise *= noise_scale[:, None]
         self.env.activate(rows)
         self.env.restore(rows, states)
         obs, elapsed, episode = states.obs.map(torch.clone), states.elapsed.clone(), states.episode.clone()

@@ -62,6 +62,37 @@ class BootstrappedBatch(Batch):
 
 
 @dataclass(frozen=True)
+class Experience(TensorRows):
+    """What a replay buffer keeps of a rollout, `[T, N]`."""
+
+    obs: Obs  # [T, N]
+    action: Tensor  # [T, N, A], within the bounds of the environment
+    reward: Tensor  # [T, N]
+    next_obs: Obs  # [T, N], the true successor
+    terminated: Tensor  # [T, N] bool
+    truncated: Tensor  # [T, N] bool
+    usable: Tensor  # [T, N] bool, False for steps with bad numbers: nothing is learned of them, or across them
+
+
+@dataclass(frozen=True)
+class ReplayBatch(TensorRows):
+    """Transitions of a replay buffer, `[B]`."""
+
+    obs: Obs  # [B]
+    action: Tensor  # [B, A], within the bounds of the environment
+    transition: Transition  # [B], one or several steps on
+
+
+@dataclass(frozen=True)
+class ReturnBatch(TensorRows):
+    """Actions of episodes that have ended, and what came of them, `[B]`."""
+
+    obs: Obs  # [B]
+    action: Tensor  # [B, A], within the bounds of the environment
+    value_target: Tensor  # [B], the discounted return from there to the end of the episode
+
+
+@dataclass(frozen=True)
 class CloningBatch(TensorRows):
     """What was demonstrated, `[B]` steps for a gradient step, or `[T, N]` of a rollout."""
 
@@ -142,6 +173,25 @@ class Learner(ABC):
         """Takes numbers to log with the running iteration."""
 
 
+class ReplayLearner(Learner):
+    """A learner whose rows are `Experience`, of which a replay buffer keeps those of all iterations."""
+
+    gamma: float  # discount per env step
+    n_step: int  # env steps whose rewards a transition has
+
+    @abstractmethod
+    def warms_up(self, iteration: int) -> bool:
+        """Whether the policy only collects in this iteration, from 0, whose updates follow when all is collected."""
+
+    @abstractmethod
+    def begin(self, experience: Experience) -> None:
+        """Looks at what has been collected before the first update of a run."""
+
+    @abstractmethod
+    def noise_scale(self, num_envs: int) -> Tensor | None:
+        """What multiplies the collector's noise in each environment now, `[N]`; `None` leaves it as it is."""
+
+
 @dataclass(frozen=True)
 class Steps:
     """What a run has cost so far, in env steps."""
@@ -160,6 +210,12 @@ class DataSource:
     def resume(self, steps: Steps) -> None:
         """Goes on counting where the run of a checkpoint was."""
         self.steps = steps
+
+
+class ReplaySource:
+    """What a `ReplayLearner` knows of its data beside that."""
+
+    recent: ReturnBatch | None = None  # of the episodes that began and ended in the running iteration
 
 
 class EnvSource(DataSource, ABC):

@@ -128,9 +128,17 @@ class Rollouts(Protocol):
         ...
 
     def collect(
-        self, actor: Actor, states: EnvStates, num_steps: int, seed: int, iteration: int, *, keep_visited: bool = False
+        self,
+        actor: Actor,
+        states: EnvStates,
+        num_steps: int,
+        seed: int,
+        iteration: int,
+        *,
+        keep_visited: bool = False,
+        noise_scale: Tensor | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
-        """Acts for `num_steps` from `states [N]`.
+        """Acts for `num_steps` from `states [N]`; `noise_scale [N]` multiplies the noise of each environment.
 
         Returns what happened, where the environments are now, and the states on the way if those are to be kept.
         """

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors.torch import load_file, save_file
 
-from callbacks import DeterministicEval, RunReport, SuccessCheckpoint
 from rlft.advantage import GAE, IQL, MonteCarlo, MonteCarloRerollout
+from rlft.callbacks import DeterministicEval, RunReport, SuccessCheckpoint
 from rlft.cli import main
 from rlft.data import OfflineDataModule
 from rlft.data.dataset_file import read_dataset, write_dataset

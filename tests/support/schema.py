@@ -6,14 +6,15 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import callbacks
 import rlft.advantage
 import rlft.data
 import rlft.envs
 import rlft.modules
 import rlft.networks
+import rlft.off_policy
 import rlft.update
-from callbacks.freeze_schedule import Freeze
+from rlft import callbacks
+from rlft.callbacks.freeze_schedule import Freeze
 from rlft.training.cli import trainer
 from rlft.training.config_tree import marks, members
 from rlft.types import Mark
@@ -30,6 +31,8 @@ BASE: dict[str, Any] = {
 REQUIRED = {  # arguments without which a class cannot be built at all
     "OfflineDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
     "RolloutDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
+    "ReplayDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
+    "OffPolicyModule": {"objective": {"class_path": "Anchored"}},
     "FinetuneModule": BASE["model"]["init_args"],
     "FreezeSchedule": {"schedule": [{"module": "critic"}]},
     "ExplorationSchedule": {"points": [[0, -1.0]]},
@@ -63,6 +66,8 @@ class Place:
             return merged(BASE, {"trainer": {"callbacks": [node]}})
         if len(self.path) == 1:
             return {**BASE, self.path[0]: node}
+        if self.path == ("model", "objective"):
+            return {**BASE, "model": {"class_path": "OffPolicyModule", "init_args": {"objective": node}}}
         if self.path[0] == "data":
             return merged(BASE, {"data": {"init_args": {self.path[1]: node}}})
         inner = {"class_path": f"rlft.networks.{self.name}", "init_args": arguments}
@@ -105,6 +110,7 @@ def places() -> list[Place]:
         (rlft.modules, ("model",)),
         (rlft.advantage, ("model", "advantage")),
         (rlft.update, ("model", "update")),
+        (rlft.off_policy, ("model", "objective")),
         (rlft.data, ("data",)),
         (rlft.envs, ("data", "env")),
         (callbacks, ("trainer", "callbacks")),
@@ -162,12 +168,26 @@ class Wrong:
 
 
 def wrong_configs() -> list[Wrong]:
-    """Every parameter of every class with every wrong value, and an unknown key for every class."""
+    """Every parameter of every class with every wrong value, and an unknown key for every class.
+
+    That a text is no number is for the parser to say, and one parameter of each type is enough for that.
+    """
     found = []
     for place in places():
-        found += [Wrong(place, name, v) for name, hint in parameters(place).items() for v in wrong_values(hint)]
+        told: set[tuple[str, str]] = set()
+        for name, hint in parameters(place).items():
+            values = [value for value in wrong_values(hint) if not _is_told(told, hint, value)]
+            found += [Wrong(place, name, value) for value in values]
         found.append(Wrong(place, "nonsense", 1))
     return found
+
+
+def _is_told(told: set[tuple[str, str]], hint: Any, value: Any) -> bool:
+    """Whether a value of a wrong type has been tried with a parameter of the same type; from now on it has."""
+    case = str(hint), str(value)
+    is_known = isinstance(value, str | dict) and case in told
+    told.add(case)
+    return is_known
 
 
 # ---- other values ------------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """What makes two runs the same: pairs of configurations from the constructors' schemas, and runs that go on."""
 
 import copy
+import json
 import shutil
 from collections import Counter
 
 import pytest
+import torch
 import yaml
 
+from rlft.errors import UserError
 from rlft.files.atomic import replacing
 from rlft.networks import GaussianActor
 from rlft.networks.policy_files import policy_path, save_policy
@@ -24,7 +27,7 @@ CANNOT_CHANGE_RESULTS = {
     *(f"trainer.{name}" for name in ("detect_anomaly", "fast_dev_run")),
     *(
         f"{data}.{name}"
-        for data in ("RolloutDataModule", "OfflineDataModule")
+        for data in ("RolloutDataModule", "OfflineDataModule", "ReplayDataModule")
         for name in ("num_workers", "total_timesteps")
     ),
     *(str(other) for other in OTHERS if other.place.name in ("CriticProbe", "DeterministicEval", "SuccessCheckpoint")),
@@ -146,6 +149,27 @@ def test_a_policy_counts_by_its_content(tmp_path):
     assert digest(model(policy=str(there))) == first
     save_policy(here, GaussianActor(6, 2, 8, 1, init_log_std=-1.0), None, {})
     assert digest(model(policy=str(here))) != first
+
+
+def test_what_a_policy_of_another_library_is_said_to_be_counts(tmp_path):
+    torch.save({"policy": torch.zeros(1)}, path := tmp_path / "model.pt")
+    silent = digest(model(policy=str(path)))
+    digests = [silent]
+    for said in ({"activation": "relu"}, {"activation": "elu"}, {"task": "PickCube-v1"}):
+        path.with_suffix(".json").write_text(json.dumps(said))
+        digests.append(digest(model(policy=str(path))))
+    assert digests[3] == silent  # the task decides nothing of the networks
+    assert len(set(digests)) == 3
+
+
+def test_the_policies_of_another_task_are_those_of_its_names(tmp_path):
+    named = parsed("--config", REPO / "configs/mc_awr.yaml", "--zoo=pointreach").identity.digest
+    options = ("--model.policy=pointreach/weak", "--model.advantage.policy=pointreach/expert")
+    assert parsed("--config", REPO / "configs/mc_awr.yaml", *options).identity.digest == named
+    config = parsed("--config", REPO / "configs/gae_ppo.yaml", "--zoo=pointreach").config.fit
+    assert config.model.init_args.policy == "pointreach/weak"
+    with pytest.raises(UserError, match="The zoo has no pointreach/noisy to stand in for pickcube/noisy"):
+        parsed("--config", REPO / "configs/gae_ppo.yaml", "--zoo=pointreach", "--model.policy=pickcube/noisy")
 
 
 def test_a_policy_of_the_zoo_is_its_file(tmp_path):

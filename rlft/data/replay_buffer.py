@@ -1,0 +1,115 @@
+"""What has been collected so far, and batches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.types import Experience, ReplayBatch, ReturnBatch, Transition
+
+
+class ReplayBuffer:
+    """The last steps of `N` environments, each an unbroken series: episodes follow one another in it.
+
+    Args:
+        capacity: steps to keep of each environment; the oldest ones go.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._parts: list[Experience] = []  # [t, N] each, in their order
+        self._whole: Experience | None = None
+
+    def add(self, experience: Experience) -> None:
+        """Adds the next `[T, N]` steps."""
+        self._parts.append(experience)
+        self._whole = None
+        while self.steps - len(self._parts[0]) >= self.capacity:
+            self._parts.pop(0)
+
+    @property
+    def steps(self) -> int:
+        """Kept of each environment."""
+        return sum(len(part) for part in self._parts)
+
+    def __len__(self) -> int:
+        return self.steps * (self._parts[0].reward.shape[1] if self._parts else 0)
+
+    @property
+    def whole(self) -> Experience:
+        """All of it, `[S, N]`."""
+        if self._whole is None:
+            self._whole = Experience.cat(self._parts)[max(0, self.steps - self.capacity) :]
+            self._parts = [self._whole]
+        return self._whole
+
+    def transitions(
+        self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator
+    ) -> list[ReplayBatch]:
+        """Batches of transitions, drawn uniformly with replacement from the usable steps.
+
+        Args:
+            count: how many batches.
+            size: transitions of each.
+            n_step: rewards of each, fewer where the episode, the usable data or the buffer end before.
+            gamma: discount per env step.
+            generator: decides which.
+        """
+        kept = self.whole
+        rows = kept.usable.flatten().nonzero().squeeze(1)
+        drawn = rows[torch.randint(len(rows), (count * size,), generator=generator)]
+        start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
+        batch = ReplayBatch(kept.obs[start, env], kept.action[start, env], _ahead(kept, start, env, n_step, gamma))
+        return [batch[i * size : (i + 1) * size] for i in range(count)]
+
+    def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> list[ReturnBatch]:
+        """Batches of steps whose episode has ended, drawn uniformly with replacement, with their discounted returns.
+
+        Raises:
+            UserError: if there is none.
+        """
+        known = ended(self.whole, gamma)
+        if not len(known):
+            raise UserError(
+                f"No episode has ended in the {self.steps} steps of warm-up, so there are no returns to learn; raise "
+                "data.num_steps or model.warmup_iterations."
+            )
+        drawn = torch.randint(len(known), (count * size,), generator=generator)
+        return [known[drawn[i * size : (i + 1) * size]] for i in range(count)]
+
+
+def ended(experience: Experience, gamma: float) -> ReturnBatch:
+    """The usable steps of `[T, N]` whose episode has ended there, `[M]`, with their discounted returns."""
+    done = experience.terminated | experience.truncated
+    following = torch.zeros_like(experience.reward[0])
+    known = torch.zeros_like(done[0])
+    values, knowns = [], []
+    for t in reversed(range(len(experience))):
+        following = experience.reward[t] + gamma * torch.where(done[t], 0.0, following)
+        known = (known | done[t]) & experience.usable[t]
+        values.append(following)
+        knowns.append(known)
+    mask = torch.stack(knowns[::-1])
+    return ReturnBatch(experience.obs[mask], experience.action[mask], torch.stack(values[::-1])[mask])
+
+
+def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float) -> Transition:
+    """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps."""
+    reward, steps, last = torch.zeros(len(start)), torch.zeros(len(start), dtype=torch.int64), start
+    alive = torch.ones_like(start, dtype=torch.bool)
+    for ahead in range(n_step):
+        now = (start + ahead).clamp(max=len(kept) - 1)
+        alive = alive & (start + ahead < len(kept)) & kept.usable[now, env]
+        reward += torch.where(alive, gamma**ahead * kept.reward[now, env], 0.0)
+        last, steps = torch.where(alive, now, last), steps + alive
+        alive = alive & ~(kept.terminated[now, env] | kept.truncated[now, env])
+    discount = torch.where(kept.terminated[last, env], 0.0, torch.tensor(gamma) ** steps)
+    return Transition(reward, kept.next_obs[last, env], discount)
+
+
+def shares(total: int, parts: int) -> Sequence[int]:
+    """`total` in `parts` that differ by at most one."""
+    return [total * (i + 1) // parts - total * i // parts for i in range(parts)]

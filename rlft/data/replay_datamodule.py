@@ -1,0 +1,234 @@
+"""One epoch is one iteration: collect a little, learn a little from all that has been collected, again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlft.data import replay_files
+from rlft.data.replay_buffer import ReplayBuffer, ended, shares
+from rlft.data.rollout_datamodule import NO_VISITED_STATES, RolloutDataModule, episode_metrics, learner_of
+from rlft.errors import UserError, require
+from rlft.runs import directory
+from rlft.trajectories.reader import read_trajectories
+from rlft.types import (
+    DataFile,
+    EnvFactory,
+    Experience,
+    Irrelevant,
+    Length,
+    ReplayBatch,
+    ReplayLearner,
+    ReplaySource,
+    Rollout,
+    TensorRows,
+)
+
+
+class ReplayDataModule(RolloutDataModule, ReplaySource):
+    """Collects a few env steps at a time, and serves minibatches of everything that has been collected.
+
+    The same with any number of workers: action noise is addressed by seed, iteration, part and environment, and which
+    transitions a minibatch has by seed, iteration and part. Experience is kept in files beside the checkpoints, one for
+    every iteration; a run that goes on reads them.
+
+    Args:
+        env: the environment to act in.
+        num_envs: environments stepped in parallel.
+        num_steps: env steps per environment and iteration.
+        collect_steps: env steps per environment between updates; must divide num_steps. The simulator's contact caches
+            are dropped every time, as at every start of a rollout.
+        updates_per_step: gradient steps of the critics per env step.
+        minibatch_size: transitions of a gradient step.
+        capacity: env steps that are kept, of all environments together; the oldest ones go.
+        prior: ManiSkill trajectories (h5, such as demonstrations) that minibatches are mixed with (Ball et al. 2023,
+            RLPD).
+        prior_share: their share of every minibatch.
+        num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
+        total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`.
+        seed: addresses initial states, action noise and minibatches; follows `seed_everything`; outside of the
+            command line 1 by default.
+    """
+
+    def __init__(
+        self,
+        env: EnvFactory,
+        num_envs: int = 50,
+        num_steps: int = 100,
+        collect_steps: int = 10,
+        updates_per_step: float = 0.3,
+        minibatch_size: int = 256,
+        capacity: int = 1_000_000,
+        prior: DataFile | None = None,
+        prior_share: float = 0.5,
+        num_workers: Irrelevant[int | None] = None,
+        total_timesteps: Irrelevant[Length[int | None]] = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(env, num_envs, num_steps, 1, 1, num_workers, total_timesteps, seed)
+        require(collect_steps >= 1, "data.collect_steps", collect_steps, "at least 1")
+        if num_steps % collect_steps:
+            raise UserError(f"data.collect_steps is {collect_steps}, which does not divide num_steps {num_steps}.")
+        require(minibatch_size >= 1, "data.minibatch_size", minibatch_size, "at least 1")
+        require(capacity >= num_envs, "data.capacity", capacity, f"at least num_envs, {num_envs}")
+        require(0 < updates_per_step < float("inf"), "data.updates_per_step", updates_per_step, "above 0 and finite")
+        require(0 <= prior_share <= 1, "data.prior_share", prior_share, "from 0 to 1")
+        self.updates = round(updates_per_step * self.batch_size)  # of an iteration
+        right = self.updates >= 1
+        require(right, "data.updates_per_step", updates_per_step, f"at least 1 / {self.batch_size}, for one update")
+        self.collect_steps = collect_steps
+        self.updates_per_step = updates_per_step
+        self.minibatch_size = minibatch_size
+        self.capacity = capacity
+        self.prior = prior
+        self.prior_share = prior_share
+        self.buffer = ReplayBuffer(capacity // num_envs)
+        self._prior: ReplayBuffer | None = None  # what `prior` holds
+        self._kept: list[int] = []  # iterations whose experience is in files
+        self._kept_in: Path | None = None  # the version whose files they are, if that is not this run's own
+
+    def setup(self, stage: str) -> None:
+        """Reads the prior data, if there are some, before anything is simulated."""
+        super().setup(stage)
+        if stage != "fit" or self.prior is None:
+            return
+        spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
+        rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
+        self._prior = ReplayBuffer(len(rollout))
+        nothing = self.rerollouts_from(NO_VISITED_STATES, replay_learner_of(self).collector, self.seed, 0)
+        made = replay_learner_of(self).to_rows(rollout, nothing).rows
+        assert isinstance(made, Experience)
+        self._prior.add(made)
+
+    def train_dataloader(self) -> ReplayLoader:  # type: ignore[override]
+        """One iteration per pass."""
+        return ReplayLoader(self)
+
+    def iterate(self) -> Iterator[TensorRows]:
+        """Collects and yields in turn; while the learner warms up, it collects all before it yields."""
+        assert self.trainer is not None
+        iteration, learner = self.trainer.current_epoch, replay_learner_of(self)
+        parts = self.num_steps // self.collect_steps
+        counts = shares(self.updates, parts)
+        if learner.warms_up(iteration):
+            counts = [0] * (parts - 1) + [self.updates]
+        rollouts: list[Rollout] = []
+        collected: list[Experience] = []
+        for part, count in enumerate(counts):
+            rollouts.append(self._collect_part(learner, iteration * parts + part))
+            collected.append(self._experience(learner, rollouts[-1]))
+            self.buffer.add(collected[-1])
+            if part == parts - 1:
+                self._finish_collecting(learner, iteration, rollouts, Experience.cat(collected))
+            if iteration == 0 and count and not any(counts[:part]):
+                learner.begin(self.buffer.whole)
+            yield from self._batches(learner, iteration, part, count) if count else ()
+
+    def _collect_part(self, learner: ReplayLearner, address: int) -> Rollout:
+        started = time.perf_counter()
+        if self._states is None:
+            self._states = self.rollouts.initial_states(self.seed)
+        rollout, self._states, _ = self.rollouts.collect(
+            learner.collector,
+            self._states,
+            self.collect_steps,
+            self.seed,
+            address,
+            noise_scale=learner.noise_scale(self.num_envs),
+        )
+        self._spent += time.perf_counter() - started
+        return rollout
+
+    _spent = 0.0  # seconds of the running iteration that went into collecting
+
+    def _experience(self, learner: ReplayLearner, rollout: Rollout) -> Experience:
+        nothing = self.rerollouts_from(NO_VISITED_STATES, learner.collector, self.seed, 0)
+        made = learner.to_rows(rollout, nothing).rows
+        assert isinstance(made, Experience)
+        self._count(rollout, nothing)
+        return made
+
+    def _finish_collecting(
+        self, learner: ReplayLearner, iteration: int, rollouts: Sequence[Rollout], experience: Experience
+    ) -> None:
+        """What there is to say of all that the iteration has collected, and its file."""
+        self.rollout = Rollout.cat(rollouts)
+        self.recent = ended(experience, learner.gamma)
+        learner.add_metrics({"time/rollout": self._spent, **episode_metrics(self.rollout), **self._replacements()})
+        self._spent = 0.0
+        if folder := directory.of_trainer(self.trainer):
+            if self._kept_in is not None:
+                replay_files.take_over(self._kept_in, folder, self._kept)
+                self._kept_in = None
+            replay_files.write_segment(folder, iteration, experience)
+        self._kept.append(iteration)
+
+    def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
+        address = np.random.SeedSequence([self.seed, iteration, part]).generate_state(1)[0]
+        generator = torch.Generator().manual_seed(int(address))
+        if learner.warms_up(iteration):
+            return self.buffer.returns(count, self.minibatch_size, learner.gamma, generator)
+        n_step, gamma = learner.n_step, learner.gamma
+        if self._prior is None:
+            return self.buffer.transitions(count, self.minibatch_size, n_step, gamma, generator)
+        sizes = self.minibatch_size - self.of_prior, self.of_prior
+        parts = [
+            buffer.transitions(count, size, n_step, gamma, generator)
+            for buffer, size in zip((self.buffer, self._prior), sizes, strict=True)
+        ]
+        return [ReplayBatch.cat(pair) for pair in zip(*parts, strict=True)]
+
+    @property
+    def of_prior(self) -> int:
+        """Transitions of a minibatch that are prior data."""
+        return 0 if self.prior is None else round(self.prior_share * self.minibatch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where every environment is, and which iterations have their experience in files."""
+        return {**super().state_dict(), "replay": list(self._kept)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores `state_dict()`, and reads the files beside the checkpoint.
+
+        Raises:
+            UserError: if there are none, or they are of other environments.
+        """
+        super().load_state_dict(state_dict)
+        assert self.trainer is not None
+        if "replay" not in state_dict or self.trainer.ckpt_path is None:
+            raise UserError("The checkpoint is not of a run with data ReplayDataModule, so there is nothing to replay.")
+        self._kept = list(state_dict["replay"])
+        self._kept_in = Path(self.trainer.ckpt_path).absolute().parent.parent
+        for experience in replay_files.read_segments(self._kept_in, self._kept):
+            self.buffer.add(experience)
+
+
+class ReplayLoader:
+    """What Lightning iterates over: sized, and lazy, so that nothing is collected before an epoch has begun."""
+
+    def __init__(self, data: ReplayDataModule) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.data.updates
+
+    def __iter__(self) -> Iterator[TensorRows]:
+        return self.data.iterate()
+
+
+def replay_learner_of(data: ReplayDataModule) -> ReplayLearner:
+    """The module of a run.
+
+    Raises:
+        UserError: if it does not learn from a replay buffer.
+    """
+    learner = learner_of(data.trainer)
+    if not isinstance(learner, ReplayLearner):
+        kind = type(learner).__name__
+        raise UserError(f"data ReplayDataModule needs a model that learns from replay, as OffPolicyModule; not {kind}.")
+    return learner

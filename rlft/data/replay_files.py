@@ -1,0 +1,61 @@
+"""The experience of a run in files, one for every iteration, so that a checkpoint need not hold it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlft.errors import UserError
+from rlft.files.rows import entries_of, rows_of
+from rlft.files.tensors import read_tensors, write_tensors
+from rlft.types import Experience
+
+FOLDER = "replay"  # beside `checkpoints`, in the directory of a version
+
+
+def segment(version: Path, iteration: int) -> Path:
+    """The file of an iteration, from 0."""
+    return version / FOLDER / f"iteration_{iteration:05d}.safetensors"
+
+
+def write_segment(version: Path, iteration: int, experience: Experience) -> None:
+    """Writes what an iteration has collected; it appears complete or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    path = segment(version, iteration)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, entries_of(experience), {"format": "rlft-replay-1"})
+
+
+def read_segments(version: Path, iterations: Sequence[int]) -> list[Experience]:
+    """What these iterations have collected.
+
+    Raises:
+        UserError: if a file is gone, or damaged.
+    """
+    found = []
+    for path in (segment(version, iteration) for iteration in iterations):
+        if not path.is_file():
+            raise UserError(
+                f"{path} is gone, without which the run cannot go on: its checkpoint holds no experience. Put it back, "
+                "or start anew from the policy: --model.policy with the checkpoint's path."
+            )
+        tensors, _ = read_tensors(path, "Replay file")
+        found.append(rows_of(Experience, tensors))
+    return found
+
+
+def take_over(source: Path, version: Path, iterations: Sequence[int]) -> None:
+    """Brings the files of another version here, without copying them where the file system allows it."""
+    for path, own in ((segment(source, i), segment(version, i)) for i in iterations):
+        if own.exists():
+            continue
+        own.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, own)
+        except OSError:
+            shutil.copy2(path, own)

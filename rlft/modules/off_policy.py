@@ -1,0 +1,342 @@
+"""Off-policy finetuning: an ensemble of Q from a replay buffer, and an actor that climbs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlft.errors import UserError, require
+from rlft.modules.bad_numbers import OnBadNumbers
+from rlft.modules.critic_provenance import OWN
+from rlft.modules.injection import Inject, inject_part, start_actor, start_name
+from rlft.modules.iteration import IterationModule
+from rlft.networks import GaussianActor
+from rlft.networks.action_values import frozen_copy
+from rlft.networks.noisy_mode import NoisyMode
+from rlft.networks.q_ensemble import QEnsemble
+from rlft.off_policy import ActorObjective
+from rlft.off_policy.objective import Bounds
+from rlft.statistics.fit import correlation
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    EnvSource,
+    Experience,
+    LearningRows,
+    NeedsLength,
+    Obs,
+    PolicyName,
+    Primitive,
+    ReplayBatch,
+    ReplayLearner,
+    ReplaySource,
+    Rerollouts,
+    ReturnBatch,
+    Rollout,
+    Start,
+)
+
+
+class OffPolicyModule(IterationModule, ReplayLearner):
+    """Critics learn from everything that has been collected, and the actor from the critics.
+
+    A critic's target is r_1 + ... + gamma^(k-1) r_k + gamma^k min_i Q_i'(s_k, a'), where Q' are slowly following copies
+    of the critics, k is `n_step` or less where an episode ends, and what follows a termination is worth nothing; after
+    a truncation it is worth what Q' says. Which actions a' are, and what the actor minimises, `objective` decides.
+
+    In the first `warmup_iterations` the start policy only collects, and the critics learn the returns of its episodes
+    (as in Zhou et al. 2024, WSRL, whose critics come from offline RL): a new critic knows nothing of a policy that is
+    good already, and would undo it.
+
+    The optimiser's arguments are documented in `IterationModule`.
+
+    Args:
+        obs_dim: numbers per observation; taken from the environment.
+        action_dim: numbers per action; taken from the environment.
+        objective: what the actor learns from action values.
+        policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
+            starts from scratch.
+        actor: how to build the actor when there is no `policy`.
+        inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
+        inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
+        critic: how to build the ensemble of critics.
+        reward_mode: of the environment; taken from it.
+        gamma: discount per env step.
+        n_step: env steps whose rewards a target has.
+        num_targets: critics, drawn anew for every gradient step, whose smallest value is a target's; `null` takes all
+            (Chen et al. 2021, REDQ).
+        polyak: how far the copies follow at every gradient step.
+        actor_interval: gradient steps of the critics for one of the actor.
+        warmup_iterations: at the start, in which the policy does not change and the critics learn its returns.
+        exploration: standard deviations of the noise around the mode, rising over the environments from the first to
+            the second; an objective with a stochastic actor of its own has no use for it.
+        final_exploration: what they are multiplied by after `exploration_steps`; in between it falls linearly.
+        exploration_steps: env steps.
+        critic_learning_rate: of the critics' Adam.
+    """
+
+    critic: QEnsemble
+    action_low: Tensor  # [A]
+    action_high: Tensor  # [A]
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        objective: ActorObjective,
+        policy: Start[PolicyName | None] = None,
+        actor: Start[Callable[[int, int], Actor]] = GaussianActor,
+        inject_from: Start[PolicyName | None] = None,
+        inject: Start[Inject] = "none",
+        critic: Callable[[int, int], QEnsemble] = QEnsemble,
+        reward_mode: str | None = None,
+        gamma: float = 0.97,
+        n_step: int = 3,
+        num_targets: int | None = None,
+        polyak: float = 0.01,
+        actor_interval: int = 2,
+        warmup_iterations: int = 1,
+        exploration: tuple[float, float] = (0.05, 0.25),
+        final_exploration: float = 0.5,
+        exploration_steps: int = 50_000,
+        learning_rate: float = 2e-4,
+        critic_learning_rate: float = 5e-4,
+        learning_rate_factors: dict[str, float] | None = None,
+        learning_rate_warmup: int = 0,
+        anneal_lr: NeedsLength[bool] = False,
+        max_grad_norm: float = 10.0,
+        on_bad_numbers: OnBadNumbers = "stop",
+    ) -> None:
+        super().__init__(
+            learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
+        )
+        finite = 0 <= critic_learning_rate < float("inf")
+        require(finite, "model.critic_learning_rate", critic_learning_rate, "at least 0 and finite")
+        require(0 <= gamma <= 1, "model.gamma", gamma, "from 0 to 1")
+        require(0 < polyak <= 1, "model.polyak", polyak, "above 0 and at most 1")
+        require(
+            num_targets is None or num_targets >= 1, "model.num_targets", num_targets, "at least 1, or null for all"
+        )
+        require(n_step >= 1, "model.n_step", n_step, "at least 1")
+        require(actor_interval >= 1, "model.actor_interval", actor_interval, "at least 1")
+        require(warmup_iterations >= 0, "model.warmup_iterations", warmup_iterations, "at least 0")
+        rising = 0 <= exploration[0] <= exploration[1] < float("inf")
+        require(rising, "model.exploration", list(exploration), "two numbers that do not fall, at least 0 and finite")
+        right = 0 <= final_exploration < float("inf")
+        require(right, "model.final_exploration", final_exploration, "at least 0 and finite")
+        require(exploration_steps >= 1, "model.exploration_steps", exploration_steps, "at least 1")
+        self.objective = objective
+        self.policy = start_name(policy, inject_from, inject)
+        self.actor = start_actor(policy, actor, obs_dim, action_dim)
+        self.notes += inject_part(self.actor, inject_from, inject)
+        if lacking := [ability for ability in sorted(objective.needs) if not self.actor.can(ability)]:
+            kind, name = type(self.actor).__name__, type(objective).__name__
+            raise UserError(f"model.objective {name} needs {' and '.join(lacking)}, which {kind} does not define.")
+        self.critic = critic(obs_dim, action_dim)
+        right = num_targets is None or num_targets <= self.critic.num_critics
+        require(right, "model.num_targets", num_targets, f"at most {self.critic.num_critics}, the number of critics")
+        self.start, self.target_actor = frozen_copy(self.actor), frozen_copy(self.actor)
+        self.target = frozen_copy(self.critic)
+        for name, bound in (("action_low", -1.0), ("action_high", 1.0)):
+            self.register_buffer(name, torch.full((action_dim,), bound), persistent=False)
+        self.reward_mode = reward_mode
+        self.gamma, self.n_step, self.num_targets, self.polyak = gamma, n_step, num_targets, polyak
+        self.actor_interval, self.warmup_iterations = actor_interval, warmup_iterations
+        self.exploration, self.final_exploration = exploration, final_exploration
+        self.exploration_steps = exploration_steps
+        self.critic_learning_rate = critic_learning_rate
+        self._noise = torch.Generator()  # of the gradient steps of the running iteration
+
+    def critic_info(self) -> dict[str, Any] | None:
+        """Of the actions of the policy that is trained with it."""
+        return {
+            "policy": OWN,
+            "states": OWN,
+            "gamma": self.gamma,
+            "reward_mode": self.reward_mode,
+            "reward_scale": 1.0,
+            "bootstrap_at_done": "truncation",
+            "estimator": type(self).__name__,
+        }
+
+    @property
+    def trains_actor(self) -> bool:
+        """The policy changes."""
+        return True
+
+    def network_rates(self) -> dict[str, float]:
+        """Actor and temperature learn at one rate, the critics at theirs."""
+        own = {"objective": self.learning_rate} if any(True for _ in self.objective.parameters()) else {}
+        return {"actor": self.learning_rate, "critic": self.critic_learning_rate, **own}
+
+    def clipped_apart(self) -> Sequence[nn.Module]:
+        """Actor and critics minimise losses of their own."""
+        return [self.actor, self.critic]
+
+    def setup(self, stage: str) -> None:
+        """Refuses data without a replay buffer, and learns the bounds of actions."""
+        super().setup(stage)
+        source = self.source
+        if not (isinstance(source, ReplaySource) and isinstance(source, EnvSource)):
+            raise UserError(
+                f"model OffPolicyModule needs data ReplayDataModule; {type(source).__name__} replays nothing."
+            )
+        self.action_low.copy_(source.rollouts.spec.action_low)
+        self.action_high.copy_(source.rollouts.spec.action_high)
+
+    # ---- collecting ----------------------------------------------------------------------------------------------
+
+    needs_visited = False
+    fewest_envs = 1
+    relabels = False
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of actions."""
+        return Bounds(self.action_low, self.action_high)
+
+    @property
+    def collector(self) -> Actor:
+        """The actor as it is, or its mode with noise."""
+        return self.actor if self.objective.explores_itself else NoisyMode(self.actor)
+
+    def noise_scale(self, num_envs: int) -> Tensor | None:
+        """A ladder over the environments, which sinks as the run goes on."""
+        if self.objective.explores_itself:
+            return None
+        done = min(1.0, self.env_steps / self.exploration_steps)
+        return torch.linspace(*self.exploration, num_envs) * (1 + (self.final_exploration - 1) * done)
+
+    def warms_up(self, iteration: int) -> bool:
+        """In the first iterations."""
+        return iteration < self.warmup_iterations
+
+    def begin(self, experience: Experience) -> None:
+        """Standardises observations by the first ones."""
+        state = experience.obs.state[experience.usable]
+        for critic in (self.critic, self.target):
+            critic.fit_moments(state)
+
+    def to_rows(
+        self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
+    ) -> LearningRows:
+        """Every step, with the action that the environment got."""
+        usable = self.usable(rollout)
+        rows = Experience(
+            obs=rollout.obs,
+            action=rollout.action.clamp(self.action_low.cpu(), self.action_high.cpu()),
+            reward=rollout.reward,
+            next_obs=rollout.next_obs,
+            terminated=rollout.terminated,
+            truncated=rollout.truncated,
+            usable=usable,
+        )
+        return LearningRows(rows, usable, None)
+
+    def data_settings(self) -> dict[str, Primitive]:
+        """Who acts at first."""
+        return {"policy": self.policy or "scratch"}
+
+    # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        """Begins an iteration; its noise is addressed, so that a resumed run goes on as if it had not stopped."""
+        super().on_train_epoch_start()
+        seed = np.random.SeedSequence([torch.initial_seed(), self.current_epoch]).generate_state(1)[0]
+        self._noise = torch.Generator(self.device).manual_seed(int(seed))
+
+    def training_step(self, batch: ReplayBatch | ReturnBatch, batch_idx: int) -> Tensor | None:
+        """The critics' loss, now and then with the actor's."""
+        target = batch.value_target if isinstance(batch, ReturnBatch) else self._target(batch)
+        outputs = self.critic.outputs(batch.obs, batch.action)  # [E, B, H]
+        reading = self.critic.reading
+        losses = reading.loss(outputs, target.expand(len(outputs), -1))  # [E, B]
+        with torch.no_grad():
+            values = reading.value(outputs)
+            self.metrics.average(
+                {
+                    "losses/value_loss": losses.detach().mean(),
+                    "charts/q_mean": values.mean(),
+                    "charts/q_target_mean": target.mean(),
+                    "charts/q_disagreement": values.std(0, correction=0).mean(),
+                }
+            )
+        self.metrics.count("charts/critic_updates")
+        loss = losses.mean(1).sum()
+        self._actor_steps = isinstance(batch, ReplayBatch) and batch_idx % self.actor_interval == 0
+        if self._actor_steps:
+            loss = loss + self._actor_loss(batch.obs)
+        return loss if loss.requires_grad else None
+
+    _actor_steps = False  # whether the running gradient step is also one of the actor
+
+    def _actor_loss(self, obs: Obs) -> Tensor:
+        noise = self._normal(len(obs), self.actor)
+        loss, metrics = self.objective.loss(
+            self.actor, self.start, obs, noise, self._preference, self.bounds, self.env_steps
+        )
+        self.metrics.average(metrics)
+        self.metrics.count("charts/actor_updates")
+        return loss
+
+    def _preference(self, obs: Obs, action: Tensor) -> Tensor:
+        """What the critics would have the actor climb, `[B]`; their weights get no gradient of it."""
+        return self.critic.reading.preference(self.critic.outputs(obs, action, frozen=True)).mean(0)
+
+    @torch.no_grad()
+    def _target(self, batch: ReplayBatch) -> Tensor:
+        """`[B]`; within the range of returns, if that is known."""
+        ahead = batch.transition
+        noise = self._normal(len(ahead.reward), self.target_actor)
+        action, bonus = self.objective.target_action(self.target_actor, ahead.next_obs, noise, self.bounds)
+        values = self.target.values(ahead.next_obs, action)  # [E, B]
+        if self.num_targets is not None:
+            order = torch.randperm(len(values), generator=self._noise, device=self._noise.device)
+            values = values[order[: self.num_targets]]
+        target = ahead.reward + ahead.discount * (values.amin(0) + bonus)
+        return target.clamp(self.critic.reading.low, self.critic.reading.high)
+
+    def _normal(self, size: int, actor: Actor) -> Tensor:
+        width = max(actor.noise_dim, actor.action_dim)
+        return torch.randn(size, width, generator=self._noise, device=self._noise.device)
+
+    def after_step(self) -> None:
+        """The copies follow."""
+        _follow(self.target, self.critic, self.polyak)
+        if self._actor_steps:
+            _follow(self.target_actor, self.actor, self.polyak)
+
+    def _outputs(self, batch: ReplayBatch | ReturnBatch) -> dict[str, Tensor]:
+        """What the networks make of a minibatch, `[B, ...]` each."""
+        return {"mean_action": self.actor.mode(batch.obs), "critic": self.critic.values(batch.obs, batch.action)[0]}
+
+    @torch.no_grad()
+    def _validate_held_out(self) -> None:
+        """How far the critics are off for the episodes of this iteration, whose returns are known by now."""
+        recent = self.source.recent if isinstance(self.source, ReplaySource) else None
+        if recent is None or not len(recent):
+            return
+        recent = recent.to(self.device)
+        value = self.critic.values(recent.obs, recent.action).mean(0)
+        self.metrics.set(
+            {
+                "charts/q_bias": float((value - recent.value_target).mean()),
+                "charts/q_correlation": correlation(value, recent.value_target),
+                "charts/return_mean": float(recent.value_target.mean()),
+            }
+        )
+
+    def _validate(self, held_out: Any) -> dict[str, float]:
+        """Nothing is held out."""
+        return {}
+
+
+def _follow(target: nn.Module, network: nn.Module, share: float) -> None:
+    """Moves the buffers of a frozen copy by a share of the way to the parameters of their names."""
+    own = dict(target.named_buffers())
+    names, weights = zip(*network.named_parameters(), strict=True)
+    torch._foreach_lerp_([own[name] for name in names], list(weights), share)

@@ -1,0 +1,7 @@
+"""What an actor learns from action values: each plug-in is one file."""
+
+from rlft.off_policy.anchored import Anchored
+from rlft.off_policy.entropy import EntropyRegularised
+from rlft.off_policy.objective import ActorObjective, Values
+
+__all__ = ["ActorObjective", "Anchored", "EntropyRegularised", "Values"]

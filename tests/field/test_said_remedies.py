@@ -1,0 +1,112 @@
+"""What a refusal says would be right is done to the letter, and is right."""
+
+import re
+import shlex
+import shutil
+import tomllib
+
+import pytest
+
+from rlft.cli import main
+from rlft.networks import GaussianActor, ValueCritic
+from rlft.networks.policy_files import load_policy, save_policy
+from tests.support.hand_made import REPO
+from tests.support.training import run, smoke
+
+
+def refused(capsys, arguments):
+    """The sentence, and the options in it."""
+    assert main(arguments) == 1
+    said = capsys.readouterr().err.strip().removesuffix(".")
+    found = [
+        re.split(r" (?:and|with|begins|goes|does|sets|holds)\b", part)[0] for part in re.split(r"(?=--[a-z])", said)[1:]
+    ]
+    return said, [word for part in found for word in shlex.split(part)]
+
+
+def test_a_critic_of_something_else(tmp_path, capsys):
+    arguments = smoke(tmp_path, "--model.critic_policy=pointreach/expert", "--trainer.max_epochs=1")
+    _, options = refused(capsys, arguments)
+    assert options[0] == "--model.accept_critic_mismatch"
+    assert main([*arguments, *options]) == 0
+
+
+def test_a_policy_of_another_environment(tmp_path, capsys):
+    other = tmp_path / "other.safetensors"
+    save_policy(other, GaussianActor(6, 2, 8, 1), ValueCritic(6, 8, 1), {"task": "Another-v1", "robot": "fetch"})
+    arguments = smoke(tmp_path / "logs", f"--model.policy={other}", "--trainer.max_epochs=1")
+    _, options = refused(capsys, arguments)
+    assert options[0] == "--accept_mismatch"
+    assert main([*arguments, *options]) == 0
+
+
+def test_a_pitfall_that_is_refused(tmp_path, capsys):
+    arguments = smoke(tmp_path, "--zoo=pointreach", "--model.policy=pointreach/expert", "--pitfalls.action=refuse")
+    for _ in range(3):  # one after the other
+        status = main([*arguments, "--trainer.max_epochs=1"])
+        if status == 0:
+            break
+        said = capsys.readouterr().err
+        silence = re.findall(r"--pitfalls.silence '\[([\w-]+)\]'", said)[-1]
+        before = next((one for one in arguments if one.startswith("--pitfalls.silence=")), "--pitfalls.silence=[]")
+        arguments = [one for one in arguments if one != before]
+        arguments.append(f"{before[:-1]}{', ' if before[-2] != '[' else ''}{silence}]")
+    assert status == 0
+    assert any("strong-start" in one for one in arguments)
+
+
+def test_a_checkpoint_that_has_done_all_its_iterations(tmp_path, capsys):
+    run(tmp_path, "--trainer.max_epochs=1")
+    arguments = smoke(tmp_path, "--trainer.max_epochs=1", "--ckpt_path=last")
+    said, _ = refused(capsys, arguments)
+    assert "give a larger --trainer.max_epochs to go on" in said
+    assert main([*arguments, "--trainer.max_epochs=2"]) == 0
+
+
+def test_a_policy_file_that_is_no_checkpoint(tmp_path, capsys):
+    version = run(tmp_path, "--trainer.max_epochs=1")
+    path = version / "policies/last.safetensors"
+    said, _ = refused(capsys, smoke(tmp_path, f"--ckpt_path={path}"))
+    assert "policies go to --model.policy" in said
+    assert main(smoke(tmp_path, f"--model.policy={path}", "--trainer.max_epochs=1")) == 0
+
+
+def test_replay_files_that_are_gone(tmp_path, capsys):
+    files = [f"--config={REPO / 'configs' / name}.yaml" for name in ("off_policy", "smoke_replay")]
+    arguments = ["fit", *files, f"--log_dir={tmp_path}", "--model.critic.hidden_dim=8", "--trainer.max_epochs=1"]
+    assert main(arguments) == 0
+    (version,) = tmp_path.glob("*/version_0")
+    shutil.rmtree(version / "replay")
+    said, _ = refused(capsys, [*arguments, "--trainer.max_epochs=2", "--ckpt_path=last"])
+    assert "start anew from the policy: --model.policy with the checkpoint's path" in said
+    assert main([*arguments, f"--model.policy={version / 'checkpoints/last.ckpt'}"]) == 0
+
+
+def test_trajectories_that_are_there_already(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["collect", "demos.h5", "--policies=pointreach/expert", "--episodes=4", "--env=PointReach"]
+    assert main([*arguments, "--num_workers=0"]) == 0
+    capsys.readouterr()
+    _, options = refused(capsys, [*arguments, "--num_workers=0"])
+    assert options == ["--overwrite", "true"]
+    assert main([*arguments, "--num_workers=0", *options]) == 0
+
+
+def test_a_folder_without_runs(tmp_path, capsys):
+    said, _ = refused(capsys, ["log", str(tmp_path)])
+    assert f"`rlft fit` with --log_dir {tmp_path} begins it" in said
+    run(tmp_path, "--trainer.max_epochs=1")
+    assert main(["log", str(tmp_path)]) == 0
+
+
+def test_every_extra_that_is_recommended_exists():
+    extras = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    source = "\n".join(path.read_text() for path in (REPO / "rlft").rglob("*.py"))
+    recommended = set(re.findall(r"rlft(?:\\\\)?\[(\w+)\]'", source))
+    assert recommended == {"docs", "ray", "slurm"}
+    assert recommended <= extras.keys()
+
+
+@pytest.mark.parametrize("name", ["pointreach/weak", "pickcube/weak"])
+def test_the_policies_that_sentences_name_are_there(name):
+    assert load_policy(name).name == name
