@@ -62,7 +62,8 @@ class Deleted(lightning.Callback):
             Path(trainer.log_dir).write_text("in the way")
 
 
-def test_a_log_that_cannot_be_written_any_more_is_said(tmp_path, capsys):
+def test_a_log_that_cannot_be_written_any_more_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     callback = f"--trainer.callbacks+={__name__}.Deleted"
     assert main(smoke(tmp_path, callback, "--trainer.max_epochs=4", "--trainer.logger=true")) == 1
     assert is_sentence(capsys.readouterr().err)
