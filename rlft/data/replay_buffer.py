@@ -20,31 +20,37 @@ class ReplayBuffer:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._parts: list[Experience] = []  # [t, N] each, in their order
-        self._whole: Experience | None = None
+        self._store: Experience | None = None  # [rows, N], with room for more
+        self._begin = self._end = 0  # rows that are kept
 
     def add(self, experience: Experience) -> None:
         """Adds the next `[T, N]` steps."""
-        self._parts.append(experience)
-        self._whole = None
-        while self.steps - len(self._parts[0]) >= self.capacity:
-            self._parts.pop(0)
+        end = self._end + len(experience)
+        if self._store is None or end > len(self._store):
+            self._store = self._with_room(experience)
+            end = self._end + len(experience)
+        self._store[self._end : end] = experience
+        self._begin, self._end = max(self._begin, end - self.capacity), end
+
+    def _with_room(self, experience: Experience) -> Experience:
+        """What is kept, at the beginning of twice the rows that it takes with `experience`: few additions copy it."""
+        kept = experience[:0] if self._store is None else self.whole
+        rows = 2 * (len(kept) + len(experience))
+        store = experience.map(lambda tensor: tensor.new_empty(rows, *tensor.shape[1:]))
+        store[: len(kept)] = kept
+        self._begin, self._end = 0, len(kept)
+        return store
 
     @property
     def steps(self) -> int:
         """Kept of each environment."""
-        return sum(len(part) for part in self._parts)
-
-    def __len__(self) -> int:
-        return self.steps * (self._parts[0].reward.shape[1] if self._parts else 0)
+        return self._end - self._begin
 
     @property
     def whole(self) -> Experience:
-        """All of it, `[S, N]`."""
-        if self._whole is None:
-            self._whole = Experience.cat(self._parts)[max(0, self.steps - self.capacity) :]
-            self._parts = [self._whole]
-        return self._whole
+        """All of it, `[S, N]`; shares memory."""
+        assert self._store is not None  # something has been added
+        return self._store[self._begin : self._end]
 
     def transitions(
         self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator

@@ -115,3 +115,17 @@ def test_returns_of_nothing_are_refused():
 def test_shares_differ_by_at_most_one():
     assert shares(7, 3) == [2, 2, 3]
     assert shares(2, 4) == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("capacity", [7, 100])
+def test_many_small_parts_are_the_last_steps_of_one_large_one(capacity):
+    whole = experience(range(60), terminated=[9, 33], truncated=[20])
+    buffer, first = ReplayBuffer(capacity), 0
+    for length in (3, 1, 10, 2, 9, 30, 5):
+        buffer.add(whole[first : first + length])
+        first += length
+        kept = whole[max(0, first - capacity) : first]
+        assert buffer.steps == len(kept)
+        assert torch.equal(buffer.whole.reward, kept.reward)
+        assert torch.equal(buffer.whole.next_obs.state, kept.next_obs.state)
+        assert torch.equal(buffer.whole.terminated, kept.terminated)
