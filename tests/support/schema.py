@@ -170,7 +170,7 @@ class Wrong:
 def wrong_configs() -> list[Wrong]:
     """Every parameter of every class with every wrong value, and an unknown key for every class.
 
-    That a text is no number is for the parser to say, and one parameter of each type is enough for that.
+    That a text, or null, is no number is for the parser to say, and one parameter of each type is enough for that.
     """
     found = []
     for place in places():
@@ -185,7 +185,7 @@ def wrong_configs() -> list[Wrong]:
 def _is_told(told: set[tuple[str, str]], hint: Any, value: Any) -> bool:
     """Whether a value of a wrong type has been tried with a parameter of the same type; from now on it has."""
     case = str(hint), str(value)
-    is_known = isinstance(value, str | dict) and case in told
+    is_known = isinstance(value, str | dict | None) and case in told
     told.add(case)
     return is_known
 
