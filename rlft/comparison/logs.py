@@ -7,7 +7,6 @@ has is called by its own name. Where several have it, it is called by the folder
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from rlft.comparison.event_files import Scalars, Session, event_files, read_sess
 from rlft.comparison.runs import NAMES, canonical
 from rlft.comparison.sessions import Counting, counting
 from rlft.errors import UserError
-
-VERSION = re.compile(r"version_(\d+)")
+from rlft.runs.directory import is_version, version_number
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,9 @@ def read_log(folder: Path, name: str) -> Log:
 
 def _place(path: Path) -> tuple[str, int]:
     """The folder without the version of the run that it may be in, and the number of the version; -1 for none."""
-    numbers = [int(number[1]) for part in path.parts if (number := VERSION.fullmatch(part))]
-    place = Path(*(part for part in path.parts if not VERSION.fullmatch(part)))
-    return "" if place == Path() else place.as_posix(), numbers[0] if numbers else -1
+    versions = [part for part in map(Path, path.parts) if is_version(part)]
+    place = Path(*(part for part in map(Path, path.parts) if part not in versions))
+    return "" if place == Path() else place.as_posix(), version_number(versions[0]) if versions else -1
 
 
 def _called(name: str, place: str, places: Collection[str]) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from rlft.data.dataset_file import Dataset, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
-from rlft.data.rollout_datamodule import NO_VISITED_STATES, RolloutDataModule, episode_metrics, learner_of
+from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories import read_header, read_trajectories
@@ -179,14 +179,14 @@ class OfflineDataModule(RolloutDataModule):
             return rollout, made
         data = self._data.to(learner.device)
         self.steps = Steps(data.info["env_steps"], data.info["sim_steps"])
-        nothing = self.rerollouts_from(NO_VISITED_STATES, learner.actor, self.seed, iteration)
+        nothing = self.no_rerollouts(learner.actor, iteration)
         return data.rollout, learner.to_rows(data.rollout, nothing, data.labels)
 
     def _rows_of_recorded(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
         """What `_collect` does, for trajectories that have been read."""
         assert self._recorded is not None
         rollout = _with_log_prob(self._recorded.to(learner.device), learner.actor)
-        nothing = self.rerollouts_from(NO_VISITED_STATES, learner.actor, self.seed, iteration)
+        nothing = self.no_rerollouts(learner.actor, iteration)
         made = learner.to_rows(rollout, nothing)
         self._count(rollout, nothing)
         learner.add_metrics(episode_metrics(rollout))

@@ -7,12 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from rlft.data import replay_files
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
-from rlft.data.rollout_datamodule import NO_VISITED_STATES, RolloutDataModule, episode_metrics, learner_of
+from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories.reader import read_trajectories
@@ -27,6 +24,7 @@ from rlft.types import (
     ReplaySource,
     Rollout,
     TensorRows,
+    generator_at,
 )
 
 
@@ -78,8 +76,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         require(capacity >= num_envs, "data.capacity", capacity, f"at least num_envs, {num_envs}")
         require(0 < updates_per_step < float("inf"), "data.updates_per_step", updates_per_step, "above 0 and finite")
         require(0 <= prior_share <= 1, "data.prior_share", prior_share, "from 0 to 1")
-        self.updates = round(updates_per_step * self.batch_size)  # of an iteration
-        right = self.updates >= 1
+        right = round(updates_per_step * self.batch_size) >= 1
         require(right, "data.updates_per_step", updates_per_step, f"at least 1 / {self.batch_size}, for one update")
         self.collect_steps = collect_steps
         self.updates_per_step = updates_per_step
@@ -89,6 +86,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.prior_share = prior_share
         self.buffer = ReplayBuffer(capacity // num_envs)
         self._prior: ReplayBuffer | None = None  # what `prior` holds
+        self._spent = 0.0  # seconds of the running iteration that went into collecting
         self._kept: list[int] = []  # iterations whose experience is in files
         self._kept_in: Path | None = None  # the version whose files they are, if that is not this run's own
 
@@ -100,14 +98,12 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
         rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
         self._prior = ReplayBuffer(len(rollout))
-        nothing = self.rerollouts_from(NO_VISITED_STATES, replay_learner_of(self).collector, self.seed, 0)
-        made = replay_learner_of(self).to_rows(rollout, nothing).rows
-        assert isinstance(made, Experience)
-        self._prior.add(made)
+        self._prior.add(self._experience(replay_learner_of(self), rollout))
 
-    def train_dataloader(self) -> ReplayLoader:  # type: ignore[override]
-        """One iteration per pass."""
-        return ReplayLoader(self)
+    @property
+    def updates(self) -> int:
+        """Minibatches of an iteration."""
+        return round(self.updates_per_step * self.batch_size)
 
     def iterate(self) -> Iterator[TensorRows]:
         """Collects and yields in turn; while the learner warms up, it collects all before it yields."""
@@ -131,27 +127,18 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
 
     def _collect_part(self, learner: ReplayLearner, address: int) -> Rollout:
         started = time.perf_counter()
-        if self._states is None:
-            self._states = self.rollouts.initial_states(self.seed)
-        rollout, self._states, _ = self.rollouts.collect(
-            learner.collector,
-            self._states,
-            self.collect_steps,
-            self.seed,
-            address,
-            noise_scale=learner.noise_scale(self.num_envs),
-        )
+        scale = learner.noise_scale(self.num_envs)
+        rollout, _ = self._act(learner.collector, self.collect_steps, address, noise_scale=scale)
         self._spent += time.perf_counter() - started
+        self._count(rollout, self.no_rerollouts(learner.collector, 0))
         return rollout
 
-    _spent = 0.0  # seconds of the running iteration that went into collecting
-
     def _experience(self, learner: ReplayLearner, rollout: Rollout) -> Experience:
-        nothing = self.rerollouts_from(NO_VISITED_STATES, learner.collector, self.seed, 0)
-        made = learner.to_rows(rollout, nothing).rows
+        """What the learner keeps of a rollout, on the CPU, where the buffer is."""
+        nothing = self.no_rerollouts(learner.collector, 0)
+        made = learner.to_rows(rollout.to(learner.device), nothing).rows
         assert isinstance(made, Experience)
-        self._count(rollout, nothing)
-        return made
+        return made.to("cpu")
 
     def _finish_collecting(
         self, learner: ReplayLearner, iteration: int, rollouts: Sequence[Rollout], experience: Experience
@@ -169,8 +156,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self._kept.append(iteration)
 
     def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
-        address = np.random.SeedSequence([self.seed, iteration, part]).generate_state(1)[0]
-        generator = torch.Generator().manual_seed(int(address))
+        generator = generator_at([self.seed, iteration, part])
         if learner.warms_up(iteration):
             return self.buffer.returns(count, self.minibatch_size, learner.gamma, generator)
         n_step, gamma = learner.n_step, learner.gamma
@@ -206,19 +192,6 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self._kept_in = Path(self.trainer.ckpt_path).absolute().parent.parent
         for experience in replay_files.read_segments(self._kept_in, self._kept):
             self.buffer.add(experience)
-
-
-class ReplayLoader:
-    """What Lightning iterates over: sized, and lazy, so that nothing is collected before an epoch has begun."""
-
-    def __init__(self, data: ReplayDataModule) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return self.data.updates
-
-    def __iter__(self) -> Iterator[TensorRows]:
-        return self.data.iterate()
 
 
 def replay_learner_of(data: ReplayDataModule) -> ReplayLearner:

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from rlft.data.minibatches import minibatches
 from rlft.errors import UserError, require
@@ -32,6 +32,7 @@ from rlft.types import (
     Steps,
     TensorRows,
     Visited,
+    generator_at,
 )
 
 NO_VISITED_STATES = Visited.nothing(  # no states to go back to
@@ -179,9 +180,12 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         assert self.trainer is not None
         iteration = self.trainer.current_epoch
         batch = self._batch(learner_of(self.trainer), iteration)
-        shuffle_seed = int(np.random.SeedSequence([self.seed, iteration]).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(shuffle_seed)
-        yield from minibatches(batch, self.num_minibatches, self.update_epochs, generator)
+        yield from minibatches(batch, self.num_minibatches, self.update_epochs, generator_at([self.seed, iteration]))
+
+    @property
+    def updates(self) -> int:
+        """Minibatches of an iteration."""
+        return self.update_epochs * self.num_minibatches
 
     def _batch(self, learner: Learner, iteration: int) -> TensorRows:
         """The transitions of one iteration."""
@@ -191,11 +195,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
     def _collect(self, learner: Learner, iteration: int) -> tuple[Rollout, LearningRows]:
         """A new rollout, and what the learner makes of it."""
         started, actor = time.perf_counter(), learner.collector
-        if self._states is None:
-            self._states = self.rollouts.initial_states(self.seed)
-        rollout, self._states, visited = self.rollouts.collect(
-            actor, self._states, self.num_steps, self.seed, iteration, keep_visited=learner.needs_visited
-        )
+        rollout, visited = self._act(actor, self.num_steps, iteration, keep_visited=learner.needs_visited)
         learner.add_metrics({"time/rollout": time.perf_counter() - started, **episode_metrics(rollout)})
         self.rollout = rollout
         rerollouts = self.rerollouts_from(visited, actor, self.seed, iteration)
@@ -204,6 +204,29 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         self._count(rollout, rerollouts)
         learner.add_metrics({**rerollouts.metrics(), **self._replacements()})
         return rollout, made
+
+    def _act(
+        self,
+        actor: Actor,
+        num_steps: int,
+        address: int,
+        *,
+        keep_visited: bool = False,
+        noise_scale: Tensor | None = None,
+    ) -> tuple[Rollout, Visited]:
+        """Goes on where the environments are; arguments as of `Rollouts.collect`."""
+        if self._states is None:
+            self._states = self.rollouts.initial_states(self.seed)
+        rollout, self._states, visited = self.rollouts.collect(
+            actor,
+            self._states,
+            num_steps,
+            self.seed,
+            address,
+            keep_visited=keep_visited,
+            noise_scale=noise_scale,
+        )
+        return rollout, visited
 
     def _count(self, rollout: Rollout, rerollouts: Rerollouts) -> None:
         """What it has cost."""
@@ -218,6 +241,10 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
     def rerollouts_from(self, visited: Visited, actor: Actor, seed: int, iteration: int) -> IterationRerollouts:
         """The simulator for an estimator, with the states of a rollout of `actor`, or with `NO_VISITED_STATES`."""
         return IterationRerollouts(self.rollouts, actor, visited, seed, iteration, self._progress)
+
+    def no_rerollouts(self, actor: Actor, iteration: int) -> IterationRerollouts:
+        """The simulator without states to go back to."""
+        return self.rerollouts_from(NO_VISITED_STATES, actor, self.seed, iteration)
 
     def _progress(self, begun: int, total: int) -> None:
         """Re-rollouts take minutes, in which Lightning itself would not look for a request to end."""
@@ -259,7 +286,7 @@ class RolloutLoader:
         self.data = data
 
     def __len__(self) -> int:
-        return self.data.update_epochs * self.data.num_minibatches
+        return self.data.updates
 
     def __iter__(self) -> Iterator[TensorRows]:
         return self.data.iterate()

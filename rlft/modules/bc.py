@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +28,6 @@ from rlft.types import (
     LearningRows,
     NeedsLength,
     PolicyName,
-    Primitive,
     Rerollouts,
     Rollout,
     Start,
@@ -130,7 +128,6 @@ class BCModule(IterationModule):
             raise UserError("model.head_dropout has no place: a head of one hidden layer in all has a single layer.")
         self.critic: Critic = NoCritic()
         self.heads = FutureHeads(self.actor, self.offsets)
-        self._noise: torch.Generator | None = None  # of the dropout in the running iteration
 
     def critic_info(self) -> dict[str, Any] | None:
         """There is no critic."""
@@ -175,17 +172,7 @@ class BCModule(IterationModule):
         rows = CloningBatch(obs=rollout.obs, action=action, known=known)
         return LearningRows(rows, self.usable(rollout), None)
 
-    def data_settings(self) -> dict[str, Primitive]:
-        """Who demonstrates."""
-        return {"policy": self.policy or "scratch"}
-
     # ---- one iteration -------------------------------------------------------------------------------------------
-
-    def on_train_epoch_start(self) -> None:
-        """Begins an iteration; its dropout is addressed, so that a resumed run goes on as if it had not stopped."""
-        super().on_train_epoch_start()
-        seed = np.random.SeedSequence([torch.initial_seed(), self.current_epoch]).generate_state(1)[0]
-        self._noise = torch.Generator(self.device).manual_seed(int(seed))
 
     def training_step(self, batch: CloningBatch) -> Tensor | None:
         """The loss on a minibatch, or `None` if nothing is to be learned."""
@@ -232,5 +219,5 @@ class BCModule(IterationModule):
         """Zeros a `share` and raises the others, so that the expectation stays."""
         if not share:
             return hidden
-        kept = torch.rand(hidden.shape, generator=self._noise, device=hidden.device) >= share
+        kept = torch.rand(hidden.shape, generator=self.noise, device=hidden.device) >= share
         return hidden * kept / (1 - share)

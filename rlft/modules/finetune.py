@@ -236,7 +236,7 @@ class FinetuneModule(IterationModule):
         """The start policy, the estimator, and the critic if it has a part in advantages that are measured once."""
         labels = {f"advantage.{name}": value for name, value in self.advantage.label_settings().items()}
         critic = {"advantage.critic_policy": self.critic_policy or "new"} if self.advantage.labels_with_critic else {}
-        return {"policy": self.policy or "scratch", **labels, **critic}
+        return {**super().data_settings(), **labels, **critic}
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 

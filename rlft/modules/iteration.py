@@ -20,7 +20,7 @@ from rlft.modules.optimisation import Optimisation, gradients_of
 from rlft.modules.record import Began, IterationRecord, with_costs
 from rlft.modules.source import source_of
 from rlft.networks.policy_files import NETWORKS, describe_networks
-from rlft.types import AdvantageEstimate, Critic, DataSource, Learner, Rollout, Steps
+from rlft.types import AdvantageEstimate, Critic, DataSource, Learner, Primitive, Rollout, Steps, generator_at
 from rlft.update import PolicyUpdate
 
 
@@ -83,6 +83,7 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         self.notes: list[str] = []  # what the report says of the start: a sentence or two each
         self.metrics = IterationMetrics()
         self._averaged: Callable[[], Self] | None = None  # no module: that would become a submodule
+        self.noise = torch.Generator()  # of the gradient steps of the running iteration, addressed by it
         self._record: IterationRecord | None = None
         self._began = Began.now(Steps())  # of the running iteration
 
@@ -122,6 +123,10 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         if bad:
             self.add_metrics({"charts/bad_rows": bad})
         return good
+
+    def data_settings(self) -> dict[str, Primitive]:
+        """Who acts."""
+        return {"policy": self.policy or "scratch"}
 
     # ---- what is evaluated ---------------------------------------------------------------------------------------
 
@@ -195,10 +200,11 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
     # ---- one iteration -------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
-        """Begins an iteration: fresh metrics and learning rates."""
+        """Begins an iteration: fresh metrics, learning rates and noise."""
         self.metrics.clear()
         self._record = None
         self.iteration = self.current_epoch + 1
+        self.noise = generator_at([torch.initial_seed(), self.current_epoch], self.device)
         self._began = Began.now(self.source.steps)
         self.optimisation.begin_iteration()
 

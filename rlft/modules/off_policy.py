@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from rlft.modules.critic_provenance import OWN
 from rlft.modules.injection import Inject, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
 from rlft.networks import GaussianActor
-from rlft.networks.action_values import frozen_copy
+from rlft.networks.action_values import follow, frozen_copy
 from rlft.networks.noisy_mode import NoisyMode
 from rlft.networks.q_ensemble import QEnsemble
 from rlft.off_policy import ActorObjective
@@ -30,7 +29,6 @@ from rlft.types import (
     NeedsLength,
     Obs,
     PolicyName,
-    Primitive,
     ReplayBatch,
     ReplayLearner,
     ReplaySource,
@@ -149,7 +147,6 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         self.exploration, self.final_exploration = exploration, final_exploration
         self.exploration_steps = exploration_steps
         self.critic_learning_rate = critic_learning_rate
-        self._noise = torch.Generator()  # of the gradient steps of the running iteration
 
     def critic_info(self) -> dict[str, Any] | None:
         """Of the actions of the policy that is trained with it."""
@@ -228,7 +225,7 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         usable = self.usable(rollout)
         rows = Experience(
             obs=rollout.obs,
-            action=rollout.action.clamp(self.action_low.cpu(), self.action_high.cpu()),
+            action=rollout.action.clamp(self.action_low, self.action_high),
             reward=rollout.reward,
             next_obs=rollout.next_obs,
             terminated=rollout.terminated,
@@ -237,17 +234,7 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         )
         return LearningRows(rows, usable, None)
 
-    def data_settings(self) -> dict[str, Primitive]:
-        """Who acts at first."""
-        return {"policy": self.policy or "scratch"}
-
     # ---- one iteration -------------------------------------------------------------------------------------------
-
-    def on_train_epoch_start(self) -> None:
-        """Begins an iteration; its noise is addressed, so that a resumed run goes on as if it had not stopped."""
-        super().on_train_epoch_start()
-        seed = np.random.SeedSequence([torch.initial_seed(), self.current_epoch]).generate_state(1)[0]
-        self._noise = torch.Generator(self.device).manual_seed(int(seed))
 
     def training_step(self, batch: ReplayBatch | ReturnBatch, batch_idx: int) -> Tensor | None:
         """The critics' loss, now and then with the actor's."""
@@ -295,20 +282,20 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         action, bonus = self.objective.target_action(self.target_actor, ahead.next_obs, noise, self.bounds)
         values = self.target.values(ahead.next_obs, action)  # [E, B]
         if self.num_targets is not None:
-            order = torch.randperm(len(values), generator=self._noise, device=self._noise.device)
+            order = torch.randperm(len(values), generator=self.noise, device=self.noise.device)
             values = values[order[: self.num_targets]]
         target = ahead.reward + ahead.discount * (values.amin(0) + bonus)
         return target.clamp(self.critic.reading.low, self.critic.reading.high)
 
     def _normal(self, size: int, actor: Actor) -> Tensor:
         width = max(actor.noise_dim, actor.action_dim)
-        return torch.randn(size, width, generator=self._noise, device=self._noise.device)
+        return torch.randn(size, width, generator=self.noise, device=self.noise.device)
 
     def after_step(self) -> None:
         """The copies follow."""
-        _follow(self.target, self.critic, self.polyak)
+        follow(self.target, self.critic, self.polyak)
         if self._actor_steps:
-            _follow(self.target_actor, self.actor, self.polyak)
+            follow(self.target_actor, self.actor, self.polyak)
 
     def _outputs(self, batch: ReplayBatch | ReturnBatch) -> dict[str, Tensor]:
         """What the networks make of a minibatch, `[B, ...]` each."""
@@ -333,10 +320,3 @@ class OffPolicyModule(IterationModule, ReplayLearner):
     def _validate(self, held_out: Any) -> dict[str, float]:
         """Nothing is held out."""
         return {}
-
-
-def _follow(target: nn.Module, network: nn.Module, share: float) -> None:
-    """Moves the buffers of a frozen copy by a share of the way to the parameters of their names."""
-    own = dict(target.named_buffers())
-    names, weights = zip(*network.named_parameters(), strict=True)
-    torch._foreach_lerp_([own[name] for name in names], list(weights), share)

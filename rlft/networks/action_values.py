@@ -61,14 +61,7 @@ class ActionValueCritic(Critic):
     @torch.no_grad()
     def update_targets(self, polyak: float) -> None:
         """Moves the targets by `polyak` of the way to Q; that of a frozen weight stays bit-identical as well."""
-        pairs = [
-            (target, weight)
-            for target, weight in zip(self.target_q.buffers(), self.q.parameters(), strict=True)
-            if weight.requires_grad
-        ]
-        if pairs:
-            targets, weights = zip(*pairs, strict=True)
-            torch._foreach_lerp_(targets, weights, polyak)  # an eighth of the time of a loop over the tensors
+        follow(self.target_q, self.q, polyak)
 
     def state_value(self) -> ValueCritic:
         """V alone; shares its weights."""
@@ -80,6 +73,14 @@ class ActionValueCritic(Critic):
 def _evaluate(networks: nn.ModuleList, obs: Obs, action: Tensor) -> Tensor:
     x = torch.cat([obs.state, action], -1)  # [..., O + A]
     return torch.stack([network(x).squeeze(-1) for network in networks])  # [K, ...]
+
+
+def follow(target: nn.Module, network: nn.Module, share: float) -> None:
+    """Moves a frozen copy by a share of the way to its network, in place; where that is frozen, it stays as it is."""
+    copied = dict(target.named_buffers())
+    weights = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    if weights:  # an eighth of the time of a loop over the tensors
+        torch._foreach_lerp_([copied[name] for name in weights], list(weights.values()), share)
 
 
 def frozen_copy(network: N) -> N:

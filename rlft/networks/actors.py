@@ -115,6 +115,12 @@ def encoder_length(num_layers: int) -> int:
     return 2 * max(1, num_layers - 1)
 
 
+def place_in_parts(place: int, num_layers: int) -> str:
+    """What module `place` of an `MLP` with so many hidden layers is called in a `GaussianActor`: `action_head.2`."""
+    in_encoder = encoder_length(num_layers)
+    return f"encoder.{place}" if place < in_encoder else f"action_head.{place - in_encoder}"
+
+
 def clamp_log_std(log_std: nn.Parameter, low: float | None, high: float | None) -> None:
     """Puts a log standard deviation that is being trained back within its bounds, in place."""
     if log_std.requires_grad and (low is not None or high is not None):  # what is frozen stays bit-identical

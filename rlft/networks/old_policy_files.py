@@ -13,10 +13,11 @@ from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.networks.action_values import ActionValueCritic
-from rlft.networks.actors import GaussianActor, encoder_length
+from rlft.networks.actors import GaussianActor, place_in_parts
 from rlft.networks.conditioned_actor import ConditionedActor
 from rlft.networks.critics import ValueCritic
 from rlft.networks.foreign import Said
+from rlft.networks.foreign.contents import LIGHTNING
 from rlft.types import Actor, Critic
 
 OURS = re.compile(r"actor\.(encoder|action_head|mean)\.\d+\.(weight|bias)|actor\.log_std")
@@ -33,9 +34,7 @@ def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic |
     Raises:
         UserError: if they are not those of such networks. Says it of "it", the file.
     """
-    actor, critic = _part(weights, "actor"), _part(weights, "critic")
-    if others := sorted(name for name in weights if not name.startswith(("actor.", "critic."))):
-        raise UserError(f"its tensor {others[0]} is of neither actor nor critic.")
+    actor, critic = actor_and_critic(weights)
     if said.log_std is not None:
         raise UserError(f"it has actor.log_std, and {said.beside} says another log_std; leave that out.")
     try:
@@ -51,7 +50,7 @@ def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic |
 
 def assumed(content: object, said: Said) -> tuple[str, ...]:
     """What has to be said of the networks of a file that holds this."""
-    is_checkpoint = isinstance(content, Mapping) and "pytorch-lightning_version" in content
+    is_checkpoint = isinstance(content, Mapping) and LIGHTNING in content
     if said.activation is not None or is_checkpoint or said.beside.is_file():
         return ()  # checkpoints of ours and a json that do not say it are of a time without another activation
     return (
@@ -59,19 +58,28 @@ def assumed(content: object, said: Said) -> tuple[str, ...]:
     )
 
 
-def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}."): v for key, v in weights.items() if key.startswith(f"{name}.")}
+def actor_and_critic(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of both by their own names.
+
+    Raises:
+        UserError: if there are others. Says it of "it", the file.
+    """
+    if others := [name for name in weights if not name.startswith(("actor.", "critic."))]:
+        raise UserError(f"its tensor {min(others)} is of neither actor nor critic.")
+    actor, critic = (
+        {key.removeprefix(f"{part}."): v for key, v in weights.items() if key.startswith(f"{part}.")}
+        for part in ("actor", "critic")
+    )
+    return actor, critic
 
 
 def _in_parts(actor: dict[str, Tensor]) -> dict[str, Tensor]:
     """The layers under `mean`, as in ManiSkill's files and in our older ones, as those of encoder and action head."""
-    in_encoder = encoder_length(len(_layers(actor, "mean")) - 1)
-
-    def part(match: re.Match[str]) -> str:
-        layer = int(match[1])
-        return f"encoder.{layer}" if layer < in_encoder else f"action_head.{layer - in_encoder}"
-
-    return {re.sub(r"^mean\.(\d+)", part, key): weight for key, weight in actor.items()}
+    hidden = len(_layers(actor, "mean")) - 1
+    return {
+        re.sub(r"^mean\.(\d+)", lambda match: place_in_parts(int(match[1]), hidden), key): weight
+        for key, weight in actor.items()
+    }
 
 
 def _actor(weights: dict[str, Tensor], said: Said) -> Actor:

@@ -216,18 +216,13 @@ def _built(weights: Mapping[str, Tensor], networks: Any) -> tuple[Actor, Critic 
     """What a file describes, with its weights."""
     if not (isinstance(networks, Mapping) and networks.keys() == {"actor", "critic"}):
         raise UserError(f"its {NETWORKS} do not say what actor and critic are.")
-    if others := [name for name in weights if not name.startswith(("actor.", "critic."))]:
-        raise UserError(f"its tensor {min(others)} is of neither actor nor critic.")
+    of_actor, of_critic = old_policy_files.actor_and_critic(weights)
     # In this order: initial weights are drawn, and those that a run draws later are to be the same.
-    actor = _with_weights(_part(weights, "actor"), networks["actor"], Actor)
+    actor = _with_weights(of_actor, networks["actor"], Actor)
     if networks["critic"] is not None:
-        return actor, _with_weights(_part(weights, "critic"), networks["critic"], Critic)
-    _refuse_misfit(_part(weights, "critic"), {})
+        return actor, _with_weights(of_critic, networks["critic"], Critic)
+    _refuse_misfit(of_critic, {})
     return actor, None
-
-
-def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
 
 
 def _with_weights(weights: Mapping[str, Tensor], description: Any, base: type[N]) -> N:

@@ -1,6 +1,7 @@
 """Everything that crosses a module border."""
 
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
+from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, NeedsLength, PolicyName, Start
 from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step, mismatches, unrecorded
 from rlft.types.learning import (
@@ -68,6 +69,7 @@ __all__ = [
     "TensorRows",
     "Transition",
     "Visited",
+    "generator_at",
     "mismatches",
     "settings_of",
     "unrecorded",

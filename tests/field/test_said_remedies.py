@@ -11,7 +11,7 @@ from rlft.cli import main
 from rlft.networks import GaussianActor, ValueCritic
 from rlft.networks.policy_files import load_policy, save_policy
 from tests.support.hand_made import REPO
-from tests.support.training import run, smoke
+from tests.support.training import made_by, run, smoke, with_overlay
 
 
 def refused(capsys, arguments):
@@ -72,10 +72,8 @@ def test_a_policy_file_that_is_no_checkpoint(tmp_path, capsys):
 
 
 def test_replay_files_that_are_gone(tmp_path, capsys):
-    files = [f"--config={REPO / 'configs' / name}.yaml" for name in ("off_policy", "smoke_replay")]
-    arguments = ["fit", *files, f"--log_dir={tmp_path}", "--model.critic.hidden_dim=8", "--trainer.max_epochs=1"]
-    assert main(arguments) == 0
-    (version,) = tmp_path.glob("*/version_0")
+    arguments = with_overlay(tmp_path, "--model.critic.hidden_dim=8", "--trainer.max_epochs=1", config="off_policy")
+    version = made_by(arguments, tmp_path)
     shutil.rmtree(version / "replay")
     said, _ = refused(capsys, [*arguments, "--trainer.max_epochs=2", "--ckpt_path=last"])
     assert "start anew from the policy: --model.policy with the checkpoint's path" in said

@@ -15,22 +15,18 @@ from rlft.networks import QEnsemble
 from rlft.networks.policy_files import load_policy
 from rlft.runs.iterations import read_iterations
 from tests.support.hand_made import REPO, is_sentence
-from tests.support.training import scalars
+from tests.support.training import made_by, scalars, with_overlay
 
 SMALL = ("--model.critic.hidden_dim=16",)
 
 
 def arguments(log_dir, *options, config="off_policy"):
-    files = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, "smoke_replay")]
-    return ["fit", *files, *SMALL, f"--log_dir={log_dir}", *map(str, options)]
+    return with_overlay(log_dir, *SMALL, *options, config=config)
 
 
 def run(log_dir, *options, config="off_policy"):
     """Trains and returns the new run directory."""
-    before = set(log_dir.glob("*/version_*"))
-    assert main(arguments(log_dir, *options, config=config)) == 0
-    (created,) = set(log_dir.glob("*/version_*")) - before
-    return created
+    return made_by(arguments(log_dir, *options, config=config), log_dir)
 
 
 def weights(version):

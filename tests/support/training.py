@@ -75,10 +75,23 @@ def smoke(log_dir, *options, config="gae_ppo"):
     return ["fit", *configs, f"--log_dir={log_dir}", *map(str, options)]
 
 
+def with_overlay(log_dir, *options, config):
+    """The arguments of `rlft fit` with a config and the overlay that makes it finish in seconds."""
+    path = REPO / f"configs/{config}.yaml"
+    overlay = "smoke_replay" if "ReplayDataModule" in path.read_text() else "smoke"
+    files = (f"--config={path}", f"--config={REPO / 'configs' / overlay}.yaml")
+    return ["fit", *files, f"--log_dir={log_dir}", *map(str, options)]
+
+
 def run(log_dir, *options, config="gae_ppo"):
     """Trains through the command line and returns the new run directory."""
+    return made_by(smoke(log_dir, *options, config=config), log_dir)
+
+
+def made_by(arguments, log_dir):
+    """Runs a command that trains into `log_dir`, and returns the new run directory."""
     before = set(log_dir.glob("*/version_*"))
-    assert main(smoke(log_dir, *options, config=config)) == 0
+    assert main(arguments) == 0
     (created,) = set(log_dir.glob("*/version_*")) - before
     return created
 

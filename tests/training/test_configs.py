@@ -7,9 +7,8 @@ import pytest
 
 import rlft.advantage
 import rlft.update
-from rlft.cli import main
 from tests.support.hand_made import REPO
-from tests.support.training import run, scalars
+from tests.support.training import made_by, run, scalars, with_overlay
 
 CONFIGS = sorted(path.stem for path in (REPO / "configs").glob("*.yaml") if "smoke" not in path.stem)
 
@@ -29,10 +28,7 @@ def test_something_is_tested():
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_smoke_overlay_is_all_that_a_config_needs_to_finish_in_seconds(config, tmp_path):
-    overlay = "smoke_replay" if "ReplayDataModule" in (REPO / f"configs/{config}.yaml").read_text() else "smoke"
-    files = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, overlay)]
-    assert main(["fit", *files, f"--log_dir={tmp_path}", "--trainer.max_epochs=1"]) == 0
-    (run_dir,) = tmp_path.glob("*/version_*")
+    run_dir = made_by(with_overlay(tmp_path, "--trainer.max_epochs=1", config=config), tmp_path)
     assert [value for _, value in scalars(run_dir)["steps/env"]] == [320.0]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.networks.actors import GaussianActor, encoder_length
+from rlft.networks.actors import GaussianActor, place_in_parts
 from rlft.networks.critics import ValueCritic
 from rlft.networks.foreign.layouts import Layer, Layout, layers, layout_of
 from rlft.networks.foreign.normalisers import OF_ACTOR, OF_CRITIC, Normaliser, normaliser
@@ -143,10 +143,8 @@ def _in_our_words(
     if critic:
         networks["critic"] = _described(ValueCritic, critic, said)
     weights = {"actor.log_std": log_std}
-    in_encoder = encoder_length(len(actor) - 1)
     for number, layer in enumerate(actor):
-        place = 2 * number  # among layers and activations
-        part = f"encoder.{place}" if place < in_encoder else f"action_head.{place - in_encoder}"
+        part = place_in_parts(2 * number, len(actor) - 1)  # among layers and activations
         weights |= {f"actor.{part}.weight": layer.weight, f"actor.{part}.bias": layer.bias}
     for number, layer in enumerate(critic):
         weights |= {f"critic.value.{2 * number}.{w}": t for w, t in (("weight", layer.weight), ("bias", layer.bias))}
