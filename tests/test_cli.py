@@ -119,6 +119,7 @@ def test_help(arguments, capsys):
         (["--model.update.help", "PPO"], "kl_stop_scope"),
         (["--model.advantage.help=GAE"], "gae_lambda"),
         (["--data.env.help", "ManiSkill"], "control_mode"),
+        (["--model.objective.help", "Anchored"], "final_anchor"),
         ([f"--config={REPO / 'configs/mc_awr_offline.yaml'}", "--data.env.help", "ManiSkill"], "control_mode"),
     ],
     ids=str,

@@ -5,19 +5,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import rlft.data
+import rlft.modules
 from rlft.errors import UserError
+
+USUAL = ("FinetuneModule", "RolloutDataModule")
 
 
 def help_of_plugins(args: Sequence[str]) -> list[str]:
     """`--model.update.help PPO` does not say whose `update` that is; without a config jsonargparse would not know."""
     command, *options = args
-    for part, name in (("model", "FinetuneModule"), ("data", "RolloutDataModule")):
-        if any(re.match(rf"--{part}\.\w+\.help\b", option) for option in options):
-            options = [f"--{part}={name}", *options]
+    for part, package in (("model", rlft.modules), ("data", rlft.data)):
+        found = (re.match(rf"--{part}\.(\w+)\.help\b", option) for option in options)
+        if asked := next(filter(None, found), None):
+            options = [f"--{part}={_taking(asked[1], package)}", *options]
     return [command, *options]
+
+
+def _taking(argument: str, package: ModuleType) -> str:
+    """The class that is meant: of those with such an argument the one that most configs have, if it is among them."""
+    names: list[str] = sorted(package.__all__, key=lambda name: name not in USUAL)
+    return next((name for name in names if argument in signature(getattr(package, name)).parameters), names[0])
 
 
 def config_files(args: Sequence[str]) -> list[Path]:
