@@ -41,6 +41,7 @@ def rank(
     critic: str | None = None,
     iql: str | None = None,
     sarsa: str | None = None,
+    off_policy: str | None = None,
     tolerance: float = 1e-3,
     training_steps: int = 400,
     training_states: int = 200,
@@ -71,6 +72,7 @@ def rank(
         critic: policy file whose critic GAE and TD use; by default one is fitted to Monte-Carlo returns.
         iql: policy file whose critic was trained by IQL: ranks with its Q, and with GAE from its V.
         sarsa: policy file whose critic was trained by SARSA.
+        off_policy: policy file whose critics were trained by an `OffPolicyModule`: ranks with their mean Q.
         tolerance: trajectories end once gamma^steps is below this.
         training_steps: env steps in each environment that the regressed networks are trained on.
         training_states: further states for the networks that are trained to compare the actions of a state.
@@ -104,7 +106,9 @@ def rank(
         seed=seed,
     )
     workers = default_workers() if num_workers is None else num_workers
-    return rank_in(env, loaded, settings, Path(out), Critics(critic, iql, sarsa), protocol, workers, accept_mismatch)
+    return rank_in(
+        env, loaded, settings, Path(out), Critics(critic, iql, sarsa, off_policy), protocol, workers, accept_mismatch
+    )
 
 
 def rank_in(

@@ -83,6 +83,7 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         self.notes: list[str] = []  # what the report says of the start: a sentence or two each
         self.metrics = IterationMetrics()
         self._averaged: Callable[[], Self] | None = None  # no module: that would become a submodule
+        self._clipped: list[list[nn.Parameter]] = []  # with a gradient norm each, in the running iteration
         self.noise = torch.Generator()  # of the gradient steps of the running iteration, addressed by it
         self._record: IterationRecord | None = None
         self._began = Began.now(Steps())  # of the running iteration
@@ -168,7 +169,7 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """Clips the gradient norms; with numbers that are not finite there will be no gradient step."""
-        gradients = gradients_of(self.clipped_apart())
+        gradients = gradients_of(self._clipped)
         # In half precision infinite gradients are the scaler's business.
         watched = gradients if self.trainer.precision != "16-mixed" else []
         if not self._watch.is_good_step([part.norm for part in watched]):
@@ -207,6 +208,7 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         self.noise = generator_at([torch.initial_seed(), self.current_epoch], self.device)
         self._began = Began.now(self.source.steps)
         self.optimisation.begin_iteration()
+        self._clipped = [list(network.parameters()) for network in self.clipped_apart()]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Keeps the minibatch for a description of what is wrong with it."""

@@ -140,8 +140,7 @@ class Gradients:
         torch.nn.utils.clip_grads_with_norm_(self.parameters, max_norm, self.norm)
 
 
-def gradients_of(networks: Iterable[nn.Module]) -> list[Gradients]:
-    """Of each of the networks that has some."""
-    parameters = [list(network.parameters()) for network in networks]
-    learning = [ps for ps in parameters if any(p.grad is not None for p in ps)]
+def gradients_of(networks: Iterable[Sequence[nn.Parameter]]) -> list[Gradients]:
+    """Of each of the networks, given by their parameters, that has some."""
+    learning = [ps for ps in networks if any(p.grad is not None for p in ps)]
     return [Gradients(ps, torch.nn.utils.get_total_norm([p.grad for p in ps if p.grad is not None])) for ps in learning]

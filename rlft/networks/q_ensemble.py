@@ -109,6 +109,12 @@ class QEnsemble(Critic):
         """Q, `[E, B]`."""
         return self.reading.value(self.outputs(obs, action))
 
+    def mean_value(self, obs: Obs, action: Tensor) -> Tensor:
+        """The mean over the critics, `[...]`, of observations `[...]` and actions `[..., A]`."""
+        shape = action.shape[:-1]
+        flat = Obs(obs.state.reshape(-1, self.obs_dim))
+        return self.values(flat, action.reshape(-1, self.action_dim)).mean(0).reshape(shape)
+
     def standardised(self, state: Tensor) -> Tensor:
         """Observations `[..., O]` in standard deviations from their mean, at most five."""
         return ((state - self.obs_mean) / self.obs_scale).clamp(-CLIPPED, CLIPPED)

@@ -12,6 +12,7 @@ from rlft.errors import UserError
 from rlft.networks import ActionValueCritic
 from rlft.networks.policy_checks import check_shapes
 from rlft.networks.policy_files import load_policy
+from rlft.networks.q_ensemble import QEnsemble
 from rlft.ranking.estimators import USUAL_LAMBDA, Value
 from rlft.ranking.experiment import Simulated
 from rlft.ranking.learned import Regressions, dueling, for_each_action, pairwise
@@ -28,6 +29,11 @@ class Critics:
     critic: str | None = None
     iql: str | None = None
     sarsa: str | None = None
+    off_policy: str | None = None
+
+
+KINDS: dict[str, type[Critic]] = {"iql": ActionValueCritic, "sarsa": ActionValueCritic, "off_policy": QEnsemble}
+LEARNERS = {"iql": "IQL", "sarsa": "SARSA", "off_policy": "an OffPolicyModule"}
 
 
 def load_critics(critics: Critics, spec: EnvSpec, gamma: float, reward_mode: str | None) -> dict[str, Critic]:
@@ -44,8 +50,11 @@ def load_critics(critics: Critics, spec: EnvSpec, gamma: float, reward_mode: str
         check_shapes(policy, spec.obs_dim, spec.action_dim)
         if policy.critic is None:
             raise UserError(f"{name} {file} holds no critic.")
-        if name != "critic" and not isinstance(policy.critic, ActionValueCritic):
-            raise UserError(f"{name} {file} holds a critic of states only; name one that {name.upper()} has trained.")
+        if name in KINDS and not isinstance(policy.critic, KINDS[name]):
+            kind = type(policy.critic).__name__
+            raise UserError(f"{name} {file} holds {kind}; name a file with a critic that {LEARNERS[name]} has trained.")
+        if name == "critic" and isinstance(policy.critic, QEnsemble):
+            raise UserError(f"critic {file} holds values of actions only, not of states; it can be the off_policy one.")
         made_with = policy.info.get("critic") or {}  # not every file says
         for setting, value in (("gamma", gamma), ("reward_mode", reward_mode), ("reward_scale", 1.0)):
             if made_with.get(setting, value) != value:
@@ -71,12 +80,15 @@ def scorers(
         "dueling Q": dueling(others.obs, others.action, labels, seed),
         "pairwise": pairwise(others.obs, others.action, labels, seed),
     }
-    for name in ("iql", "sarsa"):
-        if name in given:
-            critic = given[name]
-            assert isinstance(critic, ActionValueCritic)
+    for name, critic in given.items():
+        if isinstance(critic, ActionValueCritic) and name != "critic":
             values[f"V of {name.upper()}"] = critic
             networks[f"Q of {name.upper()}"] = critic.target_action_value  # what their advantages are made of
+    if "off_policy" in given:
+        ensemble = given["off_policy"]
+        assert isinstance(ensemble, QEnsemble)
+        low, high = simulator.rollouts.spec.action_low, simulator.rollouts.spec.action_high
+        networks["Q off-policy"] = lambda obs, action: ensemble.mean_value(obs, action.clamp(low, high))
     obs = for_each_action(actions.obs, actions.action)  # [N, J]
     with torch.no_grad():
         return values, {name: network(obs, actions.action) for name, network in networks.items()}

@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from rlft.types import Batch, DataSource
+from rlft.types import DataSource, TensorRows
 
 
 def begin(description: str, updates: int, threads: int) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def begin(description: str, updates: int, threads: int) -> argparse.Namespace:
 class Served(lightning.LightningDataModule, DataSource):
     """Serves the first `updates` minibatches as one epoch."""
 
-    def __init__(self, batches: Iterable[Batch], updates: int) -> None:
+    def __init__(self, batches: Iterable[TensorRows], updates: int) -> None:
         super().__init__()
         self.batches, self.updates = batches, updates
 
@@ -46,7 +46,7 @@ class Served(lightning.LightningDataModule, DataSource):
     def __len__(self) -> int:
         return self.updates
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorRows]:
         return islice(self.batches, self.updates)
 
 
@@ -62,14 +62,16 @@ class Clock(lightning.Callback):
         self.seconds = time.perf_counter() - self.started
 
 
-def train(module: lightning.LightningModule, batches: Iterable[Batch], updates: int) -> float:
+def train(
+    module: lightning.LightningModule, batches: Iterable[TensorRows], updates: int, *callbacks: lightning.Callback
+) -> float:
     """Trains `module` on so many minibatches and returns the seconds that took."""
     clock = Clock()
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=1,
         logger=False,
-        callbacks=[clock],
+        callbacks=[*callbacks, clock],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -13,6 +13,7 @@ from rlft.commands.rank import rank_in
 from rlft.errors import UserError
 from rlft.networks import ActionValueCritic, GaussianActor, ValueCritic
 from rlft.networks.policy_files import Policy, save_policy
+from rlft.networks.q_ensemble import QEnsemble
 from rlft.ranking.experiment import Settings
 from rlft.ranking.ranking import Ranking
 from rlft.ranking.scorers import Critics
@@ -38,10 +39,11 @@ def interrupted(*args):
 
 @pytest.fixture(scope="module")
 def critics(tmp_path_factory):
-    """Policy files with critics of both kinds."""
+    """Policy files with critics of all kinds."""
     folder, value = tmp_path_factory.mktemp("critics"), ValueCritic(6, 8, 1)
     torch.manual_seed(0)
     save_policy(folder / "q.safetensors", GaussianActor(6, 2, 8, 1), ActionValueCritic(value, 2), {})
+    save_policy(folder / "ensemble.safetensors", GaussianActor(6, 2, 8, 1), QEnsemble(6, 2, hidden_dim=8), {})
     save_policy(folder / "v.safetensors", GaussianActor(6, 2, 8, 1), value, {})
     save_policy(folder / "gamma.safetensors", GaussianActor(6, 2, 8, 1), value, {"critic": {"gamma": 0.99}})
     save_policy(folder / "none.safetensors", GaussianActor(6, 2, 8, 1), None, {})
@@ -57,7 +59,7 @@ def out(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ranking(out, critics):
     q = str(critics / "q.safetensors")
-    return study(out, critics=Critics(iql=q, sarsa=q))
+    return study(out, critics=Critics(iql=q, sarsa=q, off_policy=str(critics / "ensemble.safetensors")))
 
 
 def test_gae_at_lambda_one_is_monte_carlo_in_both_protocols(ranking):
@@ -69,7 +71,7 @@ def test_gae_at_lambda_one_is_monte_carlo_in_both_protocols(ranking):
 
 
 def test_every_estimator_is_ranked_against_both_ground_truths(ranking):
-    networks = {"Q on MC", "A on GAE", "dueling Q", "pairwise", "Q of IQL", "Q of SARSA"}
+    networks = {"Q on MC", "A on GAE", "dueling Q", "pairwise", "Q of IQL", "Q of SARSA", "Q off-policy"}
     trajectories = {
         "MC",
         *(f"{name}, V on MC" for name in ("GAE(0.8)", "GAE(0.95)", "GAE(1)", "TD(1)", "TD(5)", "TD(20)")),
@@ -147,7 +149,10 @@ def test_the_ground_truth_is_reliable_enough_to_say_something(ranking):
     ("critics_of", "sentence"),
     [
         ({"critic": "none"}, "holds no critic"),
-        ({"iql": "v"}, "holds a critic of states only; name one that IQL has trained"),
+        ({"iql": "v"}, "holds ValueCritic; name a file with a critic that IQL has trained"),
+        ({"sarsa": "ensemble"}, "holds QEnsemble; name a file with a critic that SARSA has trained"),
+        ({"off_policy": "q"}, "holds ActionValueCritic; name a file with a critic that an OffPolicyModule has trained"),
+        ({"critic": "ensemble"}, "holds values of actions only, not of states; it can be the off_policy one"),
         ({"sarsa": "other"}, "maps 42 observations"),
         ({"critic": "gamma"}, r"holds values at gamma 0\.99, but this study has gamma 0\.9"),
         ({"critic": "nowhere"}, "No policy"),

@@ -53,6 +53,17 @@ def test_an_iteration_has_its_steps_and_its_updates(three):
     assert all(0 <= value <= 1 for _, value in found["charts/q_mean"])
 
 
+def test_what_is_exported_standardises_observations_as_what_learns(three):
+    """The average has weights of its own, and the moments that the critics learned from the first data."""
+    saved, exported = torch.load(three / "checkpoints/last.ckpt", weights_only=False), weights(three)
+    for name, initial in (("critic.obs_mean", 0.0), ("critic.obs_scale", 1.0)):
+        moments = saved["current_model_state"][name]
+        assert (moments != initial).any()
+        assert torch.equal(moments, exported[name])
+        assert torch.equal(moments, saved["state_dict"][name])
+    assert not torch.equal(saved["current_model_state"]["critic.output.weight"], exported["critic.output.weight"])
+
+
 def test_the_warm_up_leaves_the_policy_as_it_is(tmp_path):
     version = run(tmp_path, "--trainer.max_epochs=1")
     start, end = load_policy("pointreach/weak").actor, load_policy(str(version / "policies/last.safetensors")).actor

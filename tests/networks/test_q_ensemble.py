@@ -63,6 +63,12 @@ def test_observations_are_standardised_and_clipped():
     torch.testing.assert_close(critic.standardised(torch.tensor([[3.0, 7.0], [99.0, 99.0]])), torch.tensor(expected))
 
 
+def test_the_mean_value_is_over_the_critics():
+    critic, obs, action = QEnsemble(3, 2, num_critics=4, hidden_dim=8), torch.randn(5, 7, 3), torch.randn(5, 7, 2)
+    expected = torch.stack([critic.values(Obs(obs[i]), action[i]).mean(0) for i in range(5)])
+    assert torch.allclose(critic.mean_value(Obs(obs), action), expected, atol=1e-6)
+
+
 def test_it_is_no_value_of_states():
     with pytest.raises(UserError, match="a value of actions, not of states"):
         QEnsemble(3, 2)(Obs(state=torch.zeros(1, 3)))
