@@ -10,12 +10,13 @@ import numpy as np
 from rlft.comparison.event_files import ITERATION_TAGS
 from rlft.comparison.runs import Array, Run, Steps
 
-Axis = Literal["iteration", "env_steps", "sim_steps", "relative", "training_hours"]
+Axis = Literal["iteration", "env_steps", "sim_steps", "relative", "gradient_steps", "training_hours"]
 AXIS_NAMES: dict[Axis, str] = {
     "iteration": "iteration",
     "env_steps": "env steps",
     "sim_steps": "simulator steps",
     "relative": "env steps since the first evaluation",
+    "gradient_steps": "gradient steps of the critic",
     "training_hours": "training hours",
 }
 Reader = Callable[[Run, Steps], Array]  # raises UserError if the run has not logged it
@@ -43,6 +44,11 @@ def relative_steps(run: Run, steps: Steps) -> Array:
     return np.asarray(counted - counted[0])
 
 
+def gradient_steps(run: Run, steps: Steps) -> Array:
+    """Of the critic, or of several critics together."""
+    return run.total("charts/critic_updates", steps)
+
+
 def training_hours(run: Run, steps: Steps) -> Array:
     """Time spent on iterations, with the evaluations in them: no pauses, and no iteration twice."""
     if run.has("time/iteration"):
@@ -63,12 +69,13 @@ AXES: dict[Axis, Reader] = {
     "env_steps": env_steps,
     "sim_steps": sim_steps,
     "relative": relative_steps,
+    "gradient_steps": gradient_steps,
     "training_hours": training_hours,
 }
 COSTS: dict[str, Reader] = {
     "env steps": env_steps,
     "simulator steps": sim_steps,
     "actor updates": lambda run, steps: run.total("charts/actor_updates", steps),
-    "critic updates": lambda run, steps: run.total("charts/critic_updates", steps),
+    "critic updates": gradient_steps,
     "training hours": training_hours,
 }

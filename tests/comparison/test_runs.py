@@ -112,7 +112,7 @@ def test_a_version_that_has_only_begun_hides_nothing(tmp_path):
 def test_axes_of_a_run_of_rlft(tmp_path):
     run = read_run(run_folder(tmp_path, "run", [0.1, 0.2, 0.3], sim_steps=700))
     steps = np.array([0, 100, 200])
-    found = {name: axis(run, steps).tolist() for name, axis in AXES.items()}
+    found = {name: axis(run, steps).tolist() for name, axis in AXES.items() if name != "gradient_steps"}
     assert found == {
         "iteration": [0, 1, 2],
         "env_steps": [0, 100, 200],
@@ -120,6 +120,12 @@ def test_axes_of_a_run_of_rlft(tmp_path):
         "relative": [0, 100, 200],
         "training_hours": pytest.approx([0, 0.01, 0.02]),
     }
+
+
+def test_gradient_steps_add_up(tmp_path):
+    logged = {"eval/success_rate": {0: 0.1, 100: 0.2, 200: 0.3}, "charts/critic_updates": {100: 30.0, 200: 40.0}}
+    run = read_run(write(tmp_path / "run", logged))
+    assert AXES["gradient_steps"](run, np.array([0, 100, 200])).tolist() == [0, 30, 70]
 
 
 def test_an_offline_run_is_logged_by_iteration_and_keeps_its_env_steps(tmp_path):

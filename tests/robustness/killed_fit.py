@@ -17,6 +17,7 @@ from pathlib import Path
 import rlft.callbacks.run_report
 import rlft.callbacks.success_checkpoint
 from rlft.cli import main
+from rlft.data import replay_files
 from rlft.modules.iteration import IterationModule
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
@@ -28,6 +29,7 @@ PHASES = {
     "evaluation": [(LocalRollouts, "evaluate"), (ProcessRollouts, "evaluate")],
     "update": [(IterationModule, "optimizer_step")],
     "checkpoint": [(WholeCheckpoints, "save_checkpoint")],
+    "segment": [(replay_files, "write_segment")],
     "policy": [(rlft.callbacks.success_checkpoint, "save_policy")],
     "report": [(rlft.callbacks.run_report.RunReport, "_write"), (rlft.callbacks.run_report.RunReport, "_log")],
 }

@@ -36,13 +36,15 @@ RUNS = {  # what is killed: every part of rlft that a run can be in
     ],
     "ppo": ["gae_ppo", "--data.num_workers=2"],
     "offline": ["iql_awr_offline", "--eval.every_n_iterations=1"],
+    "replay": ["off_policy", "--model.critic.hidden_dim=16", "--data.num_workers=2"],
     "cloning": ["bc", "--model.demonstrator=null", "--eval.every_n_iterations=1"],
 }
 
 
 def command(what, kind, log_dir, *options):
     config, *own = RUNS[kind]
-    configs = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, "smoke")]
+    overlay = "smoke_replay" if kind == "replay" else "smoke"
+    configs = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, overlay)]
     common = [f"--trainer.max_epochs={ITERATIONS}", f"--log_dir={log_dir}", "--run_name=run", *options]
     return [sys.executable, "-m", "tests.robustness.killed_fit", what, "fit", *configs, *own, *common]
 
@@ -155,12 +157,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=RUNS, default=list(RUNS))
     options = parser.parse_args()
     generator, hits = random.Random(options.seed), Counter()
     with tempfile.TemporaryDirectory() as place:
         alone = {}
         while hits.total() < options.kills:
-            for kind in RUNS:
+            for kind in options.kinds:
                 log_dir = Path(place) / f"{kind}-{hits.total()}"
                 if kind not in alone:
                     alone[kind] = left_alone(kind, Path(place) / kind)
