@@ -365,6 +365,7 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         if self._actor_steps:
             follow(self.target_actor, self.actor, self.polyak)
 
+    @torch.no_grad()
     def _outputs(self, batch: ReplayBatch | ReturnBatch) -> dict[str, Tensor]:
         """What the networks make of a minibatch, `[B, ...]` each."""
         return {"mean_action": self.actor.mode(batch.obs), "critic": self.critic.values(batch.obs, batch.action)[0]}
