@@ -13,6 +13,7 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.critic_provenance import OWN
 from rlft.modules.injection import Inject, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
+from rlft.modules.source import environments_of
 from rlft.networks import GaussianActor, ResidualActor
 from rlft.networks.action_values import follow, frozen_copy
 from rlft.networks.noisy_mode import NoisyMode
@@ -273,10 +274,11 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
     ) -> LearningRows:
         """Every step, with the action that the environment got."""
+        spec = environments_of(self.trainer, type(self).__name__).rollouts.spec  # prior data come before `setup`
         usable = self.usable(rollout) & rollout.next_obs.state.isfinite().all(-1)  # targets ask for the next ones
         rows = Experience(
             obs=rollout.obs,
-            action=rollout.action.clamp(self.action_low, self.action_high),
+            action=rollout.action.clamp(spec.action_low.to(self.device), spec.action_high.to(self.device)),
             reward=rollout.reward,
             next_obs=rollout.next_obs,
             terminated=rollout.terminated,

@@ -1,6 +1,7 @@
 """Cal-QL, WSRL and residual actors through the command line, on PointReach."""
 
 import json
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,16 +10,18 @@ from rlft.cli import main
 from rlft.commands.collect import collect
 from rlft.comparison.axes import env_steps, iterations, training_hours
 from rlft.comparison.reading import read_folder
-from rlft.data import replay_files
+from rlft.data import ReplayDataModule, replay_files
 from rlft.envs import PointReach
+from rlft.modules import OffPolicyModule
 from rlft.networks import ResidualActor
 from rlft.networks.policy_files import load_policy
+from rlft.off_policy import Anchored
 from rlft.runs.iterations import read_iterations
 from rlft.trajectories.reader import read_trajectories
 from rlft.types import Obs
 from tests.modules.test_off_policy import arguments, run, same
 from tests.support.hand_made import is_sentence
-from tests.support.training import scalars
+from tests.support.training import fit, scalars
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,27 @@ def test_with_a_weight_critics_say_less_of_actions_beside_those_of_the_data(prio
         for weight in (0.0, 1.0)
     ]
     assert rows[1]["losses/conservative_gap"] < rows[0]["losses/conservative_gap"]
+
+
+@dataclass(frozen=True)
+class Wide(PointReach):
+    """Actions go up to 2."""
+
+    def make(self, num_envs):
+        batch = super().make(num_envs)
+        batch.spec = replace(batch.spec, action_low=torch.full((2,), -2.0), action_high=torch.full((2,), 2.0))
+        return batch
+
+
+def test_prior_actions_are_within_the_bounds_of_the_environment(tmp_path):
+    """Rows of prior data are made before the module's own `setup`."""
+    path = tmp_path / "wide.h5"
+    collect(str(path), "pointreach/weak", (), 20, env=Wide(), num_envs=8, num_workers=0)
+    loader = ReplayDataModule(Wide(), 8, 40, 10, 0.01, 16, num_workers=0, prior=str(path), offline_iterations=1)
+    fit(OffPolicyModule(6, 2, Anchored(), "pointreach/weak"), loader, 1)
+    kept = loader._prior.whole.action
+    assert torch.equal(kept, read_trajectories(path, Wide().make(1).spec).action.clamp(-2, 2))
+    assert 1 < kept.abs().max() <= 2
 
 
 # ---- residual actors ---------------------------------------------------------------------------------------------
