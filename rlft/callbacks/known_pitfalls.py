@@ -1,71 +1,17 @@
 """Mistakes that have cost people days, as checks on what is known of a run before and shortly after it starts.
 
-The twelve are those of the founding documents, each with what is known of it here. Where our own measurements
-contradict a document, the check follows the measurements.
+The first twelve are those of the founding documents, each with what is known of it here. Where our own measurements
+contradict a document, the check follows the measurements. Those of off-policy learning follow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from rlft.callbacks.off_policy_pitfalls import OFF_POLICY
+from rlft.callbacks.pitfall import Facts, Pitfall
 
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a run; `None` where something is not known or has no meaning."""
-
-    start_success: float | None = None  # deterministic success rate of the start policy
-    start_success_sampled: float | None = None  # the same with sampled actions
-    monitors: tuple[str, ...] = ()  # metrics that decide which policy is kept, or when something happens
-    run_name: str | None = None
-    start_policy: str | None = None
-    estimator: str | None = None  # class name, as are those that follow
-    update: str | None = None
-    q_minus_v: bool = False  # advantages are a learned Q minus a learned V
-    regressed: bool = False  # advantages are what a network predicts that was fitted to advantages
-    num_samples: int | None = None  # re-rollouts per state
-    rollout_policy: str | None = None  # who plays them
-    gamma: float | None = None
-    reward_mode: str | None = None
-    reward_scale: float = 1.0
-    update_epochs: int = 1
-    target_kl: float | None = None
-    actor_rate: float = 3e-4  # the highest learning rate of a part of the actor
-    learning_rate_warmup: int = 0  # gradient steps
-    warmup_iterations: int = 0
-    batch_size: int | None = None  # transitions per iteration
-    offline: bool = False
-    data_policy: str | None = None  # who collected the data
-    critic_of: str | None = None  # whose value the critic is that the run starts with
-    critic_layers: int = 0
-    critic_width: int = 0
-
-
-@dataclass(frozen=True)
-class Pitfall:
-    """One mistake.
-
-    Attributes:
-        number: in the founding documents' list.
-        id: for silencing it.
-        applies: whether a run makes it.
-        reason: what is wrong with it.
-        evidence: `established` by measurements of ours, which are named; `claimed` in the founding documents and not
-            measured here; `doubtful`, claimed but in doubt.
-        remedy: what to do.
-    """
-
-    number: int
-    id: str
-    applies: Callable[[Facts], bool]
-    reason: str
-    evidence: str
-    remedy: str
-
-    def sentence(self) -> str:
-        """What a user is told."""
-        return f"Pitfall {self.id}: {self.reason} ({self.evidence}). {self.remedy}"
+__all__ = ["PITFALLS", "Facts", "Pitfall", "found"]
 
 
 def found(facts: Facts) -> list[Pitfall]:
@@ -215,4 +161,5 @@ PITFALLS = (
         "claimed; online, 200 epochs on 5,000 transitions do: docs/rerollouts.md",
         "Collect 128 x 200 or more, with update_epochs 4 and num_minibatches 32.",
     ),
+    *OFF_POLICY,
 )

@@ -10,8 +10,9 @@ import lightning
 from rlft.callbacks.access import callbacks_of, environments, learner
 from rlft.callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.errors import UserError
+from rlft.modules import OffPolicyModule
 from rlft.modules.iteration import IterationModule
-from rlft.types import EnvSource
+from rlft.types import EnvSource, ReplaySource
 
 
 class Pitfalls(lightning.Callback):
@@ -47,13 +48,18 @@ class Pitfalls(lightning.Callback):
             self._tell(self._look(module, Facts(start_success=float(start))))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Compares it with the first rollout, which the start policy collected with sampled actions."""
+        """Compares it with the first rollout, which the start policy collected with sampled actions.
+
+        Whether episodes go on after a success shows once there is one.
+        """
         start = trainer.callback_metrics.get("eval/success_rate")  # the iteration has not been logged yet
         module = learner(self, pl_module)
         collected = module.trains_actor and not module.source.fixed
         if trainer.current_epoch == 0 and collected and start is not None:
             sampled = module.finish_iteration().metrics.get("train/success_rate", float("nan"))
             self._tell(self._look(module, Facts(start_success=float(start), start_success_sampled=sampled)))
+        if isinstance(module.source, ReplaySource) and module.source.passes_success:
+            self._tell(self._look(module, facts_of(trainer, module, environments(self, trainer))))
 
     def _look(self, module: IterationModule, facts: Facts) -> list[str]:
         """Notes every pitfall once, and returns what is new."""
@@ -93,6 +99,7 @@ def facts_of(trainer: lightning.Trainer, module: IterationModule, data: EnvSourc
         critic_layers=len(module.critic.widths),
         critic_width=max(module.critic.widths, default=0),
         **_facts_of_estimator(module, own),
+        **_facts_of_replay(module, data),
     )
 
 
@@ -110,6 +117,21 @@ def _facts_of_estimator(module: IterationModule, own: str | None) -> dict[str, A
         "rollout_policy": None if advantage.num_samples is None else value.policy or own,
         "gamma": value.gamma,
         "reward_scale": value.reward_scale,
+    }
+
+
+def _facts_of_replay(module: IterationModule, data: EnvSource) -> dict[str, Any]:
+    """What critics that learn from a replay buffer, if there are some, tell."""
+    if not (isinstance(module, OffPolicyModule) and isinstance(data, ReplaySource)):
+        return {}
+    return {
+        "off_policy": True,
+        "offline_iterations": data.offline_iterations,
+        "episode_steps": data.rollouts.spec.max_episode_steps,
+        "gamma": module.gamma,
+        "highest_return": module.critic.reading.high,
+        "temperature": module.objective.temperature,
+        "passes_success": data.passes_success,
     }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.types import Experience, ReplayBatch, ReturnBatch, Transition
+from rlft.types import CalibratedBatch, Experience, ReplayBatch, ReturnBatch, Transition
 
 
 class ReplayBuffer:
@@ -22,6 +22,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self._store: Experience | None = None  # [rows, N], with room for more
         self._begin = self._end = 0  # rows that are kept
+        self._returned: Tensor | None = None  # [S, N], of what is kept, if somebody has asked since the last addition
 
     def add(self, experience: Experience) -> None:
         """Adds the next `[T, N]` steps."""
@@ -30,6 +31,7 @@ class ReplayBuffer:
             self._store = self._with_room(experience)
             end = self._end + len(experience)
         self._store[self._end : end] = experience
+        self._returned = None
         self._begin, self._end = max(self._begin, end - self.capacity), end
 
     def _with_room(self, experience: Experience) -> Experience:
@@ -53,7 +55,7 @@ class ReplayBuffer:
         return self._store[self._begin : self._end]
 
     def transitions(
-        self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator
+        self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator, *, returns: bool = False
     ) -> list[ReplayBatch]:
         """Batches of transitions, drawn uniformly with replacement from the usable steps.
 
@@ -63,13 +65,21 @@ class ReplayBuffer:
             n_step: rewards of each, fewer where the episode, the usable data or the buffer end before.
             gamma: discount per env step.
             generator: decides which.
+            returns: make them `CalibratedBatch`, with the returns of their episodes.
         """
         kept = self.whole
         rows = kept.usable.flatten().nonzero().squeeze(1)
         drawn = rows[torch.randint(len(rows), (count * size,), generator=generator)]
         start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
-        batch = ReplayBatch(kept.obs[start, env], kept.action[start, env], _ahead(kept, start, env, n_step, gamma))
+        drawn_rows = kept.obs[start, env], kept.action[start, env], _ahead(kept, start, env, n_step, gamma)
+        batch = CalibratedBatch(*drawn_rows, self._returns(gamma)[start, env]) if returns else ReplayBatch(*drawn_rows)
         return [batch[i * size : (i + 1) * size] for i in range(count)]
+
+    def _returns(self, gamma: float) -> Tensor:
+        """Of every step that is kept, `[S, N]`; looked up once between two additions."""
+        if self._returned is None:
+            self._returned = returns_of(self.whole, gamma)
+        return self._returned
 
     def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> list[ReturnBatch]:
         """Batches of steps whose episode has ended, drawn uniformly with replacement, with their discounted returns.
@@ -89,17 +99,25 @@ class ReplayBuffer:
 
 def ended(experience: Experience, gamma: float) -> ReturnBatch:
     """The usable steps of `[T, N]` whose episode has ended there, `[M]`, with their discounted returns."""
+    returned = returns_of(experience, gamma)
+    known = returned > -torch.inf
+    return ReturnBatch(experience.obs[known], experience.action[known], returned[known])
+
+
+def returns_of(experience: Experience, gamma: float) -> Tensor:
+    """Discounted returns `[T, N]` from every step to the end of its episode, after a truncation without what follows.
+
+    Minus infinity where the episode has not ended in `[T, N]`, or has a bad step on the way.
+    """
     done = experience.terminated | experience.truncated
     following = torch.zeros_like(experience.reward[0])
     known = torch.zeros_like(done[0])
-    values, knowns = [], []
+    values = []
     for t in reversed(range(len(experience))):
         following = experience.reward[t] + gamma * torch.where(done[t], 0.0, following)
         known = (known | done[t]) & experience.usable[t]
-        values.append(following)
-        knowns.append(known)
-    mask = torch.stack(knowns[::-1])
-    return ReturnBatch(experience.obs[mask], experience.action[mask], torch.stack(values[::-1])[mask])
+        values.append(torch.where(known, following, -torch.inf))
+    return torch.stack(values[::-1])
 
 
 def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float) -> Transition:

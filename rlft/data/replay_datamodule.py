@@ -46,9 +46,12 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         capacity: env steps that are kept, of all environments together; the oldest ones go.
         prior: ManiSkill trajectories (h5, such as demonstrations) that minibatches are mixed with (Ball et al. 2023,
             RLPD).
-        prior_share: their share of every minibatch.
+        prior_share: their share of every minibatch; 0 uses them in offline iterations alone.
+        offline_iterations: at the start, that simulate nothing and have only prior data in their minibatches, of which
+            they have as many as any other iteration.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
-        total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`.
+        total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`, to
+            which it adds the offline ones.
         seed: addresses initial states, action noise and minibatches; follows `seed_everything`; outside of the
             command line 1 by default.
     """
@@ -64,6 +67,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         capacity: int = 1_000_000,
         prior: DataFile | None = None,
         prior_share: float = 0.5,
+        offline_iterations: int = 0,
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
@@ -78,12 +82,19 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         require(0 <= prior_share <= 1, "data.prior_share", prior_share, "from 0 to 1")
         right = round(updates_per_step * self.batch_size) >= 1
         require(right, "data.updates_per_step", updates_per_step, f"at least 1 / {self.batch_size}, for one update")
+        require(offline_iterations >= 0, "data.offline_iterations", offline_iterations, "at least 0")
+        if offline_iterations and prior is None:
+            raise UserError(
+                f"data.offline_iterations is {offline_iterations}, but there is no data.prior to learn from; "
+                "`rlft collect` makes such a file."
+            )
         self.collect_steps = collect_steps
         self.updates_per_step = updates_per_step
         self.minibatch_size = minibatch_size
         self.capacity = capacity
         self.prior = prior
         self.prior_share = prior_share
+        self.offline_iterations = offline_iterations
         self.buffer = ReplayBuffer(capacity // num_envs)
         self._prior: ReplayBuffer | None = None  # what `prior` holds
         self._spent = 0.0  # seconds of the running iteration that went into collecting
@@ -99,6 +110,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
         self._prior = ReplayBuffer(len(rollout))
         self._prior.add(self._experience(replay_learner_of(self), rollout))
+        self.passes_success = passes_success(rollout)
 
     @property
     def updates(self) -> int:
@@ -109,10 +121,13 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         """Collects and yields in turn; while the learner warms up, it collects all before it yields."""
         assert self.trainer is not None
         iteration, learner = self.trainer.current_epoch, replay_learner_of(self)
+        if iteration < self.offline_iterations:
+            yield from self._iterate_offline(learner, iteration)
+            return
         parts = self.num_steps // self.collect_steps
         counts = shares(self.updates, parts)
-        if learner.warms_up(iteration):
-            counts = [0] * (parts - 1) + [self.updates]
+        if self._warms_up(learner, iteration):
+            counts = [0] * (parts - 1) + [self.updates if learner.warmup == "returns" else 0]
         rollouts: list[Rollout] = []
         collected: list[Experience] = []
         for part, count in enumerate(counts):
@@ -121,9 +136,21 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             self.buffer.add(collected[-1])
             if part == parts - 1:
                 self._finish_collecting(learner, iteration, rollouts, Experience.cat(collected))
-            if iteration == 0 and count and not any(counts[:part]):
+            if iteration == 0 and not any(counts[:part]) and (count or part == parts - 1):
                 learner.begin(self.buffer.whole)
             yield from self._batches(learner, iteration, part, count) if count else ()
+
+    def _iterate_offline(self, learner: ReplayLearner, iteration: int) -> Iterator[TensorRows]:
+        """Yields prior data; in as many parts as an iteration that collects, which bounds the memory."""
+        assert self._prior is not None  # the constructor refuses it
+        if iteration == 0:
+            learner.begin(self._prior.whole)
+        for part, count in enumerate(shares(self.updates, self.num_steps // self.collect_steps)):
+            yield from self._batches(learner, iteration, part, count) if count else ()
+
+    def _warms_up(self, learner: ReplayLearner, iteration: int) -> bool:
+        """Whether the policy only collects; offline iterations come before that."""
+        return iteration >= self.offline_iterations and learner.warms_up(iteration - self.offline_iterations)
 
     def _collect_part(self, learner: ReplayLearner, address: int) -> Rollout:
         started = time.perf_counter()
@@ -145,6 +172,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
     ) -> None:
         """What there is to say of all that the iteration has collected, and its file."""
         self.rollout = Rollout.cat(rollouts)
+        self.passes_success |= passes_success(self.rollout)
         self.recent = ended(experience, learner.gamma)
         learner.add_metrics({"time/rollout": self._spent, **episode_metrics(self.rollout), **self._replacements()})
         self._spent = 0.0
@@ -157,17 +185,15 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
 
     def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
         generator = generator_at([self.seed, iteration, part])
-        if learner.warms_up(iteration):
+        if self._warms_up(learner, iteration):
             return self.buffer.returns(count, self.minibatch_size, learner.gamma, generator)
-        n_step, gamma = learner.n_step, learner.gamma
-        if self._prior is None:
-            return self.buffer.transitions(count, self.minibatch_size, n_step, gamma, generator)
-        sizes = self.minibatch_size - self.of_prior, self.of_prior
+        of_prior = self.minibatch_size if iteration < self.offline_iterations else self.of_prior
         parts = [
-            buffer.transitions(count, size, n_step, gamma, generator)
-            for buffer, size in zip((self.buffer, self._prior), sizes, strict=True)
+            buffer.transitions(count, size, learner.n_step, learner.gamma, generator, returns=learner.needs_returns)
+            for buffer, size in ((self.buffer, self.minibatch_size - of_prior), (self._prior, of_prior))
+            if buffer is not None and size
         ]
-        return [ReplayBatch.cat(pair) for pair in zip(*parts, strict=True)]
+        return parts[0] if len(parts) == 1 else [ReplayBatch.cat(pair) for pair in zip(*parts, strict=True)]
 
     @property
     def of_prior(self) -> int:
@@ -192,6 +218,11 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self._kept_in = Path(self.trainer.ckpt_path).absolute().parent.parent
         for experience in replay_files.read_segments(self._kept_in, self._kept):
             self.buffer.add(experience)
+
+
+def passes_success(rollout: Rollout) -> bool:
+    """Whether an episode goes on after a success, so that what follows it counts as well."""
+    return bool((rollout.success & ~rollout.terminated & ~rollout.truncated).any())
 
 
 def replay_learner_of(data: ReplayDataModule) -> ReplayLearner:

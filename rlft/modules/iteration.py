@@ -122,7 +122,7 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         """Which transitions, `[T, N]` bool, to learn from: bad numbers are left out and counted, or end the run."""
         good, bad = self._watch.usable(rollout, labels)
         if bad:
-            self.add_metrics({"charts/bad_rows": bad})
+            self.metrics.count("charts/bad_rows", bad)  # of all rollouts of the iteration
         return good
 
     def data_settings(self) -> dict[str, Primitive]:

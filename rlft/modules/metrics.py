@@ -23,9 +23,9 @@ class IterationMetrics:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def count(self, name: str) -> None:
-        """Adds one to a counter of the iteration."""
-        self._values[name] = self._values.get(name, 0) + 1
+    def count(self, name: str, number: int = 1) -> None:
+        """Adds one, or another number, to a counter of the iteration."""
+        self._values[name] = self._values.get(name, 0) + number
 
     def set(self, metrics: Mapping[str, float]) -> None:
         """Sets numbers that describe the whole iteration."""

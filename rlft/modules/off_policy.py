@@ -13,11 +13,13 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.critic_provenance import OWN
 from rlft.modules.injection import Inject, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
-from rlft.networks import GaussianActor
+from rlft.modules.source import environments_of
+from rlft.networks import GaussianActor, ResidualActor
 from rlft.networks.action_values import follow, frozen_copy
 from rlft.networks.noisy_mode import NoisyMode
 from rlft.networks.q_ensemble import QEnsemble
-from rlft.off_policy import ActorObjective
+from rlft.networks.residual import Gradual
+from rlft.off_policy import ActorObjective, Conservative
 from rlft.off_policy.objective import Bounds
 from rlft.statistics.fit import correlation
 from rlft.types import (
@@ -36,6 +38,7 @@ from rlft.types import (
     ReturnBatch,
     Rollout,
     Start,
+    Warmup,
 )
 
 
@@ -46,9 +49,9 @@ class OffPolicyModule(IterationModule, ReplayLearner):
     of the critics, k is `n_step` or less where an episode ends, and what follows a termination is worth nothing; after
     a truncation it is worth what Q' says. Which actions a' are, and what the actor minimises, `objective` decides.
 
-    In the first `warmup_iterations` the start policy only collects, and the critics learn the returns of its episodes
-    (as in Zhou et al. 2024, WSRL, whose critics come from offline RL): a new critic knows nothing of a policy that is
-    good already, and would undo it.
+    In the first `warmup_iterations` the start policy only collects (Zhou et al. 2024, WSRL): a new critic knows nothing
+    of a policy that is good already, and would undo it. What the critics learn of these iterations, `warmup` decides.
+    Iterations in which the data are offline come before them, and train everything.
 
     The optimiser's arguments are documented in `IterationModule`.
 
@@ -61,7 +64,12 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         actor: how to build the actor when there is no `policy`.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
         inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
+        residual: makes the start policy the base of an actor that corrects it, a `ResidualActor`; what is injected goes
+            into the base.
+        residual_steps: env steps over which the probability that a collected action is corrected rises from 0 to 1; 0
+            corrects all of them.
         critic: how to build the ensemble of critics.
+        conservative: has the critics say little of actions that the data do not have.
         reward_mode: of the environment; taken from it.
         gamma: discount per env step.
         n_step: env steps whose rewards a target has.
@@ -69,7 +77,9 @@ class OffPolicyModule(IterationModule, ReplayLearner):
             (Chen et al. 2021, REDQ).
         polyak: how far the copies follow at every gradient step.
         actor_interval: gradient steps of the critics for one of the actor.
-        warmup_iterations: at the start, in which the policy does not change and the critics learn its returns.
+        warmup_iterations: of those that collect the first ones, in which the policy does not change.
+        warmup: what the critics learn in them: `returns` fits them to the returns of the episodes that have ended;
+            `collect` makes no gradient step, as WSRL, whose critics come from offline RL.
         exploration: standard deviations of the noise around the mode, rising over the environments from the first to
             the second; an objective with a stochastic actor of its own has no use for it.
         final_exploration: what they are multiplied by after `exploration_steps`; in between it falls linearly.
@@ -90,7 +100,10 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         actor: Start[Callable[[int, int], Actor]] = GaussianActor,
         inject_from: Start[PolicyName | None] = None,
         inject: Start[Inject] = "none",
+        residual: Start[Callable[[Actor], ResidualActor] | None] = None,
+        residual_steps: int = 0,
         critic: Callable[[int, int], QEnsemble] = QEnsemble,
+        conservative: Conservative | None = None,
         reward_mode: str | None = None,
         gamma: float = 0.97,
         n_step: int = 3,
@@ -98,6 +111,7 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         polyak: float = 0.01,
         actor_interval: int = 2,
         warmup_iterations: int = 1,
+        warmup: Warmup = "returns",
         exploration: tuple[float, float] = (0.05, 0.25),
         final_exploration: float = 0.5,
         exploration_steps: int = 50_000,
@@ -127,13 +141,14 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         right = 0 <= final_exploration < float("inf")
         require(right, "model.final_exploration", final_exploration, "at least 0 and finite")
         require(exploration_steps >= 1, "model.exploration_steps", exploration_steps, "at least 1")
-        self.objective = objective
+        self.objective, self.conservative = objective, conservative
         self.policy = start_name(policy, inject_from, inject)
+        self._check_residual(residual is not None, residual_steps)
         self.actor = start_actor(policy, actor, obs_dim, action_dim)
         self.notes += inject_part(self.actor, inject_from, inject)
-        if lacking := [ability for ability in sorted(objective.needs) if not self.actor.can(ability)]:
-            kind, name = type(self.actor).__name__, type(objective).__name__
-            raise UserError(f"model.objective {name} needs {' and '.join(lacking)}, which {kind} does not define.")
+        if residual is not None:
+            self.actor = residual(self.actor)
+        self._check_abilities()
         self.critic = critic(obs_dim, action_dim)
         right = num_targets is None or num_targets <= self.critic.num_critics
         require(right, "model.num_targets", num_targets, f"at most {self.critic.num_critics}, the number of critics")
@@ -143,10 +158,33 @@ class OffPolicyModule(IterationModule, ReplayLearner):
             self.register_buffer(name, torch.full((action_dim,), bound), persistent=False)
         self.reward_mode = reward_mode
         self.gamma, self.n_step, self.num_targets, self.polyak = gamma, n_step, num_targets, polyak
-        self.actor_interval, self.warmup_iterations = actor_interval, warmup_iterations
+        self.actor_interval, self.warmup_iterations, self.warmup = actor_interval, warmup_iterations, warmup
+        self.residual_steps = residual_steps
         self.exploration, self.final_exploration = exploration, final_exploration
         self.exploration_steps = exploration_steps
         self.critic_learning_rate = critic_learning_rate
+
+    def _check_residual(self, has_residual: bool, steps: int) -> None:
+        require(steps >= 0, "model.residual_steps", steps, "at least 0")
+        if has_residual and self.policy is None:
+            raise UserError("model.residual corrects a start policy, but model.policy is null.")
+        if steps and not (has_residual and self.objective.explores_itself):
+            raise UserError(
+                f"model.residual_steps is {steps}, which is of use only with a model.residual and an objective whose "
+                "actor explores itself, as EntropyRegularised."
+            )
+
+    def _check_abilities(self) -> None:
+        """Refuses an actor that cannot do what is asked of it."""
+        asking: dict[str, ActorObjective | Conservative | None] = {
+            "objective": self.objective,
+            "conservative": self.conservative,
+        }
+        for setting, part in asking.items():
+            needs = sorted(part.needs) if part is not None else []
+            if lacking := [ability for ability in needs if not self.actor.can(ability)]:
+                kind, name = type(self.actor).__name__, type(part).__name__
+                raise UserError(f"model.{setting} {name} needs {' and '.join(lacking)}, which {kind} does not define.")
 
     def critic_info(self) -> dict[str, Any] | None:
         """Of the actions of the policy that is trained with it."""
@@ -198,7 +236,10 @@ class OffPolicyModule(IterationModule, ReplayLearner):
 
     @property
     def collector(self) -> Actor:
-        """The actor as it is, or its mode with noise."""
+        """The actor as it is, or its mode with noise, or one that does not always correct its base yet."""
+        if self.env_steps < self.residual_steps:
+            assert isinstance(self.actor, ResidualActor)  # the constructor refuses others
+            return Gradual(self.actor, self.env_steps / self.residual_steps)
         return self.actor if self.objective.explores_itself else NoisyMode(self.actor)
 
     def noise_scale(self, num_envs: int) -> Tensor | None:
@@ -208,8 +249,19 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         done = min(1.0, self.env_steps / self.exploration_steps)
         return torch.linspace(*self.exploration, num_envs) * (1 + (self.final_exploration - 1) * done)
 
+    @property
+    def needs_returns(self) -> bool:
+        """For critics that are calibrated with them."""
+        return self.conservative is not None and self.conservative.calibrated
+
+    @property
+    def x_axis(self) -> int:
+        """Env steps; before there are any, iterations that are still offline after this one, below 0."""
+        left = self.source.offline_iterations - self.iteration if isinstance(self.source, ReplaySource) else 0
+        return self.env_steps - max(0, left)
+
     def warms_up(self, iteration: int) -> bool:
-        """In the first iterations."""
+        """In the first iterations that collect."""
         return iteration < self.warmup_iterations
 
     def begin(self, experience: Experience) -> None:
@@ -222,10 +274,11 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
     ) -> LearningRows:
         """Every step, with the action that the environment got."""
-        usable = self.usable(rollout)
+        spec = environments_of(self.trainer, type(self).__name__).rollouts.spec  # prior data come before `setup`
+        usable = self.usable(rollout) & rollout.next_obs.state.isfinite().all(-1)  # targets ask for the next ones
         rows = Experience(
             obs=rollout.obs,
-            action=rollout.action.clamp(self.action_low, self.action_high),
+            action=rollout.action.clamp(spec.action_low.to(self.device), spec.action_high.to(self.device)),
             reward=rollout.reward,
             next_obs=rollout.next_obs,
             terminated=rollout.terminated,
@@ -253,6 +306,8 @@ class OffPolicyModule(IterationModule, ReplayLearner):
                 }
             )
         self.metrics.count("charts/critic_updates")
+        if isinstance(batch, ReplayBatch) and self._is_conservative:
+            losses = losses + self._conservative_loss(batch, reading.value(outputs))
         loss = losses.mean(1).sum()
         self._actor_steps = isinstance(batch, ReplayBatch) and batch_idx % self.actor_interval == 0
         if self._actor_steps:
@@ -260,6 +315,21 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         return loss if loss.requires_grad else None
 
     _actor_steps = False  # whether the running gradient step is also one of the actor
+
+    @property
+    def _is_conservative(self) -> bool:
+        """Whether critics are, in the running iteration."""
+        if self.conservative is None:
+            return False
+        offline = isinstance(self.source, ReplaySource) and self.iteration <= self.source.offline_iterations
+        return offline or not self.conservative.only_offline
+
+    def _conservative_loss(self, batch: ReplayBatch, of_data: Tensor) -> Tensor:
+        """What is added to the loss of each critic, `[E, B]`; `of_data` is Q of the actions of the minibatch."""
+        assert self.conservative is not None
+        loss, metrics = self.conservative.loss(self.critic.values, of_data, self.actor, batch, self.bounds, self.noise)
+        self.metrics.average(metrics)
+        return loss
 
     def _actor_loss(self, obs: Obs) -> Tensor:
         noise = self._normal(len(obs), self.actor)
@@ -297,6 +367,7 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         if self._actor_steps:
             follow(self.target_actor, self.actor, self.polyak)
 
+    @torch.no_grad()
     def _outputs(self, batch: ReplayBatch | ReturnBatch) -> dict[str, Tensor]:
         """What the networks make of a minibatch, `[B, ...]` each."""
         return {"mean_action": self.actor.mode(batch.obs), "critic": self.critic.values(batch.obs, batch.action)[0]}

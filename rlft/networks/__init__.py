@@ -7,6 +7,7 @@ from rlft.networks.critics import NoCritic, ValueCritic
 from rlft.networks.deterministic import DeterministicActor
 from rlft.networks.noisy_mode import NoisyMode
 from rlft.networks.q_ensemble import QEnsemble
+from rlft.networks.residual import ResidualActor
 from rlft.networks.squashed import SquashedGaussianActor
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "NoCritic",
     "NoisyMode",
     "QEnsemble",
+    "ResidualActor",
     "SquashedGaussianActor",
     "ValueCritic",
 ]

@@ -44,6 +44,12 @@ class SquashedGaussianActor(Actor):
         self.encoder = nn.Sequential(*layers[:-1])
         self.action_head = layers[-1]
 
+    @torch.no_grad()
+    def begin_at_zero(self) -> None:
+        """Makes the mode 0, and the standard deviation the same, everywhere."""
+        for parameter in self.action_head.parameters():
+            parameter.zero_()
+
     def _parameters_at(self, obs: Obs) -> tuple[Tensor, Tensor]:
         mean, raw = self.action_head(self.encoder(obs.state)).chunk(2, -1)
         low, high = LOG_STD

@@ -35,7 +35,7 @@ class EntropyRegularised(ActorObjective):
         require(0 < temperature < math.inf, "model.objective.temperature", temperature, "above 0 and finite")
         finite = math.isfinite(entropy_per_action)
         require(finite, "model.objective.entropy_per_action", entropy_per_action, "finite")
-        self.entropy_per_action, self.backup = entropy_per_action, backup
+        self.temperature, self.entropy_per_action, self.backup = temperature, entropy_per_action, backup
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def loss(

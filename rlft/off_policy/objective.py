@@ -51,6 +51,7 @@ class ActorObjective(nn.Module, ABC):
 
     needs: frozenset[Ability] = frozenset({"act"})  # what it asks of an actor
     explores_itself: bool = False  # the actor's own distribution collects, not its mode with noise
+    temperature: float | None = None  # at the start, of one that is paid for its entropy
 
     @abstractmethod
     def loss(

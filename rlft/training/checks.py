@@ -14,9 +14,10 @@ from lightning import LightningDataModule
 
 from rlft.errors import UserError, require
 from rlft.modules.iteration import IterationModule
+from rlft.networks import GaussianActor
 from rlft.networks.policy_files import load_policy
 from rlft.training.config_tree import Setting, imported, members, parameters
-from rlft.types import Mark
+from rlft.types import Actor, Mark
 
 SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -117,14 +118,15 @@ def _check_module(config: Namespace, settings: Iterable[Setting]) -> None:
     for name in built:
         for kind in members(kinds[name]):
             if get_origin(kind) is Callable:
-                _check_network(name, built[name], numbers=len(get_args(kind)[0]))
+                _check_network(name, built[name], get_args(kind)[0])
     if issubclass(module, IterationModule):
         _check_constructor(module, {**given, **built})
 
 
-def _check_network(name: str, build: Callable[..., Any], numbers: int) -> None:
+def _check_network(name: str, build: Callable[..., Any], kinds: Sequence[Any]) -> None:
+    """Builds one of 1 number each, or of a small actor."""
     try:
-        build(*[1] * numbers)
+        build(*[GaussianActor(1, 1, 1, 1) if kind is Actor else 1 for kind in kinds])
     except UserError as error:
         raise UserError(f"model.{name}: {error}") from error
 

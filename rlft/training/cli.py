@@ -309,7 +309,7 @@ def _set_iterations(config: Any) -> None:
     if total is not None and batch > 0:  # the data module refuses other sizes
         if total < batch:
             raise UserError(f"data.total_timesteps is {total}, less than one iteration of {batch} env steps.")
-        config.trainer.max_epochs = total // batch
+        config.trainer.max_epochs = data.get("offline_iterations", 0) + total // batch
     if config.trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
 

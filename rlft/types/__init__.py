@@ -8,6 +8,7 @@ from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
     BootstrappedBatch,
+    CalibratedBatch,
     CloningBatch,
     DataSource,
     EnvSource,
@@ -20,6 +21,7 @@ from rlft.types.learning import (
     ReturnBatch,
     Steps,
     Transition,
+    Warmup,
 )
 from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
@@ -35,6 +37,7 @@ __all__ = [
     "BatchEnv",
     "BootstrappedBatch",
     "Branches",
+    "CalibratedBatch",
     "CloningBatch",
     "Critic",
     "DataFile",
@@ -69,6 +72,7 @@ __all__ = [
     "TensorRows",
     "Transition",
     "Visited",
+    "Warmup",
     "generator_at",
     "mismatches",
     "settings_of",

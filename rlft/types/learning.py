@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -81,6 +82,13 @@ class ReplayBatch(TensorRows):
     obs: Obs  # [B]
     action: Tensor  # [B, A], within the bounds of the environment
     transition: Transition  # [B], one or several steps on
+
+
+@dataclass(frozen=True)
+class CalibratedBatch(ReplayBatch):
+    """The same with what came of the episodes, for critics that are not to say less of the policy."""
+
+    returned: Tensor  # [B], the discounted return from there to the end of the episode; -inf where that is not known
 
 
 @dataclass(frozen=True)
@@ -173,15 +181,24 @@ class Learner(ABC):
         """Takes numbers to log with the running iteration."""
 
 
+Warmup = Literal["returns", "collect"]  # the returns of the episodes that have ended, or nothing
+
+
 class ReplayLearner(Learner):
     """A learner whose rows are `Experience`, of which a replay buffer keeps those of all iterations."""
 
     gamma: float  # discount per env step
     n_step: int  # env steps whose rewards a transition has
+    warmup: Warmup  # what an iteration that warms up learns, once it has collected everything
+
+    @property
+    def needs_returns(self) -> bool:
+        """Whether minibatches are to be `CalibratedBatch`."""
+        return False
 
     @abstractmethod
     def warms_up(self, iteration: int) -> bool:
-        """Whether the policy only collects in this iteration, from 0, whose updates follow when all is collected."""
+        """Whether the policy only collects in this iteration, from 0, of those that collect."""
 
     @abstractmethod
     def begin(self, experience: Experience) -> None:
@@ -216,6 +233,8 @@ class ReplaySource:
     """What a `ReplayLearner` knows of its data beside that."""
 
     recent: ReturnBatch | None = None  # of the episodes that began and ended in the running iteration
+    offline_iterations: int = 0  # at the start, in which nothing is simulated
+    passes_success: bool = False  # whether an episode that is learned from has gone on after a success
 
 
 class EnvSource(DataSource, ABC):

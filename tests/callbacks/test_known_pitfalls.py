@@ -1,15 +1,20 @@
 """The founding documents' examples of each pitfall, and runs that are and are not in one."""
 
+from dataclasses import dataclass, replace
+
 import lightning
 import pytest
+import torch
 
 from rlft.callbacks import Pitfalls
 from rlft.callbacks.known_pitfalls import PITFALLS, Facts, found
 from rlft.cli import main
+from rlft.envs import PointReach
+from rlft.envs.point_reach import PointReachBatch
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence
 from tests.support.schedules import Scripted
-from tests.support.training import data, fit, module, run, smoke
+from tests.support.training import data, fit, made_by, module, run, smoke, with_overlay
 
 PPO = {"update": "PPO", "update_epochs": 20}
 OFFLINE_AWR = {"offline": True, "update": "AWR"}
@@ -17,6 +22,8 @@ RETURNS = {"reward_mode": "sparse", "gamma": 0.99}
 OWN_REROLLOUTS = {"estimator": "MonteCarloRerollout", "start_policy": "a", "rollout_policy": "a"}
 OTHERS_VALUES = {"start_policy": "a", "rollout_policy": "b"}  # re-rollouts measure the values of b
 OTHERS_REROLLOUTS = {"estimator": "MonteCarloRerollout", **OTHERS_VALUES}
+REPLAY = {"off_policy": True, "reward_mode": "sparse", "start_policy": "a", "warmup_iterations": 1}
+HALF = {"off_policy": True, "episode_steps": 50, "highest_return": 1.0}
 EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (1, {"start_success": 0.95}, {"start_success": 0.438, "start_success_sampled": 0.508}),
     (1, {"start_success": 0.85, "start_success_sampled": 0.6}, {"start_success": 0.85, "start_success_sampled": 0.7}),
@@ -44,6 +51,18 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (11, {"update": "PPO", "critic_width": 512}, {"update": "PPO", "critic_width": 512, "offline": True}),
     (12, {**OFFLINE_AWR, "batch_size": 5_000, "update_epochs": 4}, {**OFFLINE_AWR, "batch_size": 25_600}),
     (12, {**OFFLINE_AWR, "batch_size": 25_600, "update_epochs": 5}, {"update": "AWR", "batch_size": 5_000}),
+    (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 0.1}),
+    (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 1.0, "start_policy": None}),
+    (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 1.0, "reward_mode": "normalized_dense"}),
+    (14, {**HALF, "gamma": 0.88}, {**HALF, "gamma": 0.89}),  # 0.041 and 0.054 are left after 25 env steps
+    (14, {**HALF, "gamma": 0.8}, {**HALF, "gamma": 0.8, "episode_steps": 20}),
+    (14, {**HALF, "gamma": 0.8}, {**HALF, "gamma": 0.8, "highest_return": float("inf")}),
+    (14, {**HALF, "gamma": 0.8}, {**HALF, "gamma": 0.8, "off_policy": False}),  # as PPO's
+    (15, {**REPLAY, "warmup_iterations": 0}, REPLAY),
+    (15, {**REPLAY, "warmup_iterations": 0}, {**REPLAY, "warmup_iterations": 0, "offline_iterations": 1}),
+    (15, {**REPLAY, "warmup_iterations": 0}, {**REPLAY, "warmup_iterations": 0, "start_policy": None}),
+    (16, {**REPLAY, "passes_success": True}, REPLAY),
+    (16, {**HALF, "passes_success": True}, {**HALF, "passes_success": True, "highest_return": float("inf")}),
 ]
 
 
@@ -53,10 +72,10 @@ def test_a_run_in_the_pitfall_is_told_and_one_beside_it_is_not(number, in_it, be
     assert number not in [pitfall.number for pitfall in found(Facts(**beside_it))]
 
 
-def test_there_are_twelve_with_an_example_each():
-    assert [pitfall.number for pitfall in PITFALLS] == list(range(1, 13))
-    assert {number for number, *_ in EXAMPLES} == set(range(1, 13))
-    assert len({pitfall.id for pitfall in PITFALLS}) == 12
+def test_there_are_sixteen_with_an_example_each():
+    assert [pitfall.number for pitfall in PITFALLS] == list(range(1, 17))
+    assert {number for number, *_ in EXAMPLES} == set(range(1, 17))
+    assert len({pitfall.id for pitfall in PITFALLS}) == 16
     assert all(is_sentence(pitfall.sentence()) for pitfall in PITFALLS)
 
 
@@ -142,3 +161,41 @@ def test_a_gentle_actor_is_in_no_danger_of_a_tight_kl(tmp_path, capsys):
     assert "tight-target-kl" not in capsys.readouterr().out
     run(tmp_path, *tight, "--model.learning_rate_factors={actor.encoder: 0.1}")
     assert "tight-target-kl" in capsys.readouterr().out
+
+
+OFF_POLICY = ("--trainer.max_epochs=1", "--model.critic.hidden_dim=8", "--eval.num_episodes=8")
+
+
+def told_off_policy(tmp_path, capsys, *options, config="off_policy"):
+    """Ids of the pitfalls that a run with a replay buffer is told, on either stream."""
+    made_by(with_overlay(tmp_path, *OFF_POLICY, *options, config=config), tmp_path)
+    lines = "\n".join(capsys.readouterr()).splitlines()
+    return [line.removeprefix("Pitfall ").split(":")[0] for line in lines if line.startswith("Pitfall")]
+
+
+def test_a_run_with_a_replay_buffer_is_told(tmp_path, capsys):
+    assert told_off_policy(tmp_path, capsys) == []
+    options = ("--model.warmup_iterations=0", "--model.gamma=0.5")
+    assert told_off_policy(tmp_path, capsys, *options) == ["short-sighted-gamma", "no-warm-up"]
+    assert told_off_policy(tmp_path, capsys, "--model.objective.temperature=1", config="residual") == [
+        "hot-temperature"
+    ]
+
+
+@dataclass(frozen=True)
+class Unending(PointReach):
+    """A success ends nothing."""
+
+    def make(self, num_envs):
+        return UnendingBatch(self, num_envs)
+
+
+class UnendingBatch(PointReachBatch):
+    def step(self, action):
+        return replace(super().step(action), terminated=torch.zeros(self.num_envs, dtype=torch.bool))
+
+
+def test_episodes_that_go_on_after_a_success(tmp_path, capsys):
+    env = f"--data.env={__name__}.Unending"
+    assert told_off_policy(tmp_path, capsys, env) == ["past-success"]
+    assert told_off_policy(tmp_path, capsys, env, "--model.critic.head=mse") == []

@@ -105,6 +105,18 @@ def test_a_bad_step_ends_what_is_known_of_returns():
     assert found.obs.state.flatten().tolist() == [2, 3]
 
 
+def test_transitions_know_what_came_of_their_episodes():
+    def found():
+        (batch,) = buffer.transitions(1, 500, 1, GAMMA, torch.Generator().manual_seed(0), returns=True)
+        return dict(zip(batch.obs.state[:, 0].tolist(), batch.returned.tolist(), strict=True))
+
+    buffer = ReplayBuffer(100)
+    buffer.add(experience([1, 2, 4, 8], terminated=[1]))
+    assert found() == {0: 2, 1: 2, 2: -torch.inf, 3: -torch.inf}
+    buffer.add(experience([16], truncated=[0], first=4))
+    assert found() == {0: 2, 1: 2, 2: 4 + 0.5 * 8 + 0.25 * 16, 3: 8 + 0.5 * 16, 4: 16}
+
+
 def test_returns_of_nothing_are_refused():
     buffer = ReplayBuffer(100)
     buffer.add(experience([1, 2]))

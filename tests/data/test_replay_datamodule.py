@@ -6,13 +6,15 @@ import torch
 from rlft.data import ReplayDataModule
 from rlft.data.replay_buffer import ReplayBuffer
 from rlft.envs import PointReach
+from rlft.errors import UserError
+from rlft.types import CalibratedBatch, ReplayBatch, ReturnBatch
 from tests.data.test_replay_buffer import experience
 
 
 class Learner:
     """What batches are made for."""
 
-    n_step, gamma = 1, 0.5
+    n_step, gamma, warmup, needs_returns = 1, 0.5, "returns", False
 
     def warms_up(self, iteration):
         return iteration == 0
@@ -32,6 +34,30 @@ def test_a_minibatch_has_exactly_its_share_of_prior_data(share, expected):
     batches = data(prior_share=share)._batches(Learner(), 1, 0, 5)
     assert [int((batch.obs.state >= 1000).sum()) for batch in batches] == [expected] * 5
     assert [len(batch) for batch in batches] == [64] * 5
+
+
+def test_offline_everything_is_prior_data_and_warming_up_comes_after_it():
+    module = data(prior_share=0.0, offline_iterations=2)
+    parts = [module._batches(Learner(), iteration, 0, 3) for iteration in (0, 1, 2, 3)]
+    prior = [int((batch.obs.state >= 1000).sum()) for batches in parts for batch in batches]
+    assert prior == [64] * 6 + [0] * 6
+    assert [type(batches[0]) for batches in parts] == [ReplayBatch, ReplayBatch, ReturnBatch, ReplayBatch]
+
+
+def test_returns_come_with_transitions_if_the_learner_asks_for_them():
+    class Asking(Learner):
+        needs_returns = True
+
+    (batch,) = data()._batches(Asking(), 1, 0, 1)
+    assert isinstance(batch, CalibratedBatch)
+    of_prior = batch.obs.state[:, 0] >= 1000
+    assert (batch.returned[~of_prior] == 0).all()  # it has ended
+    assert (batch.returned[of_prior] == -torch.inf).all()  # it has not
+
+
+def test_being_offline_takes_prior_data():
+    with pytest.raises(UserError, match=r"data.offline_iterations is 1, but there is no data.prior"):
+        ReplayDataModule(PointReach(), 8, 40, 10, 0.3, 64, num_workers=0, offline_iterations=1)
 
 
 def test_warming_up_is_about_the_start_policy_alone():
