@@ -21,6 +21,9 @@ from rlft.errors import UserError
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
 
+OUR_TASKS = ("rlft.tasks.lift_cube", "rlft.tasks.pick_cube")
+
+
 def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     """The environment and its time limit in env steps."""
     spec = registered(config.task, config.imports)
@@ -49,13 +52,14 @@ def registered(task: str, imports: Sequence[str] = ()) -> Any:
 
 
 def register_tasks(imports: Sequence[str] = ()) -> None:
-    """Has ManiSkill's tasks, and those of modules of the user, registered.
+    """Has ManiSkill's tasks, ours, and those of modules of the user, registered.
 
     Raises:
         UserError: if a module cannot be imported.
     """
     allow_no_renderer()  # before ManiSkill's modules copy the names they use
-    _quiet_import("mani_skill.envs")
+    for name in ("mani_skill.envs", *OUR_TASKS):
+        _quiet_import(name)
     load(imports)
 
 
