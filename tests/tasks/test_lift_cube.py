@@ -184,7 +184,7 @@ def test_letting_go_costs_once():
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_actions_move_the_gripper_along_the_axes_of_the_world(robot, axis, sign):
-    """Three steps of 2 cm; drives lag behind, so 30% to 110% of the way is accepted, and 1 cm across."""
+    """Three steps of 2 cm; drives lag behind, so 25% to 110% of the way is accepted, and 1 cm across."""
     batch = batch_of(robot)
     batch.initial_states(0)
     batch.step(torch.zeros(2, 4))  # the gripper's own motion shifts the middle of an SO-100's tips
@@ -195,7 +195,7 @@ def test_actions_move_the_gripper_along_the_axes_of_the_world(robot, axis, sign)
     play(batch, [action] * 3)
     moved = sign * (batch.env.agent.tcp_pose.p - start)
     across = [i for i in range(3) if i != axis]
-    assert ((moved[:, axis] > 0.3 * 0.06) & (moved[:, axis] < 1.1 * 0.06)).all(), moved
+    assert ((moved[:, axis] > 0.25 * 0.06) & (moved[:, axis] < 1.1 * 0.06)).all(), moved
     assert (moved[:, across].abs() < 0.01).all(), moved
 
 
