@@ -8,7 +8,7 @@ class UserError(Exception):
     """
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an exception says, without line breaks; its kind if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 

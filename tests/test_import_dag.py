@@ -15,6 +15,7 @@ LAYERS = {  # room of rlft: which other rooms it may import
     "types": set(),
     "files": BASICS,
     "statistics": BASICS,
+    "tasks": BASICS,  # `envs` has them registered by name
     "envs": BASICS | {"files"},
     "networks": BASICS | {"files"},
     "runs": BASICS | {"files"},
@@ -126,9 +127,14 @@ def test_callbacks_see_only_module_and_trainer():
         assert not seen & {"data", "rollout", "advantage", "update", "training", "commands", "ranking"}, path
 
 
-def test_only_envs_touch_the_simulator():
+def test_only_envs_and_tasks_touch_the_simulator():
     for package in ("mani_skill", "sapien"):
-        assert all(name.startswith("rlft/envs/") for name in importers(package, "rlft"))
+        assert all(name.startswith(("rlft/envs/", "rlft/tasks/")) for name in importers(package, "rlft"))
+
+
+def test_rewards_are_read_without_the_simulator():
+    code = "import sys, rlft.tasks.lift_rewards; sys.exit('mani_skill' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO).returncode == 0
 
 
 @pytest.mark.parametrize(

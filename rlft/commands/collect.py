@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rlft.commands.arguments import parse
-from rlft.envs import ManiSkill
+from rlft.commands.environments import environment_of
 from rlft.envs.initial_states import TRAINING, InitialStates
+from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks import DeterministicActor
 from rlft.networks.policy_checks import Mismatch, check_fits
@@ -61,6 +62,7 @@ def collect(
     episodes: int = 1000,
     deterministic: bool = False,
     env: EnvFactory | None = None,
+    env_settings: EnvSettings = AS_RECORDED,
     num_envs: int = 100,
     num_workers: int | None = None,
     seed: int = 1,
@@ -79,6 +81,7 @@ def collect(
         episodes: how many in all.
         deterministic: take the mean or most likely action, in place of a sample.
         env: the environment; by default the one that the first policy's file describes.
+        env_settings: in what it is to differ from what that file says.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: addresses initial states and action noise.
@@ -98,7 +101,9 @@ def collect(
     path, counts = Path(output), split(episodes, policies, shares)
     check_output(path, overwrite=overwrite)
     loaded = [load_policy(name) for name in policies]
-    env = env or ManiSkill.of_policy(loaded[0].info)
+    if env is not None and env_settings != AS_RECORDED:
+        raise UserError("env_settings change what a policy's file says of its environment; with --env leave them out.")
+    env = env or environment_of(loaded[0], settings=env_settings)
     workers = default_workers() if num_workers is None else num_workers
     with closing(make_rollouts(env, min(num_envs, max(counts)), workers)) as rollouts:
         for policy in loaded:
@@ -108,7 +113,7 @@ def collect(
         header = {
             "source_type": "rl",
             "source_desc": f"rlft collect: {described}",
-            "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs},
+            "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs, **_imports_of(env)},
         }
         collector = _Collector(env, rollouts, seed, deterministic=deterministic)
         with writing_trajectories(path, rollouts.spec, collector.gym_kwargs, header) as writer:
@@ -137,6 +142,12 @@ def split(episodes: int, policies: Sequence[str], shares: Sequence[float]) -> li
     if min(counts) < 1:
         raise UserError(f"episodes is {episodes}; with these shares some policy would play none.")
     return counts
+
+
+def _imports_of(env: EnvFactory) -> dict[str, list[str]]:
+    """What has to be imported where ManiSkill is to build the environment again."""
+    imports = list(getattr(env, "imports", ()))
+    return {"imports": imports} if imports else {}
 
 
 class _Collector:

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rlft.commands.arguments import parse
+from rlft.commands.environments import environment_of
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
+from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
@@ -27,6 +29,7 @@ def evaluate(
     episodes: int = 1000,
     task: str | None = None,
     control_mode: str | None = None,
+    env_settings: EnvSettings = AS_RECORDED,
     num_envs: int = 128,
     num_workers: int | None = None,
     seed: int = EVALUATION_SEED,
@@ -44,6 +47,7 @@ def evaluate(
         episodes: how many, each from its own initial state.
         task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
         control_mode: by default the one the policy's file names, else pd_joint_delta_pos.
+        env_settings: in what else the environment is to differ from what the policy's file says.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: which bank of initial states.
@@ -63,7 +67,7 @@ def evaluate(
         if value < least:
             raise UserError(f"{name} is {value}; it must be at least {least}.")
     policies = [load_policy(name) for name in (policy, against) if name is not None]
-    envs = [ManiSkill.of_policy(one.info, task, control_mode) for one in policies]
+    envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
     if envs[0].task != envs[-1].task:
         raise UserError(f"{policy} is for {envs[0].task}, {against} for {envs[-1].task}; --task sets one for both.")
     workers = default_workers() if num_workers is None else num_workers

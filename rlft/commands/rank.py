@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rlft.commands.arguments import parse
-from rlft.envs import ManiSkill
+from rlft.commands.environments import environment_of
+from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
 from rlft.networks.policy_checks import Mismatch, check_fits
@@ -48,6 +49,7 @@ def rank(
     training_samples: int = 8,
     task: str | None = None,
     control_mode: str | None = None,
+    env_settings: EnvSettings = AS_RECORDED,
     num_envs: int = 128,
     num_workers: int | None = None,
     seed: int = SEED,
@@ -79,6 +81,7 @@ def rank(
         training_samples: re-rollouts per action in these.
         task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
         control_mode: by default the one the policy's file names, else pd_joint_delta_pos.
+        env_settings: in what else the environment is to differ from what the policy's file says.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: addresses initial states and all noise.
@@ -91,7 +94,7 @@ def rank(
         UserError: if the policies or the task cannot be had, do not fit together, or `out` holds another study.
     """
     loaded = load_policy(policy)
-    env = ManiSkill.of_policy(loaded.info, task, control_mode)
+    env = environment_of(loaded, task, control_mode, env_settings)
     settings = Settings(
         states=states,
         actions=actions,
@@ -123,7 +126,7 @@ def rank_in(
 ) -> Ranking:
     """The study in any environment; see `rank`."""
     console = Console()
-    parts = Parts(_file_in(out), {**asdict(settings), "policy": _digest(policy), "env": repr(env)})
+    parts = Parts(_file_in(out), {**asdict(settings), "policy": _digest(policy), "env": _said(env)})
     with _progress(console) as report:
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
@@ -202,6 +205,12 @@ def _file_in(out: Path) -> Path:
     except OSError as error:
         raise UserError(f"out {out} cannot be made a directory: {error.strerror}.") from error
     return out / "simulation.safetensors"
+
+
+def _said(env: EnvFactory) -> str:
+    """Tells environments apart, also by what is in modules that they import."""
+    imports = env.data_settings().get("imports")
+    return repr(env) if imports is None else f"{env!r}, imports {imports}"
 
 
 def _digest(policy: Policy) -> str:

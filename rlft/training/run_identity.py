@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from rlft.envs.maniskill.imports import source_digest
 from rlft.errors import UserError
 from rlft.networks.policy_files import decided_beside, policy_path
 from rlft.runs.identity import Identity
@@ -101,9 +102,13 @@ def _watches_evaluation(setting: Setting) -> bool:
 
 
 def _names_nobody(setting: Setting) -> bool:
-    """No callbacks are no callbacks, whether there is a list or not, as with a list of those that only observe."""
+    """No callbacks are no callbacks, whether there is a list or not, as with a list of those that only observe.
+
+    Nor does a list of no modules say anything, which older runs do not have.
+    """
     kinds = elements(setting.parameter.hint)
-    return not setting.value and any(isinstance(kind, type) and kind.__module__ != "builtins" for kind in kinds)
+    of_code = Mark.MODULE in setting.marks or any(isinstance(k, type) and k.__module__ != "builtins" for k in kinds)
+    return not setting.value and of_code
 
 
 def _content(setting: Setting) -> Any:
@@ -113,6 +118,8 @@ def _content(setting: Setting) -> Any:
         return setting.value if whole.partition(".")[0] in OURS else whole
     if Mark.POLICY in setting.marks or Mark.DATA_FILE in setting.marks:
         return _of_names(setting.value, is_policy=Mark.POLICY in setting.marks)
+    if Mark.MODULE in setting.marks and isinstance(setting.value, list):
+        return [source_digest(name) for name in setting.value]
     return setting.plain
 
 

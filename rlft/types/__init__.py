@@ -2,7 +2,7 @@
 
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
 from rlft.types.addresses import generator_at
-from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, NeedsLength, PolicyName, Start
+from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
 from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step, mismatches, unrecorded
 from rlft.types.learning import (
     AdvantageEstimate,
@@ -54,6 +54,7 @@ __all__ = [
     "LearningRows",
     "Length",
     "Mark",
+    "ModuleName",
     "NeedsLength",
     "Network",
     "Obs",

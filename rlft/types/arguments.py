@@ -18,6 +18,7 @@ class Mark(Enum):
 
     POLICY = auto()
     DATA_FILE = auto()
+    MODULE = auto()
     IRRELEVANT = auto()
     LENGTH = auto()
     NEEDS_LENGTH = auto()
@@ -28,6 +29,8 @@ PolicyName = Annotated[str, Mark.POLICY]
 """A policy, by zoo name or file: looked up before anything is built, and told apart by its content."""
 DataFile = Annotated[str, Mark.DATA_FILE]
 """A file of data: looked for before anything is built, and told apart by its content."""
+ModuleName = Annotated[str, Mark.MODULE]
+"""A module to import, by name or by its .py file: told apart by the content of its source."""
 Irrelevant = Annotated[T, Mark.IRRELEVANT]
 """It cannot change results: workers, devices, what is shown."""
 Length = Annotated[T, Mark.LENGTH]

@@ -5,20 +5,20 @@ import torch
 
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill.physics import CudaPhysics
-from rlft.types import EnvStates, Obs, Step
 from tests.support.rollouts import assert_equal
 from tests.support.stock_maniskill import (
     CUBE,
     IS_GRASPED,
     TCP,
+    assert_same_steps,
     drive,
     grasp,
     make_batch,
-    make_stock,
     play,
     random_actions,
     reset_like_stock,
     snapshot,
+    stock_steps,
 )
 
 pytestmark = pytest.mark.maniskill
@@ -34,6 +34,7 @@ TASKS = [
     "RollBall-v1",
     "PegInsertionSide-v1",
     "PickCubeSO100-v1",
+    "LiftCube-v1",
 ]
 PANDA_MODES = [
     "pd_joint_delta_pos",
@@ -50,31 +51,6 @@ PANDA_MODES = [
 ]
 SO100_MODES = ["pd_joint_delta_pos", "pd_joint_pos", "pd_joint_target_delta_pos"]
 ALL_MODES = [("PickCube-v1", m) for m in PANDA_MODES] + [("PickCubeSO100-v1", m) for m in SO100_MODES]
-
-
-def stock_steps(config: ManiSkill, states: EnvStates, actions: torch.Tensor, seed: int) -> Step:
-    """What a stock environment returns from each of `states` for `actions [T, N, A]`, stacked `[T, N, ...]`."""
-    scenes = []
-    for i, physics in enumerate(states.physics):
-        env = make_stock(config, seed + i)
-        env.scene.px.unpack(physics.numpy().tobytes())
-        env.agent.controller.reset()
-        steps = [env.step(action) for action in actions[:, i].numpy()]
-        obs, reward, terminated, _, infos = zip(*steps, strict=True)
-        success = [info.get("success", torch.zeros(1)).bool() for info in infos]
-        reward = [r.float() for r in reward]  # a sparse reward is a bool
-        columns = {"reward": reward, "terminated": terminated, "success": success}
-        joined = {name: torch.cat(column) for name, column in columns.items()}
-        scenes.append(Step(obs=Obs(torch.cat(obs)), **joined))
-        env.close()
-    return Step.stack(scenes, dim=1)
-
-
-def assert_same_steps(ours: Step, theirs: Step) -> None:
-    torch.testing.assert_close(ours.obs.state, theirs.obs.state, atol=1e-4, rtol=0)
-    torch.testing.assert_close(ours.reward, theirs.reward, atol=1e-4, rtol=0)
-    assert torch.equal(ours.terminated, theirs.terminated)
-    assert torch.equal(ours.success, theirs.success)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill import ManiSkillBatch
-from rlft.envs.maniskill.headless import allow_no_renderer
+from rlft.envs.maniskill.building import register_tasks
 from rlft.types import EnvStates, Obs, Step
 
 Policy = Callable[[Tensor, int], Tensor]  # observations [N, O] and the time step to actions [N, A]
@@ -22,10 +22,10 @@ def make_batch(num_envs: int, **config) -> ManiSkillBatch:
 
 def make_stock(config: ManiSkill, seed: int):
     """One ordinary ManiSkill environment on the CPU."""
-    allow_no_renderer()
+    register_tasks()
     import gymnasium
-    import mani_skill.envs  # noqa: F401
 
+    robot = {} if config.robot is None else {"robot_uids": config.robot}
     env = gymnasium.make(
         config.task,
         sim_backend="physx_cpu",
@@ -33,9 +33,36 @@ def make_stock(config: ManiSkill, seed: int):
         obs_mode="state",
         reward_mode=config.reward_mode,
         control_mode=config.control_mode,
+        **robot,
+        **config.task_options,
     ).unwrapped
     env.reset(seed=seed, options={"reconfigure": True})  # the geometry of this scene of the batch
     return env
+
+
+def stock_steps(config: ManiSkill, states: EnvStates, actions: torch.Tensor, seed: int) -> Step:
+    """What a stock environment returns from each of `states` for `actions [T, N, A]`, stacked `[T, N, ...]`."""
+    scenes = []
+    for i, physics in enumerate(states.physics):
+        env = make_stock(config, seed + i)
+        env.scene.px.unpack(physics.numpy().tobytes())
+        env.agent.controller.reset()
+        steps = [env.step(action) for action in actions[:, i].numpy()]
+        obs, reward, terminated, _, infos = zip(*steps, strict=True)
+        success = [info.get("success", torch.zeros(1)).bool() for info in infos]
+        reward = [r.float() for r in reward]  # a sparse reward is a bool
+        columns = {"reward": reward, "terminated": terminated, "success": success}
+        joined = {name: torch.cat(column) for name, column in columns.items()}
+        scenes.append(Step(obs=Obs(torch.cat(obs)), **joined))
+        env.close()
+    return Step.stack(scenes, dim=1)
+
+
+def assert_same_steps(ours: Step, theirs: Step) -> None:
+    torch.testing.assert_close(ours.obs.state, theirs.obs.state, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.reward, theirs.reward, atol=1e-4, rtol=0)
+    assert torch.equal(ours.terminated, theirs.terminated)
+    assert torch.equal(ours.success, theirs.success)
 
 
 def reset_like_stock(batch: ManiSkillBatch, seed: int) -> EnvStates:

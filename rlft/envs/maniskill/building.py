@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rlft.envs.maniskill.assets import check_assets, no_questions
 from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.headless import allow_no_renderer, without_looks
+from rlft.envs.maniskill.imports import load
 from rlft.envs.maniskill.options import check_options
 from rlft.envs.maniskill.rewards import listed_reward_modes, reward_modes
 from rlft.errors import UserError
@@ -20,10 +21,12 @@ from rlft.errors import UserError
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
 
+OUR_TASKS = ("rlft.tasks.lift_cube", "rlft.tasks.pick_cube")
+
 
 def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     """The environment and its time limit in env steps."""
-    spec = registered(config.task)
+    spec = registered(config.task, config.imports)
     limit = config.max_episode_steps or spec.max_episode_steps
     if limit is None:
         raise UserError(
@@ -37,15 +40,27 @@ def build(config: ManiSkill, num_envs: int, *, cuda: bool) -> tuple[Any, int]:
     return _construct(config, spec, num_envs, cuda=cuda), limit
 
 
-def registered(task: str) -> Any:
-    """What ManiSkill's registry knows of a task."""
-    allow_no_renderer()  # before ManiSkill's modules copy the names they use
-    _quiet_import("mani_skill.envs")
+def registered(task: str, imports: Sequence[str] = ()) -> Any:
+    """What ManiSkill's registry knows of a task, when modules of the user have been imported as well."""
+    register_tasks(imports)
     registered = importlib.import_module("mani_skill.utils.registration").REGISTERED_ENVS
     if task not in registered:
         near = difflib.get_close_matches(task, registered, n=3) or ["PickCube-v1"]
-        raise UserError(f"Task {task!r} is not registered with ManiSkill; did you mean {' or '.join(near)}?")
+        own = f", and {' and '.join(imports)} did not register it" if imports else ""
+        raise UserError(f"Task {task!r} is not registered with ManiSkill{own}; did you mean {' or '.join(near)}?")
     return registered[task]
+
+
+def register_tasks(imports: Sequence[str] = ()) -> None:
+    """Has ManiSkill's tasks, ours, and those of modules of the user, registered.
+
+    Raises:
+        UserError: if a module cannot be imported.
+    """
+    allow_no_renderer()  # before ManiSkill's modules copy the names they use
+    for name in ("mani_skill.envs", *OUR_TASKS):
+        _quiet_import(name)
+    load(imports)
 
 
 def _construct(config: ManiSkill, spec: Any, num_envs: int, *, cuda: bool) -> Any:

@@ -18,7 +18,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from rlft.envs.maniskill.headless import allow_no_renderer
+from rlft.envs.maniskill.building import register_tasks
 from rlft.errors import UserError, one_line
 
 SOURCE = "source.h5"
@@ -44,11 +44,19 @@ def replay(source: Path, output: Path, options: Sequence[str]) -> tuple[int, int
     for path in (output, output.with_suffix(".json")):
         if path.suffix not in (".h5", ".json") or path.exists():
             raise UserError(f"{path} cannot be written: it exists already, or does not end in .h5.")
+    register_tasks(_imports(source))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
         with _linked(source, Path(folder)):
             _run(source, options)
         return _take(Path(folder), source, output)
+
+
+def _imports(source: Path) -> list[str]:
+    """Modules that register the task of a file of `rlft collect`."""
+    header = json.loads(source.with_suffix(".json").read_text())
+    ours = header.get("rlft") if isinstance(header, dict) else None
+    return list(ours.get("imports", ())) if isinstance(ours, dict) else []
 
 
 @contextmanager
@@ -61,7 +69,6 @@ def _linked(source: Path, folder: Path) -> Iterator[None]:
 
 
 def _run(source: Path, options: Sequence[str]) -> None:
-    allow_no_renderer()  # before ManiSkill's modules copy the names they use
     gymnasium = importlib.import_module("gymnasium")
     tool = importlib.import_module("mani_skill.trajectory.replay_trajectory")
     arguments = tool.parse_args(["--traj-path", SOURCE, "--save-traj", *options])

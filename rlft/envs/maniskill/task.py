@@ -10,13 +10,36 @@ from typing import Any, Literal
 import torch
 
 from rlft.envs.maniskill.batch import ManiSkillBatch
+from rlft.envs.maniskill.imports import look_for, source_digest
 from rlft.envs.maniskill.physics import geometry
 from rlft.envs.maniskill.restoring import flaw_of_restores
 from rlft.envs.maniskill.rewards import RewardMode
 from rlft.errors import UserError, require
-from rlft.types import BatchEnv, EnvFactory, EnvSpec, Primitive, settings_of
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, ModuleName, Primitive, settings_of
 
 SCENES = 800  # of CPU simulation in a process that also draws initial states; see `cpu_backend.MAX_SCENES`
+
+
+@dataclass(frozen=True)
+class EnvSettings:
+    """In what the environment of a policy is to differ from what its file says; `null` leaves it at that.
+
+    Args:
+        robot: the robot's name.
+        reward_mode: what returns are made of: `sparse`, `dense` or `normalized_dense`.
+        max_episode_steps: env steps until an episode is truncated.
+        task_options: arguments of the task's constructor, in place of all that the file says.
+        imports: modules that register the task or the robot, where they lie here.
+    """
+
+    robot: str | None = None
+    reward_mode: RewardMode | None = None
+    max_episode_steps: int | None = None
+    task_options: dict[str, Any] | None = None
+    imports: tuple[str, ...] | None = None
+
+
+AS_RECORDED = EnvSettings()
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,7 @@ class ManiSkill(EnvFactory):
         device: where to simulate: `cpu`, `cuda`, or `auto` for CUDA where there is one.
         max_episode_steps: env steps until an episode is truncated; `null` takes the task's limit.
         task_options: further arguments of the task's constructor, by name, such as `{robot_init_qpos_noise: 0.05}`.
+        imports: modules of your own that register tasks or robots, such as `[my_tasks]` or `[path/my_tasks.py]`.
     """
 
     task: str = "PickCube-v1"
@@ -42,22 +66,35 @@ class ManiSkill(EnvFactory):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_episode_steps: int | None = None
     task_options: dict[str, Any] = field(default_factory=dict, hash=False)
+    imports: tuple[ModuleName, ...] = field(default=(), repr=False)  # what counts of them is in `data_settings`
 
     def __post_init__(self) -> None:
         limit = self.max_episode_steps
         require(limit is None or limit >= 1, "data.env.max_episode_steps", limit, "at least 1, or null for the task's")
+        names = self.imports
+        require(isinstance(names, tuple) and all(isinstance(name, str) for name in names), "imports", names, "names")
+        look_for(names)
 
     @classmethod
-    def of_policy(cls, info: Mapping[str, Any], task: str | None = None, control_mode: str | None = None) -> ManiSkill:
+    def of_policy(
+        cls,
+        info: Mapping[str, Any],
+        task: str | None = None,
+        control_mode: str | None = None,
+        settings: EnvSettings = AS_RECORDED,
+    ) -> ManiSkill:
         """With these settings, or else those that a policy's file names in its `info`, or else the defaults.
 
         What the file says of rewards, time limit and options holds for its own task alone.
         """
         named = {name: info[name] for name in RECORDED if info.get(name) is not None}
         if task not in (None, info.get("task")):
-            named = {name: value for name, value in named.items() if name in ("control_mode", "robot")}
-        chosen = {"task": task, "control_mode": control_mode}
-        return cls(**{**named, **{name: value for name, value in chosen.items() if value is not None}})
+            named = {name: value for name, value in named.items() if name in ("control_mode", "robot", "imports")}
+        chosen = {"task": task, "control_mode": control_mode, **vars(settings)}
+        given = {**named, **{name: value for name, value in chosen.items() if value is not None}}
+        if isinstance(given.get("imports"), list):  # as json has it
+            given["imports"] = tuple(given["imports"])
+        return cls(**given)
 
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`.
@@ -78,7 +115,8 @@ class ManiSkill(EnvFactory):
     def starts(self) -> str:
         """See `EnvFactory.starts`: a device draws random numbers of its own."""
         options = f", options {self._options}" if self.task_options else ""
-        return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}{options}"
+        sources = f", imports {self._sources}" if self.imports else ""
+        return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}{options}{sources}"
 
     def scenes_per_process(self) -> int | None:
         """See `EnvFactory.scenes_per_process`: the GPU simulates any number in one system."""
@@ -87,19 +125,27 @@ class ManiSkill(EnvFactory):
     def describe(self, spec: EnvSpec) -> dict[str, Any]:
         """See `EnvFactory.describe`: as a json file gives it back."""
         options = json.loads(json.dumps(self.task_options, default=repr))
-        return {**super().describe(spec), "reward_mode": self.reward_mode, "task_options": options}
+        imports = {"imports": list(self.imports)} if self.imports else {}
+        return {**super().describe(spec), "reward_mode": self.reward_mode, "task_options": options, **imports}
 
     def data_settings(self) -> Mapping[str, Primitive]:
-        """See `EnvFactory.data_settings`: where it is simulated does not count."""
-        return {**settings_of(self, without={"device", "task_options"}), "task_options": self._options}
+        """See `EnvFactory.data_settings`: where it is simulated does not count, and of imports what is in them."""
+        imports = {"imports": self._sources} if self.imports else {}
+        settings = settings_of(self, without={"device", "task_options", "imports"})
+        return {**settings, "task_options": self._options, **imports}
 
     @property
     def _options(self) -> str:
         return json.dumps(self.task_options, sort_keys=True, default=repr)
 
     @property
+    def _sources(self) -> str:
+        return " ".join(map(source_digest, self.imports))
+
+    @property
     def _cuda(self) -> bool:
         return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
 
 
-RECORDED = ("task", "control_mode", "robot", "reward_mode", "max_episode_steps", "task_options")  # in policy files
+# In policy files.
+RECORDED = ("task", "control_mode", "robot", "reward_mode", "max_episode_steps", "task_options", "imports")

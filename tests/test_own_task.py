@@ -1,0 +1,102 @@
+"""docs/own_task.md as a user reads it: the file written, the commands run."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.hand_made import REPO, is_sentence
+
+PAGE = (REPO / "docs/own_task.md").read_text()
+(FILE,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+FIT, EVALUATE, COLLECT, CHECK = re.findall(r"^    (\S.*)$", PAGE.replace(FILE, ""), re.M)
+POLICY = "lightning_logs/nudge/version_0/policies/last"
+
+pytestmark = [pytest.mark.maniskill, pytest.mark.slow]
+
+
+def run(command, folder):
+    """A command of the page, by this Python and this rlft."""
+    program, *arguments = shlex.split(command)
+    module = {"python": [], "rlft": ["-P", "-c", "import sys, rlft.cli; sys.exit(rlft.cli.main())"]}[program]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}  # the working directory is not on the path, as for a script
+    return subprocess.run(
+        [sys.executable, *module, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a user works, after the first command."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "my_tasks.py").write_text(FILE)
+    (folder / "configs").symlink_to(REPO / "configs")
+    done = run(FIT, folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_training_in_worker_processes(folder):
+    version = folder / "lightning_logs/nudge/version_0"
+    settings = json.loads((version / "status.json").read_text())["settings"]
+    assert settings["data.env.imports"][0].startswith("sha256:")
+    assert settings["data.env.task_options"] == {"distance": 0.04}
+    info = json.loads((folder / f"{POLICY}.json").read_text())
+    assert (info["task"], info["imports"], info["task_options"]) == ("Nudge-v1", ["my_tasks.py"], {"distance": 0.04})
+
+
+def test_evaluating_and_collecting(folder):
+    done = run(EVALUATE, folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "on Nudge-v1, 16 episodes" in done.stdout
+    done = run(COLLECT, folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((folder / "demos.json").read_text())["rlft"]["imports"] == ["my_tasks.py"]
+
+
+def test_a_policy_whose_task_lies_elsewhere(folder):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    command = f"rlft evaluate ../{POLICY}.safetensors --episodes 4 --num_workers 0"
+    done = run(command, elsewhere)
+    assert done.returncode == 1
+    assert is_sentence(done.stderr.splitlines()[-1])
+    assert "There is no file my_tasks.py" in done.stderr
+    done = run(f"{command} --env_settings.imports '[../my_tasks.py]'", elsewhere)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_ranking(folder):
+    sizes = "--states 2 --actions 2 --samples 2 --trajectories 2 --training_states 2 --training_steps 2"
+    done = run(f"rlft rank {POLICY}.safetensors {sizes} --num_envs 4 --num_workers 0", folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_study(folder):
+    options = FIT.split("--config configs/pretrain_ppo.yaml ")[1].replace(" --run_name nudge", "")
+    given = dict(zip(shlex.split(options)[::2], shlex.split(options)[1::2], strict=True))
+    lines = [f"    {name.removeprefix('--')}: {value}" for name, value in given.items()]
+    arms = ["arms:", "  nudge:", "  farther:", "    options:", "      data.env.task_options: {distance: 0.06}"]
+    head = ["config: [configs/pretrain_ppo.yaml]", "seeds: [1]", "options:"]
+    (folder / "nudges.yaml").write_text("\n".join([*head, *(line[2:] for line in lines), *arms]))
+    done = run("rlft study nudges.yaml", folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "All 2 runs" in done.stdout
+
+
+def test_the_check(folder):
+    done = run(CHECK, folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    broken = FILE.replace("self.start = torch.zeros(self.num_envs, 3, device=self.device)", "self.start = [None]")
+    broken = broken.replace("self.start[env_idx] = place", "self.start[0] = place").replace(
+        "self.start)", "self.start[0])"
+    )
+    broken = broken.replace('"start": self.start', '"start": self.start[0]')
+    (folder / "my_broken.py").write_text(broken)
+    done = run(CHECK.replace("my_tasks", "my_broken"), folder)
+    assert "UserError: Task Nudge-v1: from the same restored state" in done.stderr
+    assert "'start.0' of its task" in done.stderr
