@@ -9,7 +9,7 @@ from rlft.callbacks.access import environments, learner
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
 from rlft.runs import directory
-from rlft.videos.drawing import DrawingProcess
+from rlft.videos.drawing import DrawingProcess, check_size
 from rlft.videos.files import check_encoder
 from rlft.videos.film import Film, Take, make_film
 
@@ -35,6 +35,7 @@ class RecordVideo(lightning.Callback):
     ) -> None:
         for name, value in (("num_episodes", num_episodes), ("every_n_iterations", every_n_iterations)):
             require(value >= 1, f"RecordVideo.{name}", value, "at least 1")
+        check_size(size, "RecordVideo.size")
         require(0 <= seed < 2**32, "RecordVideo.seed", seed, f"a number from 0 to {2**32 - 1}")
         self.num_episodes = num_episodes
         self.every_n_iterations = every_n_iterations

@@ -17,13 +17,12 @@ from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, default_workers, make_rollouts
-from rlft.types import EpisodeResults, RecordedEpisodes, Rollouts
+from rlft.types import RecordedEpisodes, Rollouts
 from rlft.videos.choice import Choice, Which
-from rlft.videos.drawing import DrawingProcess
+from rlft.videos.drawing import DrawingProcess, check_size
 from rlft.videos.file_names import label, stem
 from rlft.videos.files import check_encoder
 from rlft.videos.film import Film, Take, make_film
-from rlft.videos.replaying import replay
 
 SCENES = 128  # in which episodes are played
 
@@ -45,9 +44,9 @@ def record(
 ) -> Film:
     """Writes a film and a contact sheet of evaluation episodes of a policy.
 
-    The episodes are those of `rlft evaluate`, by their numbers. Each is played again with its states kept, which are
-    drawn one by one; that it is the episode that was evaluated is checked bit for bit. A GPU draws, or SwiftShader on
-    a CPU, which Debian's `apt-get install chromium` brings.
+    The episodes are those of `rlft evaluate`, by their numbers: the same code plays them, in batches and without
+    pictures, and keeps every packed state. Then each state is restored in one scene and drawn, and what the scene holds
+    is compared with it. A GPU draws, or SwiftShader on a CPU, which Debian's `apt-get install chromium` brings.
 
     Args:
         policy: a zoo name such as `pickcube/weak`, a policy or checkpoint file, or the folder of a run.
@@ -71,8 +70,9 @@ def record(
         UserError: if a policy or the task cannot be had, nothing can draw here, or no episode is as asked.
     """
     choice = Choice(which, episodes, among)
+    check_size(size, "--size")
     if seed < 0:
-        raise UserError(f"seed is {seed}; it must be at least 0.")
+        raise UserError(f"--seed is {seed}; it must be at least 0.")
     policies = [load_policy(name) for name in (policy, beside) if name is not None]
     envs = [ManiSkill.of_policy(one.info, task, control_mode) for one in policies]
     if envs[0].starts() != envs[-1].starts():
@@ -104,30 +104,22 @@ class _Playing:
     def takes(self, policies: Sequence[Policy], envs: Sequence[ManiSkill]) -> list[Take]:
         """The same episodes of every policy; the first one's successes decide which."""
         takes: list[Take] = []
-        numbers: list[int] = []
         for policy, env in zip(policies, envs, strict=True):
-            with closing(make_rollouts(env, min(SCENES, self.choice.to_play), self.workers)) as rollouts:
-                results = self._evaluate(policy, env, rollouts)
-                numbers = numbers or self.choice.numbers(results, policy.name)
-                episodes = self._replay(policy, rollouts, numbers, results)
-            takes.append(Take(label(policy.name) + ("" if self.deterministic else ", sampled"), episodes))
+            numbers = takes[0].numbers if takes else self.choice.to_play
+            with closing(make_rollouts(env, min(SCENES, len(numbers)), self.workers)) as rollouts:
+                for note in check_fits(policy, env, rollouts.spec, self.accepted):
+                    print(note)
+                played = self._play(policy, rollouts, numbers)
+            chosen = played if takes else self.choice.of(played, policy.name)
+            takes.append(Take(label(policy.name) + ("" if self.deterministic else ", sampled"), chosen))
+        print(f"recorded: episodes {', '.join(map(str, takes[0].numbers))}")
         return takes
 
-    def _evaluate(self, policy: Policy, env: ManiSkill, rollouts: Rollouts) -> EpisodeResults:
-        for note in check_fits(policy, env, rollouts.spec, self.accepted):
-            print(note)
-        count = self.choice.to_play
-        self.stages.say(f"{policy.name}: {count} evaluation episodes")
-        results = rollouts.evaluate(policy.actor, count, seed=self.seed, deterministic=self.deterministic)
-        print(f"{policy.name}: success in {int(results.success_once.sum())} of {count} evaluation episodes")
-        return results
-
-    def _replay(
-        self, policy: Policy, rollouts: Rollouts, numbers: Sequence[int], results: EpisodeResults
-    ) -> RecordedEpisodes:
-        episodes = replay(rollouts, policy.actor, numbers, results, seed=self.seed, deterministic=self.deterministic)
-        print(f"{policy.name}: episodes {', '.join(map(str, numbers))} replayed, equal to the evaluation bit for bit")
-        return episodes
+    def _play(self, policy: Policy, rollouts: Rollouts, numbers: Sequence[int]) -> RecordedEpisodes:
+        self.stages.say(f"{policy.name}: {len(numbers)} evaluation episodes")
+        played = rollouts.record(policy.actor, numbers, seed=self.seed, deterministic=self.deterministic)
+        print(f"{policy.name}: success in {int(played.results.success_once.sum())} of {len(numbers)} episodes played")
+        return played
 
 
 class _Stages:

@@ -129,19 +129,24 @@ def policy_path(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    if path.is_dir():
-        return _best_of_run(path)
-    raise UserError(f"No policy {name!r}: it is neither a file nor one of the zoo's ({', '.join(zoo_names())}).")
+    if name and (best := _best_of_run(path)):
+        return best
+    raise UserError(
+        f"No policy {name!r}: it is neither a file, nor the folder of a run with a {BEST}, nor one of the zoo's "
+        f"({', '.join(zoo_names())})."
+    )
 
 
-def _best_of_run(folder: Path) -> Path:
-    """The best policy in the folder of a run, or of its only version."""
+def _best_of_run(folder: Path) -> Path | None:
+    """The best policy in the folder of a run with one version, or of a version; `None` if there is none.
+
+    Raises:
+        UserError: if there are several.
+    """
     found = sorted(path for pattern in (BEST, f"version_*/{BEST}") for path in folder.glob(pattern))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UserError(f"No policy in the folder {folder}: it is no run, which would have a {BEST}.")
-    raise UserError(f"The folder {folder} holds several versions of a run; name one of them, such as {found[-1]}.")
+    if len(found) > 1:
+        raise UserError(f"The folder {folder} holds several versions of a run; name one of them, such as {found[-1]}.")
+    return found[0] if found else None
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rlft.errors import UserError, require
-from rlft.types import EpisodeResults
+from rlft.types import RecordedEpisodes
 
 Which = Literal["first", "failed"] | tuple[int, ...]
 EPISODES = 4  # unless told otherwise
@@ -42,26 +43,24 @@ class Choice:
         return EPISODES if self.episodes is None else self.episodes
 
     @property
-    def to_play(self) -> int:
-        """How many evaluation episodes have to be played before they can be chosen."""
+    def to_play(self) -> Sequence[int]:
+        """The evaluation episodes that have to be played."""
         if self.which == "failed":
-            return self.among
-        return self.count if isinstance(self.which, str) else max(self.which) + 1
+            return range(self.among)
+        return range(self.count) if isinstance(self.which, str) else self.which
 
-    def numbers(self, results: EpisodeResults, policy: str) -> list[int]:
-        """The chosen episodes of `results [E]` of a policy.
+    def of(self, played: RecordedEpisodes, policy: str) -> RecordedEpisodes:
+        """Those of the episodes `to_play` of a policy that are chosen.
 
         Raises:
             UserError: if it is to be those that failed, and none has.
         """
-        if not isinstance(self.which, str):
-            return list(self.which)
-        if self.which == "first":
-            return list(range(self.count))
-        failed: list[int] = (~results.success_once).nonzero().flatten().tolist()
+        if self.which != "failed":
+            return played
+        failed: list[int] = (~played.results.success_once).nonzero().flatten().tolist()
         if not failed:
             raise UserError(
-                f"None of the {len(results)} evaluation episodes of {policy} failed; --among plays more of them, and "
+                f"None of the {len(played)} evaluation episodes of {policy} failed; --among plays more of them, and "
                 "--which first records those that succeeded."
             )
-        return failed[: self.count]
+        return played[failed[: self.count]]

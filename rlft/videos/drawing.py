@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill.drawing import NO_DEVICE, NoDevice
-from rlft.errors import UserError
+from rlft.errors import UserError, require
 from rlft.types import EnvFactory, EnvStates
 
 # Where Chromium keeps SwiftShader, which draws on any CPU: Debian, Fedora, Google's own package, Playwright.
@@ -58,8 +58,6 @@ class DrawingProcess:
         if not isinstance(env, ManiSkill) or env.task == "PointReach":
             name = env.task if isinstance(env, ManiSkill) else type(env).__name__
             raise UserError(f"{name} has no pictures; only tasks of ManiSkill can be recorded.")
-        if not 64 <= size <= 2048 or size % 2:
-            raise UserError(f"The size of pictures is {size}; it must be an even number of pixels from 64 to 2048.")
         for variables in _devices():
             with suppress(NoDevice):
                 self._start(env, size, variables)
@@ -134,6 +132,15 @@ class DrawingProcess:
         self._stderr.seek(0)
         lines = [line for line in self._stderr.read().decode(errors="replace").splitlines() if NOISE not in line]
         return f"ended with exit status {status}" + (f": {lines[-1].strip().rstrip('.')}" if lines else "")
+
+
+def check_size(size: int, key: str) -> None:
+    """Refuses sizes of pictures in which nothing could be seen, or that no film can have.
+
+    Raises:
+        UserError: that calls the size `key`.
+    """
+    require(64 <= size <= 2048 and size % 2 == 0, key, size, "an even number of pixels from 64 to 2048")
 
 
 def _devices() -> Iterator[dict[str, str]]:

@@ -25,6 +25,12 @@ class Take:
     episodes: RecordedEpisodes  # [E]
 
     @property
+    def numbers(self) -> list[int]:
+        """Of the episodes, in the bank of evaluation."""
+        numbers: list[int] = self.episodes.states.episode[:, 0].tolist()
+        return numbers
+
+    @property
     def frames(self) -> int:
         """How many states there are to draw."""
         return self.episodes.states.elapsed.numel()
