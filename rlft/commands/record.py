@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -77,6 +77,7 @@ def record(
     envs = [ManiSkill.of_policy(one.info, task, control_mode) for one in policies]
     if envs[0].starts() != envs[-1].starts():
         raise UserError(f"{policy} is for {envs[0].starts()}, {beside} for {envs[-1].starts()}; they share no states.")
+    envs = [replace(env, max_episode_steps=envs[0].max_episode_steps) for env in envs]  # they run side by side
     check_encoder()
     workers = default_workers() if num_workers is None else num_workers
     stages = _Stages()
@@ -139,7 +140,8 @@ class _Stages:
     def begin_drawing(self, device: str, total: int) -> None:
         """From now on `total` pictures are drawn."""
         self._device, self._total = device, total
-        self.say(f"waiting for the first picture of {device}")
+        print(f"{total} pictures to draw with {device}")
+        self.say("waiting for the first one")
 
     def drawn(self) -> None:
         """One more picture is there."""
@@ -151,7 +153,7 @@ class _Stages:
     @property
     def _rate(self) -> float:
         seconds = time.perf_counter() - self._began - self._first
-        return (self._drawn - 1) / seconds
+        return (self._drawn - 1) / max(seconds, 1e-9)
 
     def summary(self) -> str:
         """What it has cost."""

@@ -76,11 +76,14 @@ class ManiSkillRenderer:
         self._camera = next(iter(cameras))
         self._lens = cameras[self._camera].camera._render_cameras[0]
         self._own_view = (self._lens.local_pose, self._lens.fovy)  # radians
-        self._can_turn = cameras[self._camera].entity is None
+        self._can_turn = cameras[self._camera].entity is None and _tool(self.env.agent) is not None
         self._things = [actor for actor in self.env.scene.actors.values() if _takes_part(actor)]
 
     def aim(self, states: EnvStates) -> None:
-        """Turns and zooms the camera to hand and objects in `states [M]`; where they need more, it keeps its view."""
+        """Turns and zooms the camera to tool and objects in `states [M]`; where they need more, it keeps its view.
+
+        So it does for robots without a tool: the positions of links do not say how far they reach.
+        """
         if not self._can_turn:
             return
         seen = []
@@ -138,8 +141,8 @@ class ManiSkillRenderer:
         return torch.frombuffer(bytearray(self.env.scene.px.pack()), dtype=torch.float32)
 
     def _positions(self) -> Tensor:
-        """Of the hand and of all things, `[n, 3]` in metres."""
-        return torch.cat([_hand(self.env.agent), *(thing.pose.p for thing in self._things)])
+        """Of the tool and of all things, `[n, 3]` in metres."""
+        return torch.cat([_tool(self.env.agent).p, *(thing.pose.p for thing in self._things)])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -180,10 +183,8 @@ def _takes_part(actor: Any) -> bool:
     return kind == "dynamic" or (kind == "kinematic" and not any(body.collision_shapes for body in actor._bodies))
 
 
-def _hand(agent: Any) -> Tensor:
-    """Position of the tool, or of all links of a robot without one, `[n, 3]`."""
-    if hasattr(agent, "tcp_pose"):  # also where the tool is between two links
-        tool: Tensor = agent.tcp_pose.p
-        return tool
-    links = [agent.tcp] if hasattr(agent, "tcp") else agent.robot.links
-    return torch.cat([link.pose.p for link in links])
+def _tool(agent: Any) -> Any:
+    """Pose of the tool, which may be between two links; `None` for a robot without one."""
+    if hasattr(agent, "tcp_pose"):
+        return agent.tcp_pose
+    return getattr(getattr(agent, "tcp", None), "pose", None)
