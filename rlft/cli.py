@@ -10,7 +10,16 @@ from importlib import import_module
 from rlft.errors import UserError
 from rlft.system import restart_in_utf8
 
-WITHOUT_LIGHTNING = ("evaluate", "collect", "rank", "compare", "study", "note", "log")  # modules of rlft.commands
+WITHOUT_LIGHTNING = (
+    "evaluate",
+    "record",
+    "collect",
+    "rank",
+    "compare",
+    "study",
+    "note",
+    "log",
+)  # modules of rlft.commands
 HELP = """\
 usage: rlft <command> [options]
 
@@ -20,6 +29,7 @@ commands:
   fit        train:                   rlft fit --config configs/gae_ppo.yaml
   validate   evaluate a checkpoint:   rlft validate --config configs/gae_ppo.yaml --ckpt_path FILE
   evaluate   evaluate a policy:       rlft evaluate pickcube/weak --episodes 1000
+  record     film episodes:       rlft record pickcube/weak --which failed
   collect    write episodes:          rlft collect demos.h5 --policies "[pickcube/weak, pickcube/expert]"
   rank       who ranks actions?       rlft rank pickcube/weak --out studies/weak
   compare    runs and studies:        rlft compare "A=lightning_logs/*_ppo-*" "B=lightning_logs/*_awr-*" --out ab

@@ -16,6 +16,14 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:::lightning")  # its advice for data loaders we do not use
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("draws"):
+        from tests.support.drawing import can_draw
+
+        if not can_draw():
+            pytest.skip("nothing draws here: no Vulkan device, and no SwiftShader of a chromium")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)  # these networks are tiny, and the machine may be busy

@@ -26,16 +26,17 @@ LAYERS = {  # room of rlft: which other rooms it may import
     "rollout": BASICS | {"envs", "networks"},
     "studies": BASICS | {"files", "runs"},
     "comparison": BASICS | {"files", "runs", "statistics"},
+    "videos": BASICS | {"envs", "files"},
     "modules": BASICS | {"advantage", "files", "networks", "off_policy", "runs", "statistics", "update"},
     "data": BASICS | {"envs", "files", "networks", "rollout", "runs", "trajectories"},
     "ranking": BASICS | {"advantage", "files", "networks", "statistics"},
-    "callbacks": BASICS | {"advantage", "data", "envs", "files", "modules", "networks", "runs", "statistics"},
+    "callbacks": BASICS | {"advantage", "data", "envs", "files", "modules", "networks", "runs", "statistics", "videos"},
     "training": BASICS
     | {"advantage", "callbacks", "data", "envs", "files", "modules", "networks", "rollout", "runs", "update"}
     | {"studies"},  # whose placeholders stand in configurations that are looked at before a study runs
     "commands": BASICS
     | {"comparison", "envs", "files", "networks", "ranking", "rollout", "runs", "statistics", "studies", "trajectories"}
-    | {"training"},  # for sentences about mistyped arguments
+    | {"training", "videos"},  # the first for sentences about mistyped arguments
     "zoo": BASICS | {"cli", "commands", "networks", "statistics"},
     "cli": {"errors", "system", "training"},
     "__main__": {"cli", "system"},
@@ -143,6 +144,7 @@ def test_rewards_are_read_without_the_simulator():
         "rlft.commands.evaluate",
         "rlft.commands.collect",
         "rlft.commands.rank",
+        "rlft.commands.record",
         "rlft.commands.compare",
         "rlft.commands.study",
     ],

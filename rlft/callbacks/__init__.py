@@ -8,6 +8,7 @@ from rlft.callbacks.iteration_progress import IterationProgress
 from rlft.callbacks.learning_rate_schedule import LearningRateSchedule
 from rlft.callbacks.pitfalls import Pitfalls
 from rlft.callbacks.plateau_breaker import PlateauBreaker
+from rlft.callbacks.record_video import RecordVideo
 from rlft.callbacks.run_report import RunReport
 from rlft.callbacks.success_checkpoint import SuccessCheckpoint
 from rlft.callbacks.weight_averaging import WeightEMA
@@ -21,6 +22,7 @@ __all__ = [
     "LearningRateSchedule",
     "Pitfalls",
     "PlateauBreaker",
+    "RecordVideo",
     "RunReport",
     "SuccessCheckpoint",
     "WeightEMA",

@@ -43,7 +43,7 @@ def evaluate(
     and equal on every machine with the same number of episodes.
 
     Args:
-        policy: a zoo name such as `pickcube/weak`, or a policy or checkpoint file.
+        policy: a zoo name such as `pickcube/weak`, a policy or checkpoint file, or the folder of a run.
         episodes: how many, each from its own initial state.
         task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
         control_mode: by default the one the policy's file names, else pd_joint_delta_pos.

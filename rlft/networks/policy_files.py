@@ -1,7 +1,7 @@
 """Policies as files: weights in safetensors, everything else in a json beside them. Nothing is ever unpickled.
 
-A policy is named by a zoo name (`pickcube/weak`), by the path of its `.safetensors` file, or by the path of a
-checkpoint: rlft's own `.ckpt`, or what another library saved.
+A policy is named by a zoo name (`pickcube/weak`), by the path of its `.safetensors` file, by the path of a checkpoint:
+rlft's own `.ckpt`, or what another library saved; or by the folder of a run or of a version of it, whose best is taken.
 
 The json, and a checkpoint of ours, say under `networks` which classes of actor and critic to build, and with which
 arguments. Reading a policy imports the modules of these classes and calls their constructors: code that is installed
@@ -33,6 +33,7 @@ ZOO = Path(__file__).parents[1] / "zoo"
 FORMAT = "rlft-policy-1"
 MADE_FOR = "made_for"  # entry of a checkpoint: the environment, as a policy's json says it
 NETWORKS = "networks"  # where a file says what to build
+BEST = "policies/best.safetensors"  # in the folder of a run's version
 N = TypeVar("N", bound=Network)
 
 
@@ -96,7 +97,7 @@ def load_policy(name: str) -> Policy:
     networks = (actor,) if critic is None else (actor, critic)
     if not all(bool(tensor.isfinite().all()) for network in networks for tensor in network.state_dict().values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
-    return Policy(name, actor, critic, file.info, notes)
+    return Policy(str(path) if Path(name).expanduser().is_dir() else name, actor, critic, file.info, notes)
 
 
 def zoo_names() -> list[str]:
@@ -128,7 +129,24 @@ def policy_path(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    raise UserError(f"No policy {name!r}: it is neither a file nor one of the zoo's ({', '.join(zoo_names())}).")
+    if name and (best := _best_of_run(path)):
+        return best
+    raise UserError(
+        f"No policy {name!r}: it is neither a file, nor the folder of a run with a {BEST}, nor one of the zoo's "
+        f"({', '.join(zoo_names())})."
+    )
+
+
+def _best_of_run(folder: Path) -> Path | None:
+    """The best policy in the folder of a run with one version, or of a version; `None` if there is none.
+
+    Raises:
+        UserError: if there are several.
+    """
+    found = sorted(path for pattern in (BEST, f"version_*/{BEST}") for path in folder.glob(pattern))
+    if len(found) > 1:
+        raise UserError(f"The folder {folder} holds several versions of a run; name one of them, such as {found[-1]}.")
+    return found[0] if found else None
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Rollouts in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from rlft.rollout.worker import RolloutWorker
-from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, Rollout, Visited
+from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, RecordedEpisodes, Rollout, Visited
 
 
 @contextmanager
@@ -93,6 +93,11 @@ class LocalRollouts:
         """Plays evaluation episodes; see `RolloutWorker.evaluate`."""
         with _one_thread():
             return self.worker.evaluate(actor, range(num_episodes), seed=seed, deterministic=deterministic)
+
+    def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
+        """Plays evaluation episodes and keeps their states; see `RolloutWorker.record`."""
+        with _one_thread():
+            return self.worker.record(actor, episodes, seed=seed, deterministic=deterministic)
 
     def close(self) -> None:
         """Nothing to end."""

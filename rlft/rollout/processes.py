@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from rlft.rollout.worker_pool import ATTEMPTS, WorkerDied, WorkerPool
-from rlft.types import Actor, Branches, EnvFactory, EnvSpec, EnvStates, EpisodeResults, Jobs, Rollout, Visited
+from rlft.types import (
+    Actor,
+    Branches,
+    EnvFactory,
+    EnvSpec,
+    EnvStates,
+    EpisodeResults,
+    Jobs,
+    RecordedEpisodes,
+    Rollout,
+    Visited,
+)
 
 
 class ProcessRollouts:
@@ -109,6 +120,13 @@ class ProcessRollouts:
         parts = _split(num_episodes, min(num_episodes, len(self.shares)))
         common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
         return EpisodeResults.cat(self._pool.call("evaluate", [{"episodes": part, **common} for part in parts]))
+
+    def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
+        """Plays evaluation episodes, split evenly, and keeps their states; see `RolloutWorker.record`."""
+        parts = _split(len(episodes), min(len(episodes), len(self.shares)))
+        common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
+        requests = [{"episodes": episodes[part.start : part.stop], **common} for part in parts]
+        return RecordedEpisodes.cat(self._pool.call("record", requests))
 
     def close(self) -> None:
         """Ends the workers. Idempotent."""

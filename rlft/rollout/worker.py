@@ -26,6 +26,7 @@ from rlft.types import (
     EpisodeResults,
     Jobs,
     Obs,
+    RecordedEpisodes,
     Rollout,
     Step,
     Visited,
@@ -167,12 +168,45 @@ class RolloutWorker:
     @torch.no_grad()
     def evaluate(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays these episodes of the evaluation bank of `seed`, each once and to the time limit."""
-        size = self.env.num_envs
-        waves = [episodes[i : i + size] for i in range(0, len(episodes), size)]
-        return EpisodeResults.cat([self._play(actor, wave, seed, deterministic=deterministic) for wave in waves])
+        return EpisodeResults.cat(
+            [self._play(actor, wave, seed, deterministic=deterministic) for wave in self._waves(episodes)]
+        )
 
-    def _play(self, actor: Actor, episodes: Sequence[int], seed: int, *, deterministic: bool) -> EpisodeResults:
-        """One episode in each of the first `len(episodes)` environments."""
+    @torch.no_grad()
+    def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
+        """Plays these episodes as `evaluate` does, and keeps every state on the way."""
+        return RecordedEpisodes.cat(
+            [self._record(actor, wave, seed, deterministic=deterministic) for wave in self._waves(episodes)]
+        )
+
+    def _waves(self, episodes: Sequence[int]) -> list[Sequence[int]]:
+        """As many at a time as there are environments."""
+        size = self.env.num_envs
+        return [episodes[i : i + size] for i in range(0, len(episodes), size)]
+
+    def _record(self, actor: Actor, episodes: Sequence[int], seed: int, *, deterministic: bool) -> RecordedEpisodes:
+        states = [self.bank.get(EVALUATION, seed, episodes)]  # [M] each
+        success: list[Tensor] = []  # [M] each
+
+        def keep(step: Step) -> None:
+            physics, task = self.env.save(range(len(episodes)))
+            before = states[-1]
+            states.append(EnvStates(physics, task, step.obs, before.elapsed + 1, before.episode))
+            success.append(step.success)
+
+        results = self._play(actor, episodes, seed, deterministic=deterministic, watch=keep)
+        return RecordedEpisodes(results, EnvStates.stack(states, 1), torch.stack(success, 1))
+
+    def _play(
+        self,
+        actor: Actor,
+        episodes: Sequence[int],
+        seed: int,
+        *,
+        deterministic: bool,
+        watch: Callable[[Step], None] = lambda _: None,
+    ) -> EpisodeResults:
+        """One episode in each of the first `len(episodes)` environments; `watch` sees every step of these."""
         spec = self.env.spec
         horizon, count = spec.max_episode_steps, len(episodes)
         noise = torch.stack(
@@ -190,6 +224,7 @@ class RolloutWorker:
             acted = decide(actor, obs, noise[t], explore=not deterministic)  # [M]
             action[:count] = acted.action.clamp(spec.action_low, spec.action_high)
             step = self.env.step(action)[:count]
+            watch(step)
             obs, success = step.obs, step.success
             total += step.reward * running
             length += running

@@ -3,7 +3,7 @@
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
 from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
-from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Step, mismatches, unrecorded
+from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Renderer, Step, mismatches, unrecorded
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
@@ -26,7 +26,16 @@ from rlft.types.learning import (
 from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive, settings_of
-from rlft.types.simulation import Branches, EpisodeResults, Jobs, Rerollouts, Rollout, Rollouts, Visited
+from rlft.types.simulation import (
+    Branches,
+    EpisodeResults,
+    Jobs,
+    RecordedEpisodes,
+    Rerollouts,
+    Rollout,
+    Rollouts,
+    Visited,
+)
 
 __all__ = [
     "Ability",
@@ -60,6 +69,8 @@ __all__ = [
     "Obs",
     "PolicyName",
     "Primitive",
+    "RecordedEpisodes",
+    "Renderer",
     "ReplayBatch",
     "ReplayLearner",
     "ReplaySource",

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rlft.types.observation import Obs
@@ -78,6 +80,24 @@ class BatchEnv(Protocol):
 
     def initial_states(self, seed: int) -> EnvStates:
         """The states of all `num_envs` environments after a reset with `seed`."""
+        ...
+
+
+class Renderer(Protocol):
+    """Draws states of one task."""
+
+    device: str  # what draws, in words
+
+    def aim(self, states: EnvStates) -> None:
+        """Turns the camera so that it sees what happens in `states [M]`, as close as they allow."""
+        ...
+
+    def frames(self, states: EnvStates) -> NDArray[np.uint8]:
+        """Pictures `[M, H, W, 3]` of `states [M]`.
+
+        Raises:
+            UserError: if the drawn scene cannot be put into a state.
+        """
         ...
 
 

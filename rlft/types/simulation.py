@@ -99,6 +99,15 @@ class EpisodeResults(TensorRows):
     length: Tensor  # [E] int64, env steps up to the first termination, or the time limit
 
 
+@dataclass(frozen=True)
+class RecordedEpisodes(TensorRows):
+    """`E` evaluation episodes of `T` steps, the time limit, with every state on the way."""
+
+    results: EpisodeResults  # [E]
+    states: EnvStates  # [E, T + 1]
+    success: Tensor  # [E, T] bool, at each step
+
+
 class Rerollouts(Protocol):
     """The simulator during an iteration, for estimators that go back to the states of the rollout."""
 
@@ -173,6 +182,10 @@ class Rollouts(Protocol):
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays episodes `0 .. num_episodes - 1` of the evaluation bank of `seed`, one per initial state."""
+        ...
+
+    def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
+        """Plays these episodes of the evaluation bank of `seed` as `evaluate` does, and keeps their states."""
         ...
 
     def close(self) -> None:

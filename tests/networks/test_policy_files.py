@@ -166,6 +166,20 @@ def test_a_lightning_checkpoint(saved, tmp_path):
     assert same(weights_of(policy.critic), weights_of(critic))
 
 
+def test_the_folder_of_a_run_is_its_best_policy(saved, tmp_path):
+    _, actor, critic = saved
+    run = tmp_path / "run"
+    best = run / "version_0/policies/best.safetensors"
+    save_policy(best, actor, critic, {})
+    for folder in (run, run / "version_0"):
+        policy = load_policy(str(folder))
+        assert policy.name == str(best)
+        assert same(weights_of(policy.actor), weights_of(actor))
+    save_policy(run / "version_1/policies/best.safetensors", actor, critic, {})
+    assert "version_1" in refuse(run)
+    assert "folder of a run" in refuse(run / "version_0/policies")
+
+
 def test_every_policy_of_the_zoo_loads():
     for name in zoo_names():
         assert load_policy(name).info["task"]

@@ -31,7 +31,7 @@ CANNOT_CHANGE_RESULTS = {
         for name in ("num_workers", "total_timesteps")
     ),
     *(str(other) for other in OTHERS if other.place.name in ("CriticProbe", "DeterministicEval", "SuccessCheckpoint")),
-    *(str(other) for other in OTHERS if other.place.name == "Pitfalls"),
+    *(str(other) for other in OTHERS if other.place.name in ("Pitfalls", "RecordVideo")),
     "FinetuneModule.accept_critic_mismatch",
 }
 
@@ -104,6 +104,7 @@ def test_the_defaults_within_a_list_count_whether_written_or_not():
 
 def test_whoever_only_observes_is_nobody():
     assert digest(with_callbacks(callback("CriticProbe"))) == digest(BASE) == digest(with_callbacks())
+    assert digest(with_callbacks(callback("RecordVideo"))) == digest(BASE)
     assert digest(with_callbacks(callback("WeightEMA"))) != digest(BASE)
 
 

@@ -65,21 +65,25 @@ def register_tasks(imports: Sequence[str] = ()) -> None:
 
 def _construct(config: ManiSkill, spec: Any, num_envs: int, *, cuda: bool) -> Any:
     backend = importlib.import_module("rlft.envs.maniskill.cpu_backend")
-    kwargs: dict[str, Any] = {
+    kwargs = constructor_arguments(config, spec, num_envs)
+    with no_questions(config.task), without_looks(), explained(config, "be built"):
+        if cuda:
+            return spec.cls(**kwargs, sim_backend="physx_cuda", render_backend="none")
+        with backend.cpu_batch_backend():
+            return backend.batched(spec.cls)(**kwargs)
+
+
+def constructor_arguments(config: ManiSkill, spec: Any, num_envs: int) -> dict[str, Any]:
+    """What the class of a task is called with, beside where it is simulated and drawn."""
+    return {
         **spec.default_kwargs,
         **config.task_options,
         "num_envs": num_envs,
         "obs_mode": "state",
         "reward_mode": config.reward_mode,
         "control_mode": config.control_mode,
+        **({} if config.robot is None else {"robot_uids": config.robot}),
     }
-    if config.robot is not None:
-        kwargs["robot_uids"] = config.robot
-    with no_questions(config.task), without_looks(), explained(config, "be built"):
-        if cuda:
-            return spec.cls(**kwargs, sim_backend="physx_cuda", render_backend="none")
-        with backend.cpu_batch_backend():
-            return backend.batched(spec.cls)(**kwargs)
 
 
 def _no_such_reward(config: ManiSkill, spec: Any) -> str:

@@ -10,12 +10,13 @@ from typing import Any, Literal
 import torch
 
 from rlft.envs.maniskill.batch import ManiSkillBatch
+from rlft.envs.maniskill.drawing import ManiSkillRenderer
 from rlft.envs.maniskill.imports import look_for, source_digest
 from rlft.envs.maniskill.physics import geometry
 from rlft.envs.maniskill.restoring import flaw_of_restores
 from rlft.envs.maniskill.rewards import RewardMode
 from rlft.errors import UserError, require
-from rlft.types import BatchEnv, EnvFactory, EnvSpec, ModuleName, Primitive, settings_of
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, ModuleName, Primitive, Renderer, settings_of
 
 SCENES = 800  # of CPU simulation in a process that also draws initial states; see `cpu_backend.MAX_SCENES`
 
@@ -111,6 +112,15 @@ class ManiSkill(EnvFactory):
         if flaw := flaw_of_restores(self):
             raise UserError(flaw)
         return batch
+
+    def renderer(self, size: int) -> Renderer:
+        """What draws states of these scenes in pictures of `size` pixels; see `ManiSkillRenderer`.
+
+        Raises:
+            NoDevice: if nothing in this process can draw.
+            UserError: if the task cannot be drawn.
+        """
+        return ManiSkillRenderer(self, size, cuda=self._cuda)
 
     def starts(self) -> str:
         """See `EnvFactory.starts`: a device draws random numbers of its own."""
