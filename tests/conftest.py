@@ -7,6 +7,8 @@ import signal
 import pytest
 import torch
 
+from tests.support.warm import warm_workers
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it, and all they start
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,6 +34,12 @@ def _one_thread():
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_lightning():
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _warm_workers():
+    with warm_workers():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,7 @@ VALIDATE = "Evaluates the checkpoint given by --ckpt_path as `fit` would, with t
 
 
 TRAINER: Any = class_from_function(trainer)  # made once: it looks at the whole stack, three times in every parser
+PARSERS: dict[str, Any] = {}  # what `setup_parser` leaves in a command line; the same for all of a process
 SECTIONS: dict[str, Callable[..., Any]] = {  # what parts of a config that name no class are the arguments of
     "trainer": trainer,
     "eval": DeterministicEval,
@@ -74,6 +75,16 @@ class RLFTCli(LightningCLI):
     settings: Sequence[Setting] = ()  # of the resolved configuration
     identity: Identity
     going_on: Mapping[str, Any] = MappingProxyType({})  # what the report says of a checkpoint that the run goes on from
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        """Makes the parsers of this process, once: a study looks at many configurations."""
+        if not PARSERS:
+            before = set(vars(self))
+            super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+            PARSERS.update({name: value for name, value in vars(self).items() if name not in before})
+        vars(self).update(PARSERS)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
@@ -18,6 +19,8 @@ from rlft.training.config_check import wrong
 from tests.support.descendants import PATIENCE, children, runs, wait_until
 from tests.support.hand_made import REPO, is_sentence, same
 from tests.support.training import run, scalars
+from tests.support.warm import Warm
+from tests.support.warm_study import study
 
 ONE = f"""
 config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml, {REPO}/tests/support/small_networks.yaml]
@@ -28,8 +31,24 @@ arms: {{a: }}
 
 
 @pytest.fixture
-def study(tmp_path):
-    """Starts the study in `tmp_path/logs/one`."""
+def warm_study(tmp_path):
+    """Starts the study in `tmp_path/logs/one`, in processes that have everything imported."""
+    (tmp_path / "one.yaml").write_text(ONE)
+    started = []
+
+    def start():
+        started.append(Warm(study, "one.yaml", "--log_dir=logs", cwd=tmp_path, merged=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cold_study(tmp_path):
+    """Starts it as a user does."""
     (tmp_path / "one.yaml").write_text(ONE)
     command = [sys.executable, "-m", "rlft", "study", "one.yaml", "--log_dir", "logs"]
     started = []
@@ -46,11 +65,22 @@ def study(tmp_path):
         process.wait()
 
 
+@pytest.fixture
+def checked_here(monkeypatch):
+    """The configurations of a study are looked at in this process, not in one of its own."""
+
+    def run(command, *, input, **_options):
+        assert command[1:] == ["-m", "rlft.training.config_check"]
+        return subprocess.CompletedProcess(command, 0, json.dumps(wrong(json.loads(input))), "")
+
+    monkeypatch.setattr("rlft.commands.study.subprocess", SimpleNamespace(run=run))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
 @pytest.mark.parametrize("everything", [True, False])
-def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, everything):
+def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, warm_study, everything):
     folder = tmp_path / "logs/one/a-seed1"
-    process = study()
+    process = warm_study()
     wait_until((folder / "version_0/checkpoints/last.ckpt").exists)
     (child,) = children(process.pid)
     process.kill()
@@ -62,7 +92,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
     manifest = json.loads((folder.parent / "study.json").read_text())
     assert [one["status"] for one in manifest["runs"]] == ["running"]
 
-    output, _ = study().communicate(timeout=PATIENCE)
+    output, _ = warm_study().communicate()
     assert "a-seed1 goes on" in output
     assert "All 1 runs of logs/one are complete." in output
     alone = run(tmp_path / "alone", "--trainer.max_epochs=40", "--seed_everything=1")
@@ -79,9 +109,9 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, study, ev
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
-def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
+def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, cold_study):
     folder = tmp_path / "logs/one/a-seed1"
-    process = study()
+    process = cold_study()
     wait_until((folder / "version_0/checkpoints/last.ckpt").exists)
     (child,) = children(process.pid)
     cores = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
@@ -98,6 +128,7 @@ def test_sigterm_ends_the_runs_at_a_safe_point(tmp_path, study):
     assert (status.state, status.reason.split()[0]) == ("ended early", "SIGTERMException")
 
 
+@pytest.mark.usefixtures("checked_here")
 def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (
@@ -114,6 +145,7 @@ def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monk
     assert "$ rlft collect" in (tmp_path / "lightning_logs/failing/d/output.log").read_text()
 
 
+@pytest.mark.usefixtures("checked_here")
 def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(REPO)
     assert main(["study", "configs/studies/smoke.yaml", "--dry_run", "true", "--log_dir", str(tmp_path)]) == 0
@@ -130,7 +162,9 @@ def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypa
         ("model.advantage.gamma: 1.5", "b: model.advantage.gamma is 1.5; it must be from 0 to 1.", "false"),
     ],
 )
-def test_arms_that_cannot_be_run_are_refused_at_once(tmp_path, capsys, monkeypatch, option, said, dry_run):
+def test_arms_that_cannot_be_run_are_refused_at_once(tmp_path, capsys, monkeypatch, request, option, said, dry_run):
+    if dry_run == "false":  # once in a process of its own is enough
+        request.getfixturevalue("checked_here")
     monkeypatch.chdir(tmp_path)
     text = f"config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml]\nseeds: [1, 2]\narms:\n"
     (tmp_path / "wrong.yaml").write_text(text + f"  a:\n  b: {{options: {{{option}}}}}\n")
@@ -156,6 +190,7 @@ def test_what_no_run_of_a_study_can_have_is_wrong(option, said):
     assert found["b"].startswith(said)
 
 
+@pytest.mark.usefixtures("checked_here")
 def test_a_cluster_that_is_not_there_leaves_nothing(tmp_path, capsys, monkeypatch):
     pytest.importorskip("submitit", reason="needs the extra `slurm`")
     monkeypatch.chdir(REPO)

@@ -7,17 +7,17 @@ import sys
 import pytest
 
 from rlft.system import CONFIGS
+from tests.support import warm
 from tests.support.hand_made import REPO
 
 SHORT = ("--trainer.callbacks+=FreezeSchedule", "--trainer.callbacks.schedule=[{module: critic}]", "--print_config")
 
 
-def rlft(folder, *arguments, **environment):
+def rlft(folder, *arguments):
     """What a process of its own in that folder says, and how it ends."""
-    environment = {**os.environ, "PYTHONPATH": str(REPO), **environment}
-    command = [sys.executable, "-m", "rlft", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", env=environment)
-    return done.returncode, done.stdout + done.stderr
+    process = warm.rlft(*arguments, cwd=folder, merged=True)
+    said, _ = process.communicate()
+    return process.returncode, said
 
 
 @pytest.fixture
@@ -55,8 +55,10 @@ def test_files_are_utf8_whatever_the_locale_says(tmp_path):
     (tmp_path / "own.yaml").write_text("# für später\nrun_name: größer\n", encoding="utf-8")
     files = ("--config", CONFIGS / "gae_ppo.yaml", "--config", "own.yaml")
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    status, said = rlft(tmp_path, "fit", *files, "--print_config", **ascii_only)
-    assert (status, "größer" in said) == (0, True)
+    environment = {**os.environ, "PYTHONPATH": str(REPO), **ascii_only}
+    command = [sys.executable, "-m", "rlft", "fit", *map(str, files), "--print_config"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment)
+    assert (done.returncode, "größer" in done.stdout) == (0, True)
 
 
 def test_a_config_in_another_encoding_is_refused(tmp_path):

@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 import yaml
 
-from rlft.cli import main as main_of_rlft
 from rlft.comparison.comparison import Question, compare_groups
 from rlft.comparison.report import markdown
 from rlft.comparison.run_groups import select
@@ -38,6 +37,8 @@ from rlft.training.resuming import check_continues, read_checkpoint, summary
 from tests.data.test_trajectories import EPISODES, read, write
 from tests.support.hand_made import REPO, is_sentence
 from tests.support.training import run
+from tests.support.warm import Warm
+from tests.support.warm_study import study as study_with_warm_runs
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ def study_folder(folder):
         f"config: [{REPO}/configs/gae_ppo.yaml, {REPO}/configs/smoke.yaml]\noptions: {{trainer.max_epochs: 1}}\n"
         "seeds: [1]\narms: {a: }\n"
     )
-    assert main_of_rlft(["study", str(folder / "one.yaml"), "--log_dir", str(folder)]) == 0
+    process = Warm(study_with_warm_runs, "one.yaml", "--log_dir=.", cwd=folder, merged=True)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
     study = folder / "one"
     run = study / "a-seed1"
     version = run / "version_0"

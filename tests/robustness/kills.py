@@ -5,12 +5,9 @@ python -m tests.robustness.kills --kills 30
 
 import argparse
 import json
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -24,6 +21,7 @@ from rlft.runs.directory import LAST_CHECKPOINT, versions
 from rlft.runs.iterations import read_iterations
 from rlft.runs.status import read_status
 from tests.support.hand_made import REPO
+from tests.support.warm import rlft
 
 ITERATIONS = 6
 TIMED = re.compile("^time/|SPS|per_second|useful")  # metrics of the machine, not of learning
@@ -41,25 +39,13 @@ RUNS = {  # what is killed: every part of rlft that a run can be in
 }
 
 
-def command(what, kind, log_dir, *options):
+def start(what, kind, log_dir, *options):
+    """Runs to the end, whichever that is, and returns the exit status and what was printed."""
     config, *own = RUNS[kind]
     overlay = "smoke_replay" if kind == "replay" else "smoke"
     configs = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, overlay)]
     common = [f"--trainer.max_epochs={ITERATIONS}", f"--log_dir={log_dir}", "--run_name=run", *options]
-    return [sys.executable, "-m", "tests.robustness.killed_fit", what, "fit", *configs, *own, *common]
-
-
-def start(what, kind, log_dir, *options):
-    """Runs to the end, whichever that is, and returns the exit status and what was printed."""
-    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command(what, kind, log_dir, *options),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = rlft(what, "fit", *configs, *own, *common, module="tests.robustness.killed_fit", merged=True)
     printed, _ = process.communicate()
     return process.returncode, printed
 

@@ -19,21 +19,15 @@ from rlft.cli import main
 from rlft.comparison.event_files import event_files
 from rlft.comparison.logs import read_log
 from rlft.networks.policy_files import load_policy
-from tests.support.hand_made import REPO, is_sentence
+from tests.support.hand_made import is_sentence
+from tests.support.small_disk import train_on
 from tests.support.training import data, fit, module, run, smoke
-
-TMPFS = "mount -t tmpfs -o size={size} tmpfs {folder} && {command}; status=$?; cp -r {folder} {copy}; exit $status"
-
-
-def in_namespace(script):
-    """Runs it as a root of its own, who may mount."""
-    return subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", script], cwd=REPO, capture_output=True, text=True, check=False
-    )
+from tests.support.warm import Warm, rlft
 
 
 def can_mount(folder):
-    return bool(shutil.which("unshare")) and in_namespace(f"mount -t tmpfs tmpfs {folder}").returncode == 0
+    mount = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", folder]
+    return bool(shutil.which("unshare")) and subprocess.run(mount, capture_output=True).returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file system of its own")
@@ -46,11 +40,11 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_whole_files(size, tmp_path):
         pytest.skip("the system lets nobody mount a file system of a given size")
     sizes = ["--model.actor.hidden_dim=256", "--model.critic.hidden_dim=256"]  # two checkpoints fill the largest disk
     arguments = smoke(disk, *sizes, "--run_name=run", "--trainer.max_epochs=9")
-    command = f"OMP_NUM_THREADS=1 {sys.executable} -m rlft {' '.join(arguments)}"
-    ended = in_namespace(TMPFS.format(size=size, folder=disk, command=command, copy=copy))
-    said = ended.stderr.splitlines()[-1]
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr
+    process = Warm(train_on, size, disk, copy, arguments)
+    _, stderr = process.communicate()
+    said = stderr.splitlines()[-1]
+    assert process.returncode == 1, stderr
+    assert "Traceback" not in stderr
     assert is_sentence(said.removeprefix("rlft: "))
     assert re.search(r"cannot be written: No space left on device\.$", said)
     for path in copy.glob("run/*/checkpoints/*"):
@@ -122,14 +116,10 @@ def test_the_newest_run_is_the_one_with_the_highest_number_whatever_the_clock_sa
 
 
 def test_runs_that_begin_at_the_same_moment_have_directories_of_their_own(tmp_path):
-    command = [sys.executable, "-m", "rlft", *smoke(tmp_path, "--run_name=run", "--trainer.max_epochs=1")]
-    ended = []
-    runs = [threading.Thread(target=lambda: ended.append(subprocess.run(command, check=False))) for _ in range(3)]
+    runs = [rlft(*smoke(tmp_path, "--run_name=run", "--trainer.max_epochs=1")) for _ in range(3)]
     for one in runs:
-        one.start()
-    for one in runs:
-        one.join()
-    assert [one.returncode for one in ended] == [0, 0, 0]
+        one.communicate()
+    assert [one.returncode for one in runs] == [0, 0, 0]
     folders = sorted((tmp_path / "run").iterdir())
     assert [folder.name for folder in folders] == ["version_0", "version_1", "version_2"]
     for folder in folders:

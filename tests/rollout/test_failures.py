@@ -21,6 +21,7 @@ from tests.rollout.test_processes import new_children
 from tests.support.descendants import runs, wait_until
 from tests.support.faulty import DeadlyPlace, FaultyActor, SlowActor, SlowToBuild, take_all
 from tests.support.rollouts import assert_equal, policy
+from tests.support.warm import context
 
 ENV, ENVS, SEED = PointReach(horizon=12, radius=0.3), 7, 3
 
@@ -137,12 +138,12 @@ def test_jobs_that_a_dead_worker_had_finished_are_played_again(undisturbed, star
 
 
 def test_every_job_is_taken_once_whoever_dies():
-    context = multiprocessing.get_context("spawn")
-    queue, barrier, takers = JobQueue(), context.Barrier(3, timeout=120), []
+    processes = context()
+    queue, barrier, takers = JobQueue(), processes.Barrier(3, timeout=120), []
     queue.fill(range(0, 60_000, 2))
     for number in range(3):
-        ours, theirs = context.Pipe()
-        process = context.Process(target=take_all, args=(queue, 1 + 2 * number, barrier, theirs, number == 2))
+        ours, theirs = processes.Pipe()
+        process = processes.Process(target=take_all, args=(queue, 1 + 2 * number, barrier, theirs, number == 2))
         process.start()
         takers.append((process, ours))
     taken = [connection.recv() for _, connection in takers]

@@ -8,8 +8,15 @@ from rlft.errors import UserError
 from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts
 from tests.support.faulty import Unbuildable
 from tests.support.rollouts import assert_equal, policy
+from tests.support.warm import cold_workers
 
 ENV, ENVS = PointReach(horizon=12, radius=0.3), 7  # 7 splits unevenly over 2 and over 3 workers
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cold_workers():
+    with cold_workers():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,11 @@
 import json
 from functools import cache
 
+import pytest
 import yaml
+from jsonargparse import Namespace
 
+from rlft.errors import UserError
 from rlft.training.cli import SECTIONS, RLFTCli, run
 from rlft.training.config_tree import Setting, walk
 from rlft.training.run_identity import content
@@ -36,6 +39,23 @@ def _parser():
     return parsed(f"--config={text(BASE)}").parser
 
 
+def answer_to(config: Namespace, log_dir) -> str:
+    """What `rlft fit` says to a configuration that has been parsed, which is most of its work."""
+
+    class Given(RLFTCli):
+        def parse_arguments(self, parser, args) -> None:
+            self.arguments, self.config = args, config
+
+    with pytest.raises(UserError) as error:
+        run(["fit", f"--log_dir={log_dir}"], Given)
+    return f"rlft: {error.value}"
+
+
+def values(config) -> Namespace:
+    """What the parser makes of a configuration."""
+    return _parser().parse_args(["fit", f"--config={text(config)}"])
+
+
 def text(config) -> str:
     """A configuration as one argument."""
     return yaml.safe_dump(config, default_flow_style=True, width=10**9)
@@ -43,9 +63,8 @@ def text(config) -> str:
 
 def resolved(config):
     """A configuration with all defaults; whether its values make sense together is not asked."""
-    parser = _parser()
-    whole = parser.parse_args(["fit", f"--config={text(config)}"])
-    return json.loads(parser.dump(whole, format="json", skip_none=False, skip_validation=True))["fit"]
+    dumped = _parser().dump(values(config), format="json", skip_none=False, skip_validation=True)
+    return json.loads(dumped)["fit"]
 
 
 def settings_of(config) -> list[Setting]:

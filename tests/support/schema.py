@@ -157,6 +157,7 @@ class Wrong:
     place: Place
     key: str
     value: Any
+    is_parsed: bool = True  # or the parser has been seen to take such a number for such a parameter of this class
 
     def __str__(self) -> str:
         return f"{self.place.name}.{self.key}={self.value}"
@@ -170,16 +171,22 @@ class Wrong:
 def wrong_configs() -> list[Wrong]:
     """Every parameter of every class with every wrong value, and an unknown key for every class.
 
-    That a text, or null, is no number is for the parser to say, and one parameter of each type is enough for that.
+    That a text, or null, is no number is for the parser to say, and one parameter of each type is enough for that, and
+    for seeing that the parser takes a number. That it is a wrong one is for constructors to say, of every parameter.
     """
     found = []
     for place in places():
         told: set[tuple[str, str]] = set()
         for name, hint in parameters(place).items():
             values = [value for value in wrong_values(hint) if not _is_told(told, hint, value)]
-            found += [Wrong(place, name, value) for value in values]
+            parses = [not _is_number(value) or not _is_told(told, hint, "a number") for value in values]
+            found += [Wrong(place, name, value, parsed) for value, parsed in zip(values, parses, strict=True)]
         found.append(Wrong(place, "nonsense", 1))
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _is_told(told: set[tuple[str, str]], hint: Any, value: Any) -> bool:

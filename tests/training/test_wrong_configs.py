@@ -3,14 +3,15 @@
 import re
 
 import pytest
-import yaml
 
 from rlft.cli import main
 from rlft.envs import ManiSkill, PointReach
 from rlft.envs.point_reach import PointReachBatch
 from rlft.errors import UserError
+from rlft.training.config_tree import canonical
 from tests.support.hand_made import is_sentence
-from tests.support.schema import BASE, NAN, merged, places, wrong_configs
+from tests.support.parsed import answer_to, text, values
+from tests.support.schema import BASE, NAN, merged, parameters, places, wrong_configs
 
 BUILT = "An environment was built."
 WRONG = wrong_configs()
@@ -48,11 +49,19 @@ ALLOWED = re.compile(
 )
 
 
-def answer(config, log_dir, capsys, *options):
+def answer(config, log_dir, capsys):
     """Exit status and what was written to stderr."""
-    text = yaml.safe_dump(config, default_flow_style=True, width=10**9)
-    status = main(["fit", f"--config={text}", f"--log_dir={log_dir}", *options])
+    status = main(["fit", f"--config={text(config)}", f"--log_dir={log_dir}"])
     return status, capsys.readouterr().err
+
+
+def answer_when_parsed(wrong, right, log_dir):
+    """The same for a number that the parser takes; `right` are the parsed values of its place."""
+    config = right.clone()
+    hint = parameters(wrong.place)[wrong.key]
+    wrong.place.arguments(config.fit)[wrong.key] = canonical(wrong.value, hint)
+    config.fit.log_dir = str(log_dir)
+    return 1, answer_to(config, log_dir)
 
 
 @pytest.fixture
@@ -99,9 +108,13 @@ def complaint(wrong, status, err):
 @pytest.mark.usefixtures("no_environment")
 def test_wrong_arguments_are_refused_before_an_environment_is_built(place, tmp_path, capsys):
     complaints = {}
+    right = values(place.config({}))
     for wrong in WRONG:
         if wrong.place == place:
-            status, err = answer(wrong.config, tmp_path / "logs", capsys)
+            if wrong.is_parsed:
+                status, err = answer(wrong.config, tmp_path / "logs", capsys)
+            else:
+                status, err = answer_when_parsed(wrong, right, tmp_path / "logs")
             if str(wrong) in LEGAL:
                 if BUILT not in err:
                     complaints[str(wrong)] = f"refused: {err}"
