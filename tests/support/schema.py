@@ -41,6 +41,7 @@ REQUIRED = {  # arguments without which a class cannot be built at all
 LINKED = {  # taken from the environment, the data and the seed
     ("model",): {"obs_dim", "action_dim", "reward_mode", "data_policy"},
     ("data",): {"seed"},
+    ("model", "residual"): {"base"},  # the start policy
 }
 NO_OPTIONS = {"IterationProgress", "RunReport"}  # every run has one, built by the command line
 IN_EVERY_RUN = {"DeterministicEval": "eval", "SuccessCheckpoint": "checkpoint", "Pitfalls": "pitfalls"}
@@ -66,8 +67,9 @@ class Place:
             return merged(BASE, {"trainer": {"callbacks": [node]}})
         if len(self.path) == 1:
             return {**BASE, self.path[0]: node}
-        if self.path == ("model", "objective"):
-            return {**BASE, "model": {"class_path": "OffPolicyModule", "init_args": {"objective": node}}}
+        if self.path in OF_OFF_POLICY:
+            options = {"objective": {"class_path": "Anchored"}, "policy": "pointreach/weak", self.path[1]: node}
+            return {**BASE, "model": {"class_path": "OffPolicyModule", "init_args": options}}
         if self.path[0] == "data":
             return merged(BASE, {"data": {"init_args": {self.path[1]: node}}})
         inner = {"class_path": f"rlft.networks.{self.name}", "init_args": arguments}
@@ -84,6 +86,7 @@ class Place:
 
 
 NETWORKS = ("actor", "critic")
+OF_OFF_POLICY = [("model", part) for part in ("objective", "conservative", "residual")]
 
 
 def merged(config: Any, overlay: Any) -> Any:
@@ -116,6 +119,8 @@ def places() -> list[Place]:
         (callbacks, ("trainer", "callbacks")),
     ):
         found += [Place(cls.__name__, cls, path) for cls in concrete(package) if cls.__name__ not in NO_OPTIONS]
+    found = [Place(p.name, p.cls, OF_OFF_POLICY[1]) if p.name == "Conservative" else p for p in found]
+    found += [Place("ResidualActor", rlft.networks.ResidualActor, OF_OFF_POLICY[2])]
     found += [Place("GaussianActor", rlft.networks.GaussianActor, ("model", "actor"))]
     found += [Place("ValueCritic", rlft.networks.ValueCritic, ("model", "critic"))]
     found += [Place("Freeze", Freeze, ("trainer", "callbacks"))]
