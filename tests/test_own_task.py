@@ -71,7 +71,7 @@ def test_a_policy_whose_task_lies_elsewhere(folder):
 
 
 def test_ranking(folder):
-    sizes = "--states 2 --actions 2 --samples 2 --trajectories 2 --training_states 2 --training_steps 2"
+    sizes = "--states 4 --actions 2 --samples 4 --trajectories 4 --training_states 10 --training_steps 40"
     done = run(f"rlft rank {POLICY}.safetensors {sizes} --num_envs 4 --num_workers 0", folder)
     assert done.returncode == 0, done.stderr[-3000:]
 

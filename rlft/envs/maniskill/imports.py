@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rlft.errors import UserError, one_line
 
+LOGGER = "mani_skill "  # the space is ManiSkill's
 WHERE = "imports of the environment (--data.env.imports, or --env_settings.imports where a policy is played)"
 
 
@@ -105,13 +106,14 @@ def _find(name: str) -> ModuleSpec | None:
 
 @contextmanager
 def _nothing_skipped(name: str) -> Iterator[None]:
-    """Refuses registrations that ManiSkill would leave out, with a warning that nobody sees."""
-    logger, skipped = logging.getLogger("mani_skill"), list[str]()
+    """Refuses registrations that ManiSkill would leave out with no more than a warning."""
+    logger, skipped = logging.getLogger(LOGGER), list[str]()
 
     def note(record: logging.LogRecord) -> bool:
-        if "Skip registration" in record.getMessage():
-            skipped.append(" ".join(record.getMessage().split()[:2]))
-        return False
+        is_skipped = "Skip registration" in record.getMessage()
+        if is_skipped:
+            skipped.append(record.getMessage())
+        return not is_skipped
 
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -122,7 +124,7 @@ def _nothing_skipped(name: str) -> Iterator[None]:
         logger.removeFilter(note)
         logger.setLevel(level)
     if skipped:
-        kind, uid = skipped[0].split()
+        kind, uid, *_ = skipped[0].split()
         raise UserError(
             f"{name} registers the {'robot' if kind == 'Agent' else 'task'} {uid}, which is registered already and "
             "would stay as it is; give it another name, or register it with override=True."
