@@ -1,7 +1,10 @@
 """The process that draws: what it refuses, and real pictures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from rlft.envs import ManiSkill, PointReach
 from rlft.envs.maniskill.drawing import NoDevice
@@ -64,6 +67,10 @@ def test_the_camera_sees_the_cube_where_the_state_says_it_is():
         np.testing.assert_array_equal(renderer.frames(states[1:])[0], near[1])  # whatever was drawn before
         assert (near[0] != near[1]).any()
         with pytest.raises(UserError, match="different versions"):
-            renderer.frames(LocalRollouts(ManiSkill("PushCube-v1"), 1).initial_states(1))
+            renderer.frames(dataclasses.replace(states, physics=states.physics[:, :-4]))
+        other = states.physics.view(torch.float32).clone()
+        other[:, :] = 7.0  # no quaternion is like that
+        with pytest.raises(UserError, match="does not hold the state"):
+            renderer.frames(dataclasses.replace(states, physics=other.view(torch.uint8)))
     finally:
         renderer.close()

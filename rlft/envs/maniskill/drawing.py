@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.15  # metres around what happens that are to be seen: a hand, and what it holds
 NO_DEVICE = (
-    "Nothing can draw here: SAPIEN finds no Vulkan device. On a machine without a GPU, Debian's `apt-get install "
-    "chromium` brings one, SwiftShader, which rlft finds by itself; of another place VK_ICD_FILENAMES has to say."
+    "Nothing can draw here, for there is no Vulkan device: Debian's `apt-get install chromium` brings SwiftShader, "
+    "which draws on any CPU, and rlft finds it by itself."
 )
 ROUNDING = 1e-5  # restoring a state rounds some poses once more
 
