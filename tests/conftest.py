@@ -3,10 +3,12 @@
 import logging
 import os
 import signal
+import sys
 
 import pytest
 import torch
 
+from tests.support.savings import collect_less, parse_files_once
 from tests.support.warm import warm_workers
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -16,6 +18,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:::lightning")  # its advice for data loaders we do not use
+
+
+def pytest_collection_finish():
+    if command_line := sys.modules.get("rlft.training.cli"):
+        parse_files_once(command_line.RLFTCli)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("maniskill"):
+        collect_less()
 
 
 @pytest.fixture(autouse=True, scope="session")
