@@ -3,10 +3,12 @@
 import logging
 import os
 import signal
+import sys
 
 import pytest
 import torch
 
+from tests.support.savings import collect_less, parse_files_once
 from tests.support.warm import warm_workers
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -18,12 +20,19 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:::lightning")  # its advice for data loaders we do not use
 
 
+def pytest_collection_finish():
+    if command_line := sys.modules.get("rlft.training.cli"):
+        parse_files_once(command_line.RLFTCli)
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("draws"):
         from tests.support.drawing import can_draw
 
         if not can_draw():
             pytest.skip("nothing draws here: no Vulkan device, and no SwiftShader of a chromium")
+    if item.get_closest_marker("maniskill"):
+        collect_less()
 
 
 @pytest.fixture(autouse=True, scope="session")

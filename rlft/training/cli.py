@@ -209,11 +209,16 @@ class RLFTCli(LightningCLI):
         """Derived from the configuration, and from what the config files alone would make of it."""
         files = config_files(self.arguments)
         with suppress(ArgumentError, UserError):  # files that say only a part of it: the defaults will do
-            base = self.parser.parse_args([str(self.subcommand), *(f"--config={file}" for file in files)])
-            self._take_from_zoo(base)
-            begins = [beginning(file) for file in files]
-            return run_name(self.identity, self.settings, self._settings(base) if files else [], begins)
+            return run_name(self.identity, self.settings, self._settings_of(files), [beginning(file) for file in files])
         return run_name(self.identity, self.settings, [], [])
+
+    def _settings_of(self, files: Sequence[Path]) -> list[Setting]:
+        """Of a run of these config files without options."""
+        if not files:
+            return []
+        config = self.parser.parse_args([str(self.subcommand), *(f"--config={file}" for file in files)])
+        self._take_from_zoo(config)
+        return self._settings(config)
 
     def _read_checkpoint(self, config: Any, folder: Path | None) -> None:
         """Notes what differs from the run of the checkpoint, if it can go on; `last` may be that of a named folder."""

@@ -1,6 +1,5 @@
-"""What the server of `warm.py` imports."""
+"""What the server of `warm.py` imports: not the simulator, which would look for a device to draw with, in threads."""
 
-import mani_skill.envs  # noqa: F401
 import torch
 
 import rlft.training.cli  # noqa: F401
