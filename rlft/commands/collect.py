@@ -62,12 +62,12 @@ def collect(
     episodes: int = 1000,
     deterministic: bool = False,
     env: EnvFactory | None = None,
-    env_settings: EnvSettings = AS_RECORDED,
     num_envs: int = 100,
     num_workers: int | None = None,
     seed: int = 1,
     overwrite: bool = False,
     accept_mismatch: tuple[Mismatch, ...] = (),
+    env_settings: EnvSettings = AS_RECORDED,
 ) -> list[Collected]:
     """Plays complete episodes and writes them as ManiSkill does, for offline learning and for ManiSkill's own tools.
 
@@ -81,12 +81,12 @@ def collect(
         episodes: how many in all.
         deterministic: take the mean or most likely action, in place of a sample.
         env: the environment; by default the one that the first policy's file describes.
-        env_settings: in what it is to differ from what that file says.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: addresses initial states and action noise.
         overwrite: replace existing files.
         accept_mismatch: in what the environment may differ from those that the policies' files say they were made for.
+        env_settings: in what the environment is to differ from what the first policy's file says.
 
     Returns:
         The accounts, one per policy.

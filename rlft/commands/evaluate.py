@@ -29,13 +29,13 @@ def evaluate(
     episodes: int = 1000,
     task: str | None = None,
     control_mode: str | None = None,
-    env_settings: EnvSettings = AS_RECORDED,
     num_envs: int = 128,
     num_workers: int | None = None,
     seed: int = EVALUATION_SEED,
     against: str | None = None,
     legacy: bool = False,
     accept_mismatch: tuple[Mismatch, ...] = (),
+    env_settings: EnvSettings = AS_RECORDED,
 ) -> dict[str, EpisodeResults]:
     """Measures the success of a policy, with the mean action and with sampled actions.
 
@@ -47,7 +47,6 @@ def evaluate(
         episodes: how many, each from its own initial state.
         task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
         control_mode: by default the one the policy's file names, else pd_joint_delta_pos.
-        env_settings: in what else the environment is to differ from what the policy's file says.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: which bank of initial states.
@@ -56,6 +55,7 @@ def evaluate(
         legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
             sampled actions, average over the episodes that finish), for comparison with their figures only.
         accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
+        env_settings: in what else the environment is to differ from what the policy's file says.
 
     Returns:
         The episodes of `policy`, under `deterministic` and `stochastic`.

@@ -49,11 +49,11 @@ def rank(
     training_samples: int = 8,
     task: str | None = None,
     control_mode: str | None = None,
-    env_settings: EnvSettings = AS_RECORDED,
     num_envs: int = 128,
     num_workers: int | None = None,
     seed: int = SEED,
     accept_mismatch: tuple[Mismatch, ...] = (),
+    env_settings: EnvSettings = AS_RECORDED,
 ) -> Ranking:
     """Measures how well estimators of A or Q rank the actions of one state.
 
@@ -81,11 +81,11 @@ def rank(
         training_samples: re-rollouts per action in these.
         task: ManiSkill task; by default the one the policy's file names, else PickCube-v1.
         control_mode: by default the one the policy's file names, else pd_joint_delta_pos.
-        env_settings: in what else the environment is to differ from what the policy's file says.
         num_envs: environments stepped in parallel.
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: addresses initial states and all noise.
         accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
+        env_settings: in what else the environment is to differ from what the policy's file says.
 
     Returns:
         All correlations.
