@@ -176,7 +176,7 @@ def told_off_policy(tmp_path, capsys, *options, config="off_policy"):
 def test_a_run_with_a_replay_buffer_is_told(tmp_path, capsys):
     assert told_off_policy(tmp_path, capsys) == []
     options = ("--model.warmup_iterations=0", "--model.gamma=0.5")
-    assert told_off_policy(tmp_path, capsys, *options) == ["short-sighted-gamma", "no-warm-up"]
+    assert {"short-sighted-gamma", "no-warm-up"} <= set(told_off_policy(tmp_path, capsys, *options))
     assert told_off_policy(tmp_path, capsys, "--model.objective.temperature=1", config="residual") == [
         "hot-temperature"
     ]

@@ -43,6 +43,7 @@ LEGAL = {  # what looks wrong but has a meaning; whatever else the schema's type
     "GaussianActor.init_log_std=-1",
     "CriticProbe.seed=0",
     "DeterministicEval.seed=0",
+    "RecordVideo.seed=0",
     "Freeze.start=0",
     "Freeze.warmup=0",
 }
