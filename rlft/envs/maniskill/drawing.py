@@ -161,7 +161,7 @@ def _build(config: ManiSkill, size: int, device: Any) -> Any:
 
     ManiSkill finds no device by itself where there is no GPU: it asks SAPIEN for one of a name that SAPIEN refuses.
     """
-    spec = registered(config.task)
+    spec = registered(config.task, config.imports)
     sapien_env = importlib.import_module("mani_skill.envs.sapien_env")
     sapien = importlib.import_module("sapien")
     info = importlib.import_module("mani_skill.envs.utils.system.backend").BackendInfo(
