@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_off_policy [--updates 400] [--repeats 5] [--threads 2]
 
-Both sides learn as configs/off_policy.yaml does, from the same minibatches of 256 synthetic transitions of PickCube's
+Both sides learn as configs/off_policy.yaml does, from the same minibatches of 128 synthetic transitions of PickCube's
 shapes: two critics as one batched matrix product, cross-entropy with the targets of slowly following copies, one
 actor step for two of the critics, gradient norms clipped apart, one fused Adam, an average of the weights. First the
 weights of both after some updates are compared (to 1e-5), then the two take turns and medians are printed. The ratio
@@ -30,13 +30,13 @@ from rlft.off_policy.objective import Bounds
 from rlft.types import Obs, ReplayBatch, Transition, generator_at
 from tests.benchmarks.training import begin, check_same, train
 
-OBS, ACTION, BATCH, MINIBATCHES, HIDDEN, CRITICS = 42, 8, 256, 20, 256, 2
-DECAY, ACTOR_INTERVAL = 0.999, 2
+OBS, ACTION, BATCH, MINIBATCHES, HIDDEN, CRITICS = 42, 8, 128, 20, 256, 2
+DECAY, ACTOR_INTERVAL, SMOOTHING = 0.999, 2, 0.01
 
 
 def main() -> None:
     args = begin(__doc__.splitlines()[0], updates=400, threads=2)
-    start, batches = Module(OBS, ACTION, Anchored()), synthetic_batches()
+    start, batches = Module(OBS, ACTION, Anchored(smoothing=SMOOTHING)), synthetic_batches()
     check_same_weights(start, batches)
     pairs = [
         (run_lightning(start, batches, args.updates)[1], run_plain(start, batches, args.updates)[1])
@@ -110,7 +110,7 @@ class Plain:
     @torch.no_grad()
     def next_value(self, ahead: Transition) -> Tensor:
         noise = torch.randn(BATCH, ACTION, generator=self.noise)
-        action = (self.target_actor.mode(ahead.next_obs) + 0.1 * noise).clamp(-1, 1)
+        action = (self.target_actor.mode(ahead.next_obs) + SMOOTHING * noise).clamp(-1, 1)
         value = self.target.outputs(ahead.next_obs, action).squeeze(-1).sigmoid().amin(0)
         return (ahead.reward + ahead.discount * value).clamp(0, 1)
 
@@ -124,7 +124,7 @@ class Plain:
         mean = self.actor.mode(obs)
         with torch.no_grad():
             begun = self.start.mode(obs)
-        action = self.bounds.clip(mean + 0.1 * noise)
+        action = self.bounds.clip(mean + SMOOTHING * noise)
         logits = self.critic.outputs(obs, action, frozen=True).squeeze(-1)
         return ((mean - begun).square().sum(-1) - logits.mean(0)).mean()
 
