@@ -8,7 +8,8 @@ from typing import Any, Literal
 import lightning
 
 from rlft.callbacks.access import callbacks_of, environments, learner
-from rlft.callbacks.known_pitfalls import PITFALLS, Facts, found
+from rlft.callbacks.known_pitfalls import PITFALLS, found
+from rlft.callbacks.pitfall import Facts
 from rlft.errors import UserError
 from rlft.modules import OffPolicyModule
 from rlft.modules.iteration import IterationModule

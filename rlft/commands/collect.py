@@ -110,10 +110,11 @@ def collect(
             for note in check_fits(policy, env, rollouts.spec, accept_mismatch):
                 print(note)
         described = ", ".join(f"{count} of {policy.name}" for count, policy in zip(counts, loaded, strict=True))
+        imports = {name: value for name, value in env.describe(rollouts.spec).items() if name == "imports"}
         header = {
             "source_type": "rl",
             "source_desc": f"rlft collect: {described}",
-            "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs, **_imports_of(env)},
+            "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs, **imports},
         }
         collector = _Collector(env, rollouts, seed, deterministic=deterministic)
         with writing_trajectories(path, rollouts.spec, collector.gym_kwargs, header) as writer:
@@ -142,12 +143,6 @@ def split(episodes: int, policies: Sequence[str], shares: Sequence[float]) -> li
     if min(counts) < 1:
         raise UserError(f"episodes is {episodes}; with these shares some policy would play none.")
     return counts
-
-
-def _imports_of(env: EnvFactory) -> dict[str, list[str]]:
-    """What has to be imported where ManiSkill is to build the environment again."""
-    imports = list(getattr(env, "imports", ()))
-    return {"imports": imports} if imports else {}
 
 
 class _Collector:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,16 +118,19 @@ class ProcessRollouts:
 
     def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
         """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
-        parts = _split(num_episodes, min(num_episodes, len(self.shares)))
-        common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
-        return EpisodeResults.cat(self._pool.call("evaluate", [{"episodes": part, **common} for part in parts]))
+        return EpisodeResults.cat(self._episodes("evaluate", actor, range(num_episodes), seed, deterministic))
 
     def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
         """Plays evaluation episodes, split evenly, and keeps their states; see `RolloutWorker.record`."""
+        return RecordedEpisodes.cat(self._episodes("record", actor, episodes, seed, deterministic))
+
+    def _episodes(
+        self, method: str, actor: Actor, episodes: Sequence[int], seed: int, deterministic: bool
+    ) -> list[Any]:
+        """What a method of the workers answers for evenly split evaluation episodes, in their order."""
         parts = _split(len(episodes), min(len(episodes), len(self.shares)))
         common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
-        requests = [{"episodes": episodes[part.start : part.stop], **common} for part in parts]
-        return RecordedEpisodes.cat(self._pool.call("record", requests))
+        return self._pool.call(method, [{"episodes": episodes[part.start : part.stop], **common} for part in parts])
 
     def close(self) -> None:
         """Ends the workers. Idempotent."""

@@ -30,39 +30,34 @@ arms: {{a: }}
 """
 
 
-@pytest.fixture
-def warm_study(tmp_path):
-    """Starts the study in `tmp_path/logs/one`, in processes that have everything imported."""
+def studies(tmp_path, begin):
+    """Yields a function that begins the study in `tmp_path/logs/one`; what it has started ends with the test."""
     (tmp_path / "one.yaml").write_text(ONE)
     started = []
 
     def start():
-        started.append(Warm(study, "one.yaml", "--log_dir=logs", cwd=tmp_path, merged=True))
+        started.append(begin())
         return started[-1]
 
     yield start
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def warm_study(tmp_path):
+    """Starts it in processes that have everything imported."""
+    yield from studies(tmp_path, lambda: Warm(study, "one.yaml", "--log_dir=logs", cwd=tmp_path, merged=True))
 
 
 @pytest.fixture
 def cold_study(tmp_path):
     """Starts it as a user does."""
-    (tmp_path / "one.yaml").write_text(ONE)
     command = [sys.executable, "-m", "rlft", "study", "one.yaml", "--log_dir", "logs"]
-    started = []
-
-    def start():
-        environment = {**os.environ, "PYTHONPATH": str(REPO)}
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, **options))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    yield from studies(tmp_path, lambda: subprocess.Popen(command, cwd=tmp_path, env=environment, **options))
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -19,7 +17,8 @@ from torch import Tensor
 
 from rlft.envs.maniskill.assets import no_questions
 from rlft.envs.maniskill.building import constructor_arguments, registered
-from rlft.errors import UserError, one_line
+from rlft.envs.maniskill.explaining import explained
+from rlft.errors import UserError
 from rlft.types import EnvStates
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ NO_DEVICE = (
     "Nothing can draw here, for there is no Vulkan device: Debian's `apt-get install chromium` brings SwiftShader, "
     "which draws on any CPU, and rlft finds it by itself."
 )
+DRAWN = "be drawn"
 ROUNDING = 1e-5  # restoring a state rounds some poses once more
 
 
@@ -68,7 +68,7 @@ class ManiSkillRenderer:
         self._cuda = cuda
         device = render_device()
         self.device = str(device.name)
-        with self._explained(), no_questions(config.task):
+        with explained(config, DRAWN, headless=False), no_questions(config.task):
             self.env = _build(config, size, device)
         cameras = self.env._human_render_cameras
         if not cameras:
@@ -114,7 +114,7 @@ class ManiSkillRenderer:
 
     def picture(self) -> NDArray[np.uint8]:
         """The scene as it is, `[H, W, 3]`."""
-        with self._explained():
+        with explained(self.config, DRAWN, headless=False):
             drawn: NDArray[np.uint8] = self.env.render_rgb_array(self._camera)[0].cpu().numpy().astype(np.uint8)
         return drawn
 
@@ -143,17 +143,6 @@ class ManiSkillRenderer:
     def _positions(self) -> Tensor:
         """Of the tool and of all things, `[n, 3]` in metres."""
         return torch.cat([_tool(self.env.agent).p, *(thing.pose.p for thing in self._things)])
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turns an error of ManiSkill's code into a sentence."""
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            reason = f"{one_line(error)[:300].rstrip('.')} ({type(error).__name__})"
-            raise UserError(f"Task {self.config.task} cannot be drawn here: {reason}.") from error
 
 
 def _build(config: ManiSkill, size: int, device: Any) -> Any:

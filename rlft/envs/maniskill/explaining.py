@@ -20,12 +20,13 @@ NOT_THE_TASKS = (UserError, MemoryError, torch.OutOfMemoryError)  # a worker tha
 
 
 @contextmanager
-def explained(config: ManiSkill, doing: str) -> Iterator[None]:
+def explained(config: ManiSkill, doing: str, *, headless: bool = True) -> Iterator[None]:
     """Turns an error of the task's code into a `UserError`.
 
     Args:
         config: the task and its settings.
         doing: what cannot be done, after "cannot": `be built`.
+        headless: there is nothing to draw with, so an error about a renderer is one about that.
     """
     try:
         yield
@@ -36,7 +37,7 @@ def explained(config: ManiSkill, doing: str) -> Iterator[None]:
     except SystemExit as error:  # how some of ManiSkill's own code says that something is missing
         raise UserError(f"{_who(config)} cannot {doing} here: its own code ends the process.") from error
     except Exception as error:
-        raise UserError(_explain(config, doing, error)) from error
+        raise UserError(_explain(config, doing, error, headless=headless)) from error
 
 
 def _who(config: ManiSkill) -> str:
@@ -46,11 +47,11 @@ def _who(config: ManiSkill) -> str:
     return f"Task {config.task} ({named}{options})"
 
 
-def _explain(config: ManiSkill, doing: str, error: Exception) -> str:
+def _explain(config: ManiSkill, doing: str, error: Exception, *, headless: bool) -> str:
     reason = one_line(error)
     if isinstance(error, KeyError) and config.control_mode and config.control_mode in reason:
         return f"Task {config.task} has no control mode {config.control_mode!r}: {reason}."
-    if "render" in reason:
+    if headless and "render" in reason:
         return f"Task {config.task} cannot run here: its own code needs a renderer ({reason}), and rlft has none."
     return f"{_who(config)} cannot {doing} here: {reason[:300].rstrip('.')} ({_place(error)})."
 
