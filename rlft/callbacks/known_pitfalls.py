@@ -56,7 +56,7 @@ PITFALLS = (
         _strong_start,
         "the start policy succeeds in 90% or more with its mean action, or in 20 points more than with sampled ones: "
         "improvement will mostly measure less noise",
-        "established: pickcube/noisy has 98.7% and 65.9%, README",
+        "established: pickcube/noisy has 98.7% and 65.9%, docs/policies.md",
         "Start from a policy that succeeds in 30% to 60%, such as pickcube/weak.",
     ),
     Pitfall(
@@ -64,7 +64,7 @@ PITFALLS = (
         "sampled-evaluation",
         lambda facts: any(monitor.startswith(("eval_stochastic/", "train/")) for monitor in facts.monitors),
         "something is decided by a success rate of sampled actions, which falls with the policy's noise",
-        "established: 46.7% against 42.6% for pickcube/weak, 65.9% against 98.7% for pickcube/noisy, README",
+        "established: 46.7% against 42.6% for pickcube/weak, 65.9% against 98.7% for pickcube/noisy, docs/policies.md",
         "Monitor eval/success_rate; eval.stochastic logs the other one beside it.",
     ),
     Pitfall(
