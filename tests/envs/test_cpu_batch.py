@@ -5,6 +5,8 @@ import torch
 
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill.physics import CudaPhysics
+from rlft.networks.policy_files import load_policy
+from rlft.rollout import LocalRollouts
 from tests.support.rollouts import assert_equal
 from tests.support.stock_maniskill import (
     CUBE,
@@ -228,6 +230,21 @@ def test_the_future_of_a_grasp_is_the_same_whatever_ran_before(grasped):
     down[..., 2] = -1.0  # into the table
     play(batch, down)
     assert torch.equal(future(), first)
+
+
+def test_how_long_bodies_have_been_at_rest_does_not_matter():
+    """A body falls asleep after 0.4 s at rest, and a policy leaves some cubes at rest just before a state is saved."""
+    rollouts = LocalRollouts(ManiSkill(device="cpu"), 32)
+    batch, actor = rollouts.worker.env, load_policy("pickcube/weak").actor
+    _, states, _ = rollouts.collect(actor, rollouts.initial_states(1), 20, seed=1, iteration=0)
+    actions = random_actions(batch, 20)
+
+    def future():
+        batch.restore(range(32), states)
+        return play(batch, actions).obs.state
+
+    at_rest = future()
+    assert torch.equal(future(), at_rest)
 
 
 def test_restoring_some_scenes_leaves_the_others_alone():

@@ -135,12 +135,14 @@ class PhysxCpuBatch:
 
         A used system remembers in which order contacts appeared, and solves them in that order: with a grasped cube the
         same state and the same actions then lead to different futures. In a new system they lead to one. Contacts are
-        unknown, hence empty, until the next step.
+        unknown, hence empty, until the next step. For the same reason all bodies are awake and equally far from falling
+        asleep: how long they have been at rest is no part of a packed state.
         """
         self.flush()
         self._targets.pop(index, None)
         self._renew(index)
         self.systems[index].unpack(state)
+        self._wake(self.systems[index])
         self._stepped[index] = False
         self._invalidate()
 
@@ -157,6 +159,15 @@ class PhysxCpuBatch:
             scene.add_entity(entity)
         self.scene.sub_scenes[index] = scene
         self.systems[index], self._steps[index] = system, system.step
+
+    @staticmethod
+    def _wake(system: Any) -> None:
+        for body in system.rigid_dynamic_components:
+            if not body.kinematic:
+                body.wake_up()
+        for link in system.articulation_link_components:
+            if link.is_root:  # wakes its articulation
+                link.wake_up()
 
     def _invalidate(self) -> None:
         self._stamp += 1
