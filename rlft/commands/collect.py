@@ -22,7 +22,7 @@ from rlft.errors import UserError
 from rlft.networks import DeterministicActor
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
-from rlft.rollout import WorkerDied, default_workers, make_rollouts
+from rlft.rollout import WorkerDied, make_rollouts
 from rlft.statistics.rates import wilson
 from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories
 from rlft.trajectories.playing import Episode, play_episodes
@@ -104,8 +104,7 @@ def collect(
     if env is not None and env_settings != AS_RECORDED:
         raise UserError("env_settings change what a policy's file says of its environment; with --env leave them out.")
     env = env or environment_of(loaded[0], settings=env_settings)
-    workers = default_workers() if num_workers is None else num_workers
-    with closing(make_rollouts(env, min(num_envs, max(counts)), workers)) as rollouts:
+    with closing(make_rollouts(env, min(num_envs, max(counts)), num_workers)) as rollouts:
         for policy in loaded:
             for note in check_fits(policy, env, rollouts.spec, accept_mismatch):
                 print(note)

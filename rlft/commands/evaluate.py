@@ -16,7 +16,7 @@ from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
-from rlft.rollout import WorkerDied, default_workers, make_rollouts
+from rlft.rollout import WorkerDied, make_rollouts
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
 from rlft.types import EpisodeResults, Rollouts
@@ -70,13 +70,12 @@ def evaluate(
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
     if envs[0].task != envs[-1].task:
         raise UserError(f"{policy} is for {envs[0].task}, {against} for {envs[-1].task}; --task sets one for both.")
-    workers = default_workers() if num_workers is None else num_workers
     results = []
     for one, env in zip(policies, envs, strict=True):
-        results.append(_play(one, env, episodes, num_envs, workers, seed, accept_mismatch))
+        results.append(_play(one, env, episodes, num_envs, num_workers, seed, accept_mismatch))
         _print(one, env, results[-1])
         if legacy:
-            _print_legacy(one, env, workers, seed)
+            _print_legacy(one, env, num_workers, seed)
     if against is not None:
         _print_difference(f"{policy} less {against}", *results)
     return results[0]
@@ -87,7 +86,7 @@ def _play(
     env: ManiSkill,
     episodes: int,
     num_envs: int,
-    workers: int,
+    workers: int | None,
     seed: int,
     accepted: Sequence[Mismatch],
 ) -> dict[str, EpisodeResults]:
@@ -152,7 +151,7 @@ def _table(caption: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _print_legacy(policy: Policy, env: ManiSkill, workers: int, seed: int) -> None:
+def _print_legacy(policy: Policy, env: ManiSkill, workers: int | None, seed: int) -> None:
     rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
     try:
         rollout, *_ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)

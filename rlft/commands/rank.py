@@ -24,7 +24,7 @@ from rlft.ranking.parts import Parts
 from rlft.ranking.ranking import INDEPENDENT, SHARED, Ranking, rank_estimators, trajectory_estimates
 from rlft.ranking.report import as_json, markdown, rich_table, summary
 from rlft.ranking.scorers import Critics, load_critics, scorers
-from rlft.rollout import WorkerDied, default_workers, make_rollouts
+from rlft.rollout import WorkerDied, make_rollouts
 from rlft.types import EnvFactory
 
 Protocols = Literal["both", "independent", "shared"]
@@ -108,9 +108,15 @@ def rank(
         num_envs=num_envs,
         seed=seed,
     )
-    workers = default_workers() if num_workers is None else num_workers
     return rank_in(
-        env, loaded, settings, Path(out), Critics(critic, iql, sarsa, off_policy), protocol, workers, accept_mismatch
+        env,
+        loaded,
+        settings,
+        Path(out),
+        Critics(critic, iql, sarsa, off_policy),
+        protocol,
+        num_workers,
+        accept_mismatch,
     )
 
 
@@ -121,7 +127,7 @@ def rank_in(
     out: Path,
     critics: Critics,
     protocol: Protocols,
-    num_workers: int,
+    num_workers: int | None,
     accepted: Sequence[Mismatch] = (),
 ) -> Ranking:
     """The study in any environment; see `rank`."""

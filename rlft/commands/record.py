@@ -18,7 +18,7 @@ from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
-from rlft.rollout import WorkerDied, default_workers, make_rollouts
+from rlft.rollout import WorkerDied, make_rollouts
 from rlft.types import RecordedEpisodes, Rollouts
 from rlft.videos.choice import Choice, Which
 from rlft.videos.drawing import DrawingProcess, check_size
@@ -83,10 +83,9 @@ def record(
         raise UserError(f"{policy} is for {envs[0].starts()}, {beside} for {envs[-1].starts()}; they share no states.")
     envs = [replace(env, max_episode_steps=envs[0].max_episode_steps) for env in envs]  # they run side by side
     check_encoder()
-    workers = default_workers() if num_workers is None else num_workers
     stages = _Stages()
     with stages.status, closing(DrawingProcess(envs[0], size)) as renderer:
-        playing = _Playing(choice, workers, seed, deterministic, tuple(accept_mismatch), stages)
+        playing = _Playing(choice, num_workers, seed, deterministic, tuple(accept_mismatch), stages)
         takes = playing.takes(policies, envs)
         stages.begin_drawing(renderer.device, sum(take.frames for take in takes))
         name = stem([one.name for one in policies], which, deterministic=deterministic)
@@ -100,7 +99,7 @@ class _Playing:
     """How episodes are chosen and played."""
 
     choice: Choice
-    workers: int
+    workers: int | None
     seed: int
     deterministic: bool
     accepted: tuple[Mismatch, ...]

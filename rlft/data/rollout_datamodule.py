@@ -15,7 +15,7 @@ from torch import Tensor
 from rlft.data.minibatches import minibatches
 from rlft.errors import UserError, require
 from rlft.files.rows import entries_of, rows_of
-from rlft.rollout import IterationRerollouts, default_workers, make_rollouts
+from rlft.rollout import IterationRerollouts, make_rollouts
 from rlft.types import (
     Actor,
     EnvFactory,
@@ -103,7 +103,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         self.num_minibatches = num_minibatches
         self.update_epochs = update_epochs
         self._check_batch()
-        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.num_workers = num_workers
         self.seed = 1 if seed is None else seed
         self.validation_fraction = 0.0  # share of the data that is held out
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress

@@ -3,8 +3,6 @@
 import math
 import sys
 
-import torch
-
 from rlft.errors import UserError
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
@@ -14,21 +12,17 @@ from rlft.system import available_cores
 from rlft.types import EnvFactory, Rollouts
 
 
-def default_workers() -> int:
-    """One per processor core that this process may use; on a CUDA machine one process drives the GPU's simulation."""
-    if torch.cuda.is_available():
-        return 0
-    return available_cores()
-
-
-def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int) -> Rollouts:
+def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int | None) -> Rollouts:
     """Rollouts in `num_workers` processes, or in this one if that is 0; in more where the environments need them.
 
-    The number of processes changes no result.
+    `None` is one per processor core that this process may use, and 0 where a GPU simulates. The number of processes
+    changes no result.
 
     Raises:
         UserError: if the environments cannot be built, or do not fit into this process and no other is allowed.
     """
+    if num_workers is None:
+        num_workers = 0 if factory.on_gpu() else available_cores()
     limit = factory.scenes_per_process()
     needed = 1 if limit is None else math.ceil(num_envs / limit)
     if num_workers == 0:
@@ -50,6 +44,5 @@ __all__ = [
     "ProcessRollouts",
     "WorkerDied",
     "close_all",
-    "default_workers",
     "make_rollouts",
 ]

@@ -124,6 +124,10 @@ class EnvFactory(ABC):
         """How many environments fit into one process, beside those that states are drawn in; `None` for any number."""
         return None
 
+    def on_gpu(self) -> bool:
+        """Whether a GPU simulates, which one process drives better than several."""
+        return False
+
     def describe(self, spec: EnvSpec) -> dict[str, Any]:
         """What a policy of this environment is made for, as its file records it; see `mismatches`.
 

@@ -3,12 +3,15 @@
 import re
 import subprocess
 import sys
+from zipfile import BadZipFile
 
 import pytest
+import requests
 import torch
 
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION, InitialStates
+from rlft.envs.maniskill.building import enable_gpu
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.rollout import LocalRollouts, make_rollouts
@@ -160,6 +163,25 @@ def test_an_impossible_choice_is_explained(config, said):
         make_batch(2, **config)
     assert re.search(said, str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a CUDA device")
+def test_a_simulation_on_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match=r"no CUDA device here.*--data\.env\.device.*--env_settings\.device"):
+        ManiSkill(device="cuda").make(2)
+
+
+@pytest.mark.parametrize("error", [requests.exceptions.ConnectionError("no name"), BadZipFile("not a zip file")])
+def test_a_gpu_whose_library_cannot_be_fetched_is_explained(error, monkeypatch):
+    import sapien.physx
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(sapien.physx, "enable_gpu", fail)
+    with pytest.raises(UserError, match=r"library for GPUs.*unzip .*linux-so\.zip.*--env_settings\.device"):
+        enable_gpu()
 
 
 def test_no_environments_are_refused():

@@ -1,12 +1,15 @@
 """As many processes as the scenes need, or a sentence; never a process that dies."""
 
 import gc
+from contextlib import closing
 
 import pytest
+import torch
 
+import rlft.rollout
 from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError
-from rlft.rollout import LocalRollouts, make_rollouts
+from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts
 from tests.support.rollouts import assert_equal, policy
 from tests.support.small_processes import ThreePerProcess
 
@@ -52,6 +55,23 @@ def test_only_cpu_scenes_have_a_limit():
     assert ManiSkill(device="cuda").scenes_per_process() is None
     assert PointReach().scenes_per_process() is None
     assert ManiSkill(device="cpu").scenes_per_process() == 800
+
+
+def test_by_default_one_process_drives_a_gpu_and_every_core_has_one_of_its_own(monkeypatch):
+    monkeypatch.setattr(rlft.rollout, "available_cores", lambda: 3)
+    for gpu, kind in ((True, LocalRollouts), (False, ProcessRollouts)):
+        monkeypatch.setattr(PointReach, "on_gpu", lambda _, gpu=gpu: gpu)
+        with closing(make_rollouts(PointReach(), 4, None)) as rollouts:
+            assert isinstance(rollouts, kind)
+            assert gpu or len(rollouts.shares) == 3
+
+
+@pytest.mark.parametrize(
+    ("device", "cuda", "expected"), [("auto", True, True), ("cpu", True, False), ("auto", False, False)]
+)
+def test_where_a_task_is_simulated(device, cuda, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    assert ManiSkill(device=device).on_gpu() is expected
 
 
 @pytest.mark.maniskill

@@ -107,9 +107,10 @@ def test_a_deterministic_actor_never_explores(kind):
 @torch.no_grad()
 def test_a_decision_does_not_depend_on_how_many_others_are_made(kind, explore):
     actor = kind(6, 2)
-    obs, noise = Obs(torch.randn(3 * CHUNK, 6)), torch.randn(3 * CHUNK, actor.noise_dim)
+    chunk = CHUNK["cpu"]
+    obs, noise = Obs(torch.randn(3 * chunk, 6)), torch.randn(3 * chunk, actor.noise_dim)
     whole = decide(actor, obs, noise, explore=explore)
-    for rows in (slice(0, 1), slice(5, 70), slice(40, 40 + CHUNK), slice(0, 3 * CHUNK)):
+    for rows in (slice(0, 1), slice(5, 70), slice(40, 40 + chunk), slice(0, 3 * chunk)):
         part = decide(actor, obs[rows], noise[rows], explore=explore)
         assert torch.equal(part.action, whole.action[rows])
         assert torch.equal(part.log_prob, whole.log_prob[rows])

@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import torch
 
 from rlft.envs.maniskill.assets import check_assets, no_questions
 from rlft.envs.maniskill.explaining import explained
@@ -16,11 +19,13 @@ from rlft.envs.maniskill.headless import allow_no_renderer, without_looks
 from rlft.envs.maniskill.imports import load
 from rlft.envs.maniskill.options import check_options
 from rlft.envs.maniskill.rewards import listed_reward_modes, reward_modes
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
 
+LIBRARY = "https://github.com/sapien-sim/physx-precompiled/releases/download/{}/linux-so.zip"
+ON_CPU = "device of the environment to cpu (`--data.env.device`, of other commands `--env_settings.device`)"
 OUR_TASKS = ("rlft.tasks.lift_cube", "rlft.tasks.pick_cube")
 
 
@@ -68,9 +73,32 @@ def _construct(config: ManiSkill, spec: Any, num_envs: int, *, cuda: bool) -> An
     kwargs = constructor_arguments(config, spec, num_envs)
     with no_questions(config.task), without_looks(), explained(config, "be built"):
         if cuda:
+            enable_gpu()
             return spec.cls(**kwargs, sim_backend="physx_cuda", render_backend="none")
         with backend.cpu_batch_backend():
             return backend.batched(spec.cls)(**kwargs)
+
+
+def enable_gpu() -> None:
+    """Has PhysX simulate on the GPU from now on.
+
+    Raises:
+        UserError: if there is none, or the library cannot be had that SAPIEN fetches when it is first needed.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(f"PyTorch sees no CUDA device here to simulate on; set {ON_CPU}.")
+    physx = importlib.import_module("sapien.physx")
+    try:
+        physx.enable_gpu()
+    except (OSError, BadZipFile) as error:
+        raise UserError(_no_library(physx.version(), error)) from error
+
+
+def _no_library(version: str, error: Exception) -> str:
+    return (
+        f"PhysX's library for GPUs, which SAPIEN fetches when first needed, cannot be had ({one_line(error)[:80]}): "
+        f"unzip {LIBRARY.format(version)} into ~/.sapien/physx/{version}, or set {ON_CPU}."
+    )
 
 
 def constructor_arguments(config: ManiSkill, spec: Any, num_envs: int) -> dict[str, Any]:

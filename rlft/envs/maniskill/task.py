@@ -19,6 +19,7 @@ from rlft.errors import UserError, require
 from rlft.types import BatchEnv, EnvFactory, EnvSpec, ModuleName, Primitive, Renderer, settings_of
 
 SCENES = 800  # of CPU simulation in a process that also draws initial states; see `cpu_backend.MAX_SCENES`
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EnvSettings:
         max_episode_steps: env steps until an episode is truncated.
         task_options: arguments of the task's constructor, in place of all that the file says.
         imports: modules that register the task or the robot, where they lie here.
+        device: where to simulate: `cpu`, `cuda`, or `auto` for CUDA where there is one.
     """
 
     robot: str | None = None
@@ -38,6 +40,7 @@ class EnvSettings:
     max_episode_steps: int | None = None
     task_options: dict[str, Any] | None = None
     imports: tuple[str, ...] | None = None
+    device: Device | None = None
 
 
 AS_RECORDED = EnvSettings()
@@ -64,7 +67,7 @@ class ManiSkill(EnvFactory):
     control_mode: str | None = "pd_joint_delta_pos"
     reward_mode: RewardMode = "sparse"
     robot: str | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     max_episode_steps: int | None = None
     task_options: dict[str, Any] = field(default_factory=dict, hash=False)
     imports: tuple[ModuleName, ...] = field(default=(), repr=False)  # what counts of them is in `data_settings`
@@ -103,8 +106,8 @@ class ManiSkill(EnvFactory):
         Raises:
             UserError: as `ManiSkillBatch`, and if states of the task cannot be restored, as rollouts do.
         """
-        batch = ManiSkillBatch(self, num_envs, cuda=self._cuda)
-        if not self._cuda and len({geometry(system) for system in batch.env.scene.px.systems}) > 1:
+        batch = ManiSkillBatch(self, num_envs, cuda=self.on_gpu())
+        if not self.on_gpu() and len({geometry(system) for system in batch.env.scene.px.systems}) > 1:
             raise UserError(
                 f"Task {self.task} builds different objects in every scene, so its states cannot be moved between "
                 "scenes, as rollouts do; choose a task whose scenes are alike."
@@ -120,17 +123,21 @@ class ManiSkill(EnvFactory):
             NoDevice: if nothing in this process can draw.
             UserError: if the task cannot be drawn.
         """
-        return ManiSkillRenderer(self, size, cuda=self._cuda)
+        return ManiSkillRenderer(self, size, cuda=self.on_gpu())
 
     def starts(self) -> str:
         """See `EnvFactory.starts`: a device draws random numbers of its own."""
         options = f", options {self._options}" if self.task_options else ""
         sources = f", imports {self._sources}" if self.imports else ""
-        return f"{self.task}, robot {self.robot}, {'cuda' if self._cuda else 'cpu'}{options}{sources}"
+        return f"{self.task}, robot {self.robot}, {'cuda' if self.on_gpu() else 'cpu'}{options}{sources}"
 
     def scenes_per_process(self) -> int | None:
         """See `EnvFactory.scenes_per_process`: the GPU simulates any number in one system."""
-        return None if self._cuda else SCENES
+        return None if self.on_gpu() else SCENES
+
+    def on_gpu(self) -> bool:
+        """See `EnvFactory.on_gpu`."""
+        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
 
     def describe(self, spec: EnvSpec) -> dict[str, Any]:
         """See `EnvFactory.describe`: as a json file gives it back."""
@@ -151,10 +158,6 @@ class ManiSkill(EnvFactory):
     @property
     def _sources(self) -> str:
         return " ".join(map(source_digest, self.imports))
-
-    @property
-    def _cuda(self) -> bool:
-        return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
 
 
 # In policy files.
