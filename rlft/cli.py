@@ -19,6 +19,8 @@ WITHOUT_LIGHTNING = (
     "study",
     "note",
     "log",
+    "configs",
+    "doctor",
 )  # modules of rlft.commands
 HELP = """\
 usage: rlft <command> [options]
@@ -26,17 +28,20 @@ usage: rlft <command> [options]
 Finetune robot policies with reinforcement learning and find out which method works.
 
 commands:
-  fit        train:                   rlft fit --config configs/gae_ppo.yaml
-  validate   evaluate a checkpoint:   rlft validate --config configs/gae_ppo.yaml --ckpt_path FILE
+  fit        train:                   rlft fit gae_ppo
+  validate   evaluate a checkpoint:   rlft validate gae_ppo --ckpt_path FILE
   evaluate   evaluate a policy:       rlft evaluate pickcube/weak --episodes 1000
-  record     film episodes:       rlft record pickcube/weak --which failed
+  record     film episodes:           rlft record pickcube/weak --which failed
   collect    write episodes:          rlft collect demos.h5 --policies "[pickcube/weak, pickcube/expert]"
   rank       who ranks actions?       rlft rank pickcube/weak --out studies/weak
   compare    runs and studies:        rlft compare "A=lightning_logs/*_ppo-*" "B=lightning_logs/*_awr-*" --out ab
-  study      many runs of a file:     rlft study configs/studies/critics.yaml --jobs 2
+  study      many runs of a file:     rlft study critics --jobs 2
   note       a remark on a run:       rlft note lightning_logs/<run> "critic of another policy"
   log        log.md of runs, anew:    rlft log lightning_logs
+  configs    what can be run:         rlft configs; rlft configs gae_ppo > mine.yaml
+  doctor     what works here?         rlft doctor
 
+A config is a file (--config mine.yaml) or one of rlft's own by name (gae_ppo); a second one lies over the first.
 Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2
 `rlft <command> --help` lists the options; `rlft fit --model.update.help PPO` those of one plug-in.
 """

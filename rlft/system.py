@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "configs"  # a link to the folder beside the package; in a wheel a copy
-OWN_CONFIGS = f"`cp -rL {CONFIGS} .` brings rlft's own"  # for sentences about a config that is not there
 SHARE = "RLFT_CORES"  # environment variable: how many of them are meant for a run of `rlft study`
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the thread that started this process ends
 

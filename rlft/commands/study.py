@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rlft.commands.arguments import parse
 from rlft.errors import UserError
+from rlft.files.own_configs import STUDIES, config_path
 from rlft.studies.folder import Outcome, StudyFolder, locked
 from rlft.studies.local_jobs import Executor, local_executor, threads_of_each
 from rlft.studies.narration import StudyProgress
@@ -40,7 +41,7 @@ def study(
     """Makes all runs of a study that are not complete yet; those that were interrupted go on.
 
     Args:
-        file: the study's YAML file; those in `configs/studies` show what it can say.
+        file: the study's YAML file, or the name of one of rlft's own, which show what it can say.
         jobs: runs at a time; on this machine, the processor cores (threads and workers) are shared out among them.
         dry_run: only print what would be run.
         log_dir: the runs go to a folder in it that is named after the study.
@@ -55,7 +56,7 @@ def study(
         raise UserError(f"jobs is {jobs}; it must be at least 1.")
     if executor == "local" and executor_options:
         raise UserError("executor_options are for --executor slurm or ray.")
-    read = read_study(Path(file))
+    read = read_study(config_path(file, STUDIES))
     runs = plan(read)
     for said in repeats(runs):
         print(f"# {said}")

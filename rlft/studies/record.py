@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
+from rlft.files.own_configs import config_path
 from rlft.studies.plan import PlannedRun
 
 FILE = "run.json"
@@ -57,7 +58,7 @@ def planned_record(run: PlannedRun, before: Mapping[str, Record]) -> Record:
         run: the run.
         before: the records of those that it needs.
     """
-    configs = {config: _digest(Path(config).read_bytes()) for config in run.configs}
+    configs = {config: _digest(config_path(config).read_bytes()) for config in run.configs}
     return Record(list(run.args), configs, {name: before[name].digest() for name in run.needs})
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from rlft.errors import UserError, one_line
+from rlft.files.own_configs import config_path, is_file, no_config
 from rlft.studies.values import twice
-from rlft.system import OWN_CONFIGS
 
 STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "prepare", "arms")
 ARM_KEYS = ("config", "options", "grid")
@@ -60,9 +60,10 @@ def read_study(path: Path) -> StudyFile:
     """
     try:
         content = yaml.load(path.read_text(), _UniqueKeys)
+    except FileNotFoundError as error:
+        raise no_config(str(path), "study") from error
     except (OSError, UnicodeDecodeError) as error:
-        told = f"There is no study {path}; {OWN_CONFIGS}." if isinstance(error, FileNotFoundError) else ""
-        raise UserError(told or f"The study {path} cannot be read: {error}.") from error
+        raise UserError(f"The study {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {one_line(error)}.") from error
     try:
@@ -115,8 +116,8 @@ def _check_configs(configs: tuple[str, ...], where: str) -> None:
     if not configs:
         raise UserError(f"{where} has no config; name the file that its runs are based on.")
     for config in configs:
-        if not Path(config).is_file():
-            raise UserError(f"{where}: config {config} is no file in {Path.cwd()}.")
+        if not is_file(config_path(config)):
+            raise UserError(f"{where}: config {config} is no file in {Path.cwd()}, and none of rlft's own.")
 
 
 def _parts(study: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import rlft.data
 import rlft.modules
 from rlft.errors import UserError
+from rlft.files.own_configs import config_path, is_file, no_config
 
 USUAL = ("FinetuneModule", "RolloutDataModule")
 
@@ -33,15 +34,27 @@ def _taking(argument: str, package: ModuleType) -> str:
     return next((name for name in names if argument in signature(getattr(package, name)).parameters), names[0])
 
 
+def configs_by_name(args: Sequence[str]) -> list[str]:
+    """`fit gae_ppo smoke` as `fit --config=FILE --config=FILE`; what is given as text stays text."""
+    command, *options = args
+    first = next((i for i, arg in enumerate(options) if arg.startswith("-")), len(options))
+    names, rest = options[:first], options[first:]
+    if unknown := [name for name in names if not is_file(config_path(name))]:
+        raise no_config(unknown[0])
+    given = [f"--config={config_path(name)}" for name in names]
+    while rest:
+        arg = rest.pop(0)
+        if arg == "--config" and rest:
+            arg = f"--config={rest.pop(0)}"
+        value = arg.removeprefix("--config=")
+        given.append(f"--config={config_path(value)}" if value != arg and is_file(config_path(value)) else arg)
+    return [command, *given]
+
+
 def config_files(args: Sequence[str]) -> list[Path]:
     """The config files that are named, in their order; what is given as text is none."""
-    given = [*args, ""]
-    named = [
-        given[i + 1] if arg == "--config" else arg.removeprefix("--config=")
-        for i, arg in enumerate(args)
-        if arg == "--config" or arg.startswith("--config=")
-    ]
-    return [path for path in map(Path, named) if _is_file(path)]
+    named = (arg.removeprefix("--config=") for arg in configs_by_name(args) if arg.startswith("--config="))
+    return [path for path in map(Path, named) if is_file(path)]
 
 
 def refuse_unreadable(files: Iterable[Path]) -> None:
@@ -55,13 +68,6 @@ def refuse_unreadable(files: Iterable[Path]) -> None:
             file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise UserError(f"The config {file} is not UTF-8 from byte {error.start} on; save it as UTF-8.") from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a text that is too long for the name of a file
-        return False
 
 
 def nulls_as_config(args: Sequence[str]) -> list[str]:

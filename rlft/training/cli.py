@@ -31,7 +31,7 @@ from rlft.networks.policy_checks import Mismatch, check_made_for
 from rlft.networks.policy_files import in_task, load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
-from rlft.training.argv import config_files, help_of_plugins, nulls_as_config, refuse_unreadable
+from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
 from rlft.training.checks import check, check_trainer, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
 from rlft.training.error_sentences import lost_log, missing_package, one_sentence, user_error_behind
@@ -90,7 +90,7 @@ class RLFTCli(LightningCLI):
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
         refuse_unreadable(config_files(args))
-        super().parse_arguments(parser, nulls_as_config(help_of_plugins(args)))
+        super().parse_arguments(parser, nulls_as_config(help_of_plugins(configs_by_name(args))))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be a number from 0 to {2**32 - 1}.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
 from rlft.errors import UserError, one_line
-from rlft.system import OWN_CONFIGS
+from rlft.files.own_configs import LISTED, no_config
 
 TYPES = {
     "int": "a whole number",
@@ -45,12 +45,10 @@ def one_sentence(message: str) -> str:
         name = shadowed[1]
         return f"{place}: the package callbacks found here is not rlft's; write {name} or rlft.callbacks.{name}."
     if missing := re.search(r"File does not exist: '([^']+)'", message):
-        return f"There is no config {missing[1]}; {OWN_CONFIGS}."
+        return str(no_config(missing[1]))
     if missing := re.fullmatch(r".*arguments are required: ((?:(?:fit|validate)\.\w+(?:, )?)+)", message.strip()):
         names = re.sub(r"\w+\.(\w+)", r"\1", missing[1]).replace(", ", " and ")
-        return (
-            f"There is no {names}; give a --config that says what to use, such as configs/gae_ppo.yaml; {OWN_CONFIGS}."
-        )
+        return f"There is no {names}; name a config that says what to use, such as gae_ppo; {LISTED}."
     lines = (re.sub(r'^[ -]*Parser key "[^"]+":', "", line).strip(" -") for line in message.splitlines())
     reasons = list(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
     reason = "; ".join(reasons).replace("a typing.Literal", "one of ") or message

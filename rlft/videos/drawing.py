@@ -70,7 +70,7 @@ class DrawingProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rlft.videos.drawing_process", str(theirs.fileno()), str(os.getpid())],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), **variables},
+            env=_environment(variables),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -134,6 +134,22 @@ class DrawingProcess:
         return f"ended with exit status {status}" + (f": {lines[-1].strip().rstrip('.')}" if lines else "")
 
 
+def drawing_device() -> str:
+    """What pictures would be drawn with.
+
+    Raises:
+        NoDevice: if nothing here can draw.
+    """
+    code = "from rlft.envs.maniskill.drawing import render_device; print(render_device().name)"
+    for variables in _devices():
+        asked = subprocess.run(
+            [sys.executable, "-c", code], env=_environment(variables), capture_output=True, text=True
+        )
+        if asked.returncode == 0:
+            return asked.stdout.splitlines()[-1]
+    raise NoDevice(NO_DEVICE)
+
+
 def check_size(size: int, key: str) -> None:
     """Refuses sizes of pictures in which nothing could be seen, or that no film can have.
 
@@ -149,6 +165,11 @@ def _devices() -> Iterator[dict[str, str]]:
     for folder in CHROMIUMS:
         for path in sorted(glob(os.path.join(os.path.expanduser(folder), SWIFTSHADER))):
             yield {"VK_ICD_FILENAMES": path, "VK_DRIVER_FILES": path}
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    """Of a process that draws."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), **variables}
 
 
 def send(connection: Connection, message: Any) -> None:

@@ -41,14 +41,34 @@ def test_the_old_path_of_a_callback_is_refused_there_with_one_that_works(project
     assert "write FreezeSchedule or rlft.callbacks.FreezeSchedule." in said
 
 
-@pytest.mark.parametrize(
-    "missing", [("fit", "--config", "configs/gae_ppo.yaml"), ("study", "configs/studies/iql.yaml")]
-)
-def test_without_configs_the_sentence_says_how_to_get_them(tmp_path, missing):
+@pytest.mark.parametrize("named", [("gae_ppo", "smoke"), ("--config=configs/gae_ppo.yaml", "--config", "smoke")])
+def test_the_configs_of_rlft_are_found_from_any_folder(tmp_path, named):
+    status, said = rlft(tmp_path, "fit", *named, "--print_config")
+    assert status == 0
+    assert "task: PointReach" in said or "class_path: rlft.envs.PointReach" in said
+    assert "class_path: rlft.update.PPO" in said
+
+
+def test_a_study_of_rlft_is_found_from_any_folder(tmp_path):
+    status, said = rlft(tmp_path, "study", "smoke", "--dry_run", "true")
+    assert (status, "# reset-seed1: begins" in said) == (0, True)
+
+
+def test_a_file_here_comes_before_the_one_of_that_path_which_rlft_has(tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/gae_ppo.yaml").write_text("seed_everything: 77\n")
+    status, said = rlft(tmp_path, "fit", "--config", "gae_ppo", "--config", "configs/gae_ppo.yaml", "--print_config")
+    assert (status, "seed_everything: 77" in said) == (0, True)
+
+
+@pytest.mark.parametrize("missing", [("fit", "gae_pp"), ("fit", "--config", "gae_pp.yaml"), ("study", "gae_pp")])
+def test_a_config_that_is_not_there_is_refused_with_those_that_may_be_meant(tmp_path, missing):
     status, said = rlft(tmp_path, *missing)
-    assert (status, "Traceback" in said) == (1, False)
-    subprocess.run(said.split("`")[1], shell=True, cwd=tmp_path, check=True)
-    assert (tmp_path / missing[-1]).is_file()
+    kind = "study" if missing[0] == "study" else "config"
+    assert status == 1
+    assert said.startswith(f"rlft: There is no {kind} ")
+    assert f"{missing[-1]}; did you mean gae_ppo" in said
+    assert said.rstrip().endswith("`rlft configs` lists rlft's own.")
 
 
 def test_files_are_utf8_whatever_the_locale_says(tmp_path):

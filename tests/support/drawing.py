@@ -1,30 +1,24 @@
 """Drawing without a simulator, and whether the simulator can draw here."""
 
-import os
-import subprocess
-import sys
 from functools import cache
 
 import imageio_ffmpeg
 import numpy as np
 import torch
 
-from rlft.videos.drawing import _devices
+from rlft.envs.maniskill.drawing import NoDevice
+from rlft.videos.drawing import drawing_device
 
 POINT, GOAL = (255, 0, 0), (0, 255, 0)
-TRY = "from rlft.envs.maniskill.drawing import render_device; render_device()"
 
 
 @cache
 def can_draw():
-    """Whether the process that draws finds a device; asks SAPIEN itself, in new processes as rlft does."""
-    return any(
-        subprocess.run(
-            [sys.executable, "-c", TRY], env={**os.environ, **variables}, stderr=subprocess.DEVNULL
-        ).returncode
-        == 0
-        for variables in _devices()
-    )
+    """Whether the process that draws finds a device."""
+    try:
+        return bool(drawing_device())
+    except NoDevice:
+        return False
 
 
 class PointRenderer:

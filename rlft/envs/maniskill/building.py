@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -91,13 +92,20 @@ def enable_gpu() -> None:
     try:
         physx.enable_gpu()
     except (OSError, BadZipFile) as error:
-        raise UserError(_no_library(physx.version(), error)) from error
+        raise UserError(_no_library(error)) from error
 
 
-def _no_library(version: str, error: Exception) -> str:
+def gpu_library() -> Path:
+    """Where SAPIEN looks for PhysX's library for GPUs."""
+    version: str = importlib.import_module("sapien.physx").version()
+    return Path.home() / ".sapien" / "physx" / version / "libPhysXGpu_64.so"
+
+
+def _no_library(error: Exception) -> str:
+    folder = gpu_library().parent
     return (
         f"PhysX's library for GPUs, which SAPIEN fetches when first needed, cannot be had ({one_line(error)[:80]}): "
-        f"unzip {LIBRARY.format(version)} into ~/.sapien/physx/{version}, or set {ON_CPU}."
+        f"unzip {LIBRARY.format(folder.name)} into {folder}, or set {ON_CPU}."
     )
 
 

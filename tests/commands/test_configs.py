@@ -1,0 +1,54 @@
+"""`rlft configs`, and what names of configs stand for."""
+
+import pytest
+
+from rlft.cli import main
+from rlft.files.own_configs import config_path, own_config, own_names, summary
+from rlft.system import CONFIGS
+from rlft.training.argv import configs_by_name
+
+
+def test_every_config_is_listed_with_a_line_about_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["configs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    listed = {line.split()[0]: line for line in lines if line and not line.startswith((" ", "`"))}
+    assert sorted(listed) == sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+    assert all(len(line.split()) > 3 for line in listed.values())
+
+
+def test_a_config_is_printed_as_it_is(capsys):
+    assert main(["configs", "gae_ppo"]) == 0
+    assert capsys.readouterr().out == (CONFIGS / "gae_ppo.yaml").read_text()
+
+
+def test_an_unknown_one_is_refused(capsys):
+    assert main(["configs", "gae"]) == 1
+    assert "There is no config gae; did you mean" in capsys.readouterr().err
+
+
+def test_a_line_is_the_first_sentence_of_the_comment():
+    text = "# RLPD (Ball et al. 2023): from scratch,\n# with data. More of it.\n# rlft fit --config x\nseed: 1\n"
+    assert summary(text) == "RLPD (Ball et al. 2023): from scratch, with data"
+    assert all(summary(own_config(name)) for name in own_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "path"),
+    [
+        ("gae_ppo", "", CONFIGS / "gae_ppo.yaml"),
+        ("gae_ppo.yaml", "", CONFIGS / "gae_ppo.yaml"),
+        ("configs/gae_ppo.yaml", "", CONFIGS / "gae_ppo.yaml"),
+        ("studies/ladder", "", CONFIGS / "studies/ladder.yaml"),
+        ("ladder", "studies", CONFIGS / "studies/ladder.yaml"),
+    ],
+)
+def test_names_and_the_files_they_stand_for(name, folder, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config_path(name, folder) == path
+
+
+def test_what_is_no_name_stays_as_it_was_given():
+    text = '{"data": {"a//b": 1}}'
+    given = ["fit", "--config", text, "--config=./missing//x.yaml", "--model.update", "PPO", "--config"]
+    assert configs_by_name(given) == ["fit", f"--config={text}", *given[3:]]
