@@ -11,6 +11,7 @@ from rlft.callbacks.plateau_breaker import PlateauBreaker
 from rlft.callbacks.record_video import RecordVideo
 from rlft.callbacks.run_report import RunReport
 from rlft.callbacks.success_checkpoint import SuccessCheckpoint
+from rlft.callbacks.tensorboard_overview import TensorBoardOverview
 from rlft.callbacks.weight_averaging import WeightEMA
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "RecordVideo",
     "RunReport",
     "SuccessCheckpoint",
+    "TensorBoardOverview",
     "WeightEMA",
 ]

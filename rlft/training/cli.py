@@ -24,7 +24,14 @@ import rlft.data
 import rlft.envs
 import rlft.modules
 import rlft.update  # noqa: F401  plug-ins are found by short name once they are imported
-from rlft.callbacks import DeterministicEval, IterationProgress, Pitfalls, RunReport, SuccessCheckpoint
+from rlft.callbacks import (
+    DeterministicEval,
+    IterationProgress,
+    Pitfalls,
+    RunReport,
+    SuccessCheckpoint,
+    TensorBoardOverview,
+)
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import Mismatch, check_made_for
@@ -186,14 +193,16 @@ class RLFTCli(LightningCLI):
             kwargs["logger"] = self.trainer_defaults["logger"]
         trainer: Any = super().instantiate_trainer(**kwargs)
         self.model.restarts_optimizer = self.config[self.subcommand].reset_optimizer
+        different = differences(self.settings, dict(self.parser_defaults().items(branches=False)))
         report = RunReport(
             self.arguments,
             self.identity,
-            differences(self.settings, dict(self.parser_defaults().items(branches=False))),
+            different,
             {**flattened(self.settings), "run_name": self.config[self.subcommand].run_name},
             **self.going_on,
         )
-        ours: list[Any] = [report] if self.subcommand == "fit" else []
+        overview = TensorBoardOverview({**different, "seed_everything": self.identity.seed})
+        ours: list[Any] = [report, overview] if self.subcommand == "fit" else []
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
         trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last
         return trainer
