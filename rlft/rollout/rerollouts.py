@@ -27,7 +27,7 @@ class IterationRerollouts:
         visited: Visited,
         seed: int,
         iteration: int,
-        progress: Callable[[int, int], None],
+        progress: Callable[[int, int], None] = lambda begun, total: None,
     ) -> None:
         self.spec = rollouts.spec
         self.visited = visited
