@@ -1,4 +1,4 @@
-.PHONY: check format lint types test fast bench
+.PHONY: check format lint types test fast bench docs
 
 check: lint types fast
 
@@ -18,6 +18,9 @@ test:
 
 fast:
 	pytest -m "not maniskill and not slow and not gpu"
+
+docs:
+	mkdocs build
 
 bench:
 	python tests/benchmarks/bench_simulator.py --policy pickcube/expert

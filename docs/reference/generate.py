@@ -1,0 +1,27 @@
+"""Fills pages of the site: a line `<!-- help of fit -->` becomes what `rlft fit --help` prints."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from contextlib import redirect_stdout, suppress
+from typing import Any
+
+from rlft.cli import main
+
+HELP = re.compile(r"^<!-- help of (\w*) ?-->$", re.M)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs for every page."""
+    return HELP.sub(lambda found: f"```text\n{help_of(found[1])}```", markdown)
+
+
+def help_of(command: str) -> str:
+    """What is printed for `--help` of a command, or of rlft itself."""
+    os.environ["COLUMNS"] = "110"
+    printed = io.StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):
+        main([*([command] if command else []), "--help"])
+    return printed.getvalue()
