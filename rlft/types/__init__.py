@@ -4,6 +4,7 @@ from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
 from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
 from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Renderer, Step, mismatches, unrecorded
+from rlft.types.goals import Goals
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
@@ -57,6 +58,7 @@ __all__ = [
     "EnvStates",
     "EpisodeResults",
     "Experience",
+    "Goals",
     "Irrelevant",
     "Jobs",
     "Learner",

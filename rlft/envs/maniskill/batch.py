@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlft.envs.maniskill.building import build
 from rlft.envs.maniskill.explaining import explained
+from rlft.envs.maniskill.goals import goals_of
 from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
 from rlft.envs.maniskill.task_state import TaskState, task_state_slots
@@ -114,4 +115,5 @@ def _spec(config: ManiSkill, env: Any, horizon: int) -> EnvSpec:
         robot=env.agent.uid,
         control_mode=env.control_mode,
         default_reward_mode=env.SUPPORTED_REWARD_MODES[0],
+        goals=goals_of(env),
     )
