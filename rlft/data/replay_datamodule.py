@@ -188,6 +188,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.passes_success |= passes_success(self.rollout)
         self.recent = ended(experience, learner.gamma)
         learner.add_metrics({"time/rollout": self._spent, **episode_metrics(self.rollout), **self._replacements()})
+        learner.add_metrics(self._begun.metrics())
         self._spent = 0.0
         if folder := directory.of_trainer(self.trainer):
             if self._kept_in is not None:

@@ -37,8 +37,10 @@ from rlft.types.simulation import (
     Rollouts,
     Visited,
 )
+from rlft.types.starts import ORDINARY, StagedEnv, StartMixture
 
 __all__ = [
+    "ORDINARY",
     "Ability",
     "Acted",
     "Actor",
@@ -80,7 +82,9 @@ __all__ = [
     "ReturnBatch",
     "Rollout",
     "Rollouts",
+    "StagedEnv",
     "Start",
+    "StartMixture",
     "Step",
     "Steps",
     "TensorRows",

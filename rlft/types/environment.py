@@ -31,6 +31,7 @@ class EnvSpec:
     control_mode: str | None = None  # likewise
     default_reward_mode: str | None = None  # of recordings that name none
     goals: Goals | None = None  # in observations; `None` if there are none, or they do not tell success
+    stages: tuple[str, ...] = ()  # that training episodes can begin in; there are none unless it is a `StagedEnv`
 
 
 @dataclass(frozen=True)
