@@ -52,14 +52,14 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         prior_share: their share of every minibatch; 0 uses them in offline iterations alone.
         offline_iterations: at the start, that simulate nothing and have only prior data in their minibatches, of which
             they have as many as any other iteration.
-        her: share of a minibatch's transitions whose goal is replaced by one that their episode has reached later
-            (Andrychowicz et al. 2017, HER, strategy `future`), for tasks with goals in their observations and the
-            sparse reward; of episodes in which what is to be moved has moved, as soon as there are any.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
         total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`, to
             which it adds the offline ones.
         seed: addresses initial states, action noise and minibatches; follows `seed_everything`; outside of the
             command line 1 by default.
+        her: share of a minibatch's transitions whose goal is replaced by one that their episode has reached later
+            (Andrychowicz et al. 2017, HER, strategy `future`), for tasks with goals in their observations and the
+            sparse reward; of episodes in which what is to be moved has moved, as soon as there are any.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         prior: DataFile | None = None,
         prior_share: float = 0.5,
         offline_iterations: int = 0,
-        her: float = 0.0,
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
+        her: float = 0.0,
     ) -> None:
         super().__init__(env, num_envs, num_steps, 1, 1, num_workers, total_timesteps, seed)
         require(collect_steps >= 1, "data.collect_steps", collect_steps, "at least 1")

@@ -19,15 +19,12 @@ from mani_skill.utils.structs.pose import Pose
 from torch import Tensor
 
 from rlft.errors import UserError, require
+from rlft.tasks import lift_stages
 from rlft.tasks.lift_rewards import REWARDS, VERSIONS, LiftState, RewardVersion, maximum, total
+from rlft.tasks.lift_stages import NEAR
 from rlft.tasks.robots import MODE, SO100XYZ, PandaXYZ
 
 Start = Literal["table", "near"]
-NEAR = 0.03  # metres of the gripper above the cube's centre, in a start near it
-ABOVE = 0.05  # metres of the gripper above the cube before it goes down
-RAISED = 0.01  # metres above rest, from which on a cube is off the table
-ELEVATED = (0.02, 0.04)  # metres above rest that a cube is raised to in stage `elevated`
-WIDE, READY, SHUT = 0.57, 0.2, -1.0  # actions of the gripper: wide open, somewhat wider than a cube, closed
 TOUCH = 1e-3  # N
 CLOSED = 1.25  # widths of the cube: an opening below that is closed for the reward of the moving finger
 CUBE = {"panda_xyz": 0.010, "so100_xyz": 0.0125}  # half sizes, metres
@@ -169,55 +166,19 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
 
     @property
     def start_stages(self) -> tuple[str, ...]:
-        """In the order in which an episode goes through them."""
-        return ("near", "grasped", "elevated", "lifted") if self.control_mode == MODE else ()
+        """Their names; the script that leads into them moves the gripper along the axes of the world."""
+        return lift_stages.STAGES if self.control_mode == MODE else ()
 
     def prelude(self, stage: str) -> Iterator[Tensor]:
-        """Actions `[N, 4]` from an ordinary start into a stage: above the cube, down, close, up."""
-        near = stage == "near"
-        for _ in range(24 if near else 14):
-            yield self._towards(self._above_cube(NEAR if near else ABOVE), WIDE if near else READY)
-        if near:
-            return
-        for t in range(28):
-            yield self._towards(self._above_cube(0), READY if t < 16 else SHUT)
-        for _ in range(0 if stage == "grasped" else 25):
-            yield self._towards(self._raised_to(self._heights(stage)), SHUT)
+        """Actions `[N, 4]` from an ordinary start into a stage."""
+        return lift_stages.prelude(self, stage)
 
     def begin_in(self, stage: str) -> Tensor:
         """Forgets what was before, and says which scenes are in the stage, `[N]` bool."""
         info = self.evaluate()
-        grasped, raised = info["is_grasped"], info["cube_z"] - self.cube_half_size
         self._forget(torch.arange(self.num_envs, device=self.device))
-        self._grasped = grasped.clone()  # to let go of it is to drop it
-        return {
-            "near": ~grasped & (info["reach_distance"] - 0.035).abs().le(0.015),
-            "grasped": grasped & (raised < RAISED),
-            "elevated": grasped & (raised > RAISED) & (raised < self.goal),
-            "lifted": grasped & (raised > self.goal),
-        }[stage]
-
-    def _heights(self, stage: str) -> Tensor:
-        """Metres above rest `[N]` that cubes are raised to: from scene to scene others where the stage is a range."""
-        low, high = ELEVATED if stage == "elevated" else (self.goal + 0.01, self.goal + 0.01)
-        return torch.linspace(low, high, self.num_envs, device=self.device)
-
-    def _above_cube(self, height: float) -> Tensor:
-        """How far `[N, 3]` the gripper is from a place above where the cube rests, metres."""
-        way: Tensor = self.cube.pose.p - self.agent.tcp_pose.p
-        way[:, 2] = self.cube_half_size + height - self.agent.tcp_pose.p[:, 2]
-        return way
-
-    def _raised_to(self, height: Tensor) -> Tensor:
-        """How far up `[N, 3]` the cube is from `height [N]`."""
-        up = torch.zeros(self.num_envs, 3, device=self.device)
-        up[:, 2] = height + self.cube_half_size - self.cube.pose.p[:, 2]
-        return up
-
-    def _towards(self, way: Tensor, gripper: float) -> Tensor:
-        """The action `[N, 4]` that goes a way `[N, 3]` as fast as it can."""
-        step = self.agent.controller.controllers["arm"].config.step
-        return torch.cat([way / step, way.new_full((len(way), 1), gripper)], 1).clamp(-1, 1)
+        self._grasped = info["is_grasped"].clone()  # to let go of it is to drop it
+        return lift_stages.arrived(self, stage, info)
 
     # ---- what is seen, reached and paid ------------------------------------------------------------------------------
 
