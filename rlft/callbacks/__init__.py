@@ -10,6 +10,7 @@ from rlft.callbacks.pitfalls import Pitfalls
 from rlft.callbacks.plateau_breaker import PlateauBreaker
 from rlft.callbacks.record_video import RecordVideo
 from rlft.callbacks.run_report import RunReport
+from rlft.callbacks.start_curriculum import StartCurriculum
 from rlft.callbacks.success_checkpoint import SuccessCheckpoint
 from rlft.callbacks.tensorboard_overview import TensorBoardOverview
 from rlft.callbacks.weight_averaging import WeightEMA
@@ -25,6 +26,7 @@ __all__ = [
     "PlateauBreaker",
     "RecordVideo",
     "RunReport",
+    "StartCurriculum",
     "SuccessCheckpoint",
     "TensorBoardOverview",
     "WeightEMA",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from rlft.data.hindsight import Relabelled, Stretches
 from rlft.errors import UserError
-from rlft.types import CalibratedBatch, Experience, ReplayBatch, ReturnBatch, Transition
+from rlft.types import CalibratedBatch, Experience, Goals, ReplayBatch, ReturnBatch, Transition
+
+Outcome = Callable[[Tensor], tuple[Tensor, Tensor]]  # of the steps of rows `[M]`: rewards, and whether they terminate
 
 
 class ReplayBuffer:
@@ -22,7 +26,9 @@ class ReplayBuffer:
         self.capacity = capacity
         self._store: Experience | None = None  # [rows, N], with room for more
         self._begin = self._end = 0  # rows that are kept
-        self._returned: Tensor | None = None  # [S, N], of what is kept, if somebody has asked since the last addition
+        # Of what is kept, [S, N], if somebody has asked since the last addition.
+        self._returned: Tensor | None = None
+        self._stretches: Stretches | None = None
 
     def add(self, experience: Experience) -> None:
         """Adds the next `[T, N]` steps."""
@@ -31,7 +37,7 @@ class ReplayBuffer:
             self._store = self._with_room(experience)
             end = self._end + len(experience)
         self._store[self._end : end] = experience
-        self._returned = None
+        self._returned = self._stretches = None
         self._begin, self._end = max(self._begin, end - self.capacity), end
 
     def _with_room(self, experience: Experience) -> Experience:
@@ -71,9 +77,54 @@ class ReplayBuffer:
         rows = kept.usable.flatten().nonzero().squeeze(1)
         drawn = rows[torch.randint(len(rows), (count * size,), generator=generator)]
         start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
-        drawn_rows = kept.obs[start, env], kept.action[start, env], _ahead(kept, start, env, n_step, gamma)
+
+        def recorded(row: Tensor) -> tuple[Tensor, Tensor]:
+            return kept.reward[row, env], kept.terminated[row, env]
+
+        ahead = _ahead(kept, start, env, n_step, gamma, recorded)
+        drawn_rows = kept.obs[start, env], kept.action[start, env], ahead
         batch = CalibratedBatch(*drawn_rows, self._returns(gamma)[start, env]) if returns else ReplayBatch(*drawn_rows)
         return [batch[i * size : (i + 1) * size] for i in range(count)]
+
+    def has_moved(self, goals: Goals) -> bool:
+        """Whether there is a step that `relabelled` can draw."""
+        return bool(self._reached(goals).useful.any())
+
+    def relabelled(
+        self,
+        count: int,
+        size: int,
+        n_step: int,
+        gamma: float,
+        generator: torch.Generator,
+        goals: Goals,
+        *,
+        returns: bool = False,
+    ) -> list[ReplayBatch]:
+        """Batches of transitions with goals that were reached later, drawn uniformly with replacement.
+
+        Arguments as of `transitions`; there has to be something to draw, as `has_moved` says. What would have come of
+        the episodes with these goals is not known.
+        """
+        kept = self.whole
+        drawn = Relabelled.draw(kept, self._reached(goals), goals, count * size, generator)
+        start, env = drawn.start, drawn.env
+
+        def with_goal(row: Tensor) -> tuple[Tensor, Tensor]:
+            return goals.outcome(kept.next_obs[row, env], drawn.goal)
+
+        ahead = _ahead(kept, start, env, n_step, gamma, with_goal)
+        ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, drawn.goal))
+        rows = goals.put(kept.obs[start, env], drawn.goal), kept.action[start, env], ahead
+        unknown = torch.full((count * size,), -torch.inf)
+        batch = CalibratedBatch(*rows, unknown) if returns else ReplayBatch(*rows)
+        return [batch[i * size : (i + 1) * size] for i in range(count)]
+
+    def _reached(self, goals: Goals) -> Stretches:
+        """Of every step that is kept; looked up once between two additions."""
+        if self._stretches is None:
+            self._stretches = Stretches.of(self.whole, goals)
+        return self._stretches
 
     def _returns(self, gamma: float) -> Tensor:
         """Of every step that is kept, `[S, N]`; looked up once between two additions."""
@@ -120,17 +171,18 @@ def returns_of(experience: Experience, gamma: float) -> Tensor:
     return torch.stack(values[::-1])
 
 
-def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float) -> Transition:
+def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float, outcome: Outcome) -> Transition:
     """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps."""
     reward, steps, last = torch.zeros(len(start)), torch.zeros(len(start), dtype=torch.int64), start
-    alive = torch.ones_like(start, dtype=torch.bool)
+    alive, ended = torch.ones_like(start, dtype=torch.bool), torch.zeros_like(start, dtype=torch.bool)
     for ahead in range(n_step):
         now = (start + ahead).clamp(max=len(kept) - 1)
         alive = alive & (start + ahead < len(kept)) & kept.usable[now, env]
-        reward += torch.where(alive, gamma**ahead * kept.reward[now, env], 0.0)
-        last, steps = torch.where(alive, now, last), steps + alive
-        alive = alive & ~(kept.terminated[now, env] | kept.truncated[now, env])
-    discount = torch.where(kept.terminated[last, env], 0.0, torch.tensor(gamma) ** steps)
+        paid, terminated = outcome(now)
+        reward += torch.where(alive, gamma**ahead * paid, 0.0)
+        last, steps, ended = torch.where(alive, now, last), steps + alive, torch.where(alive, terminated, ended)
+        alive = alive & ~(terminated | kept.terminated[now, env] | kept.truncated[now, env])
+    discount = torch.where(ended, 0.0, torch.tensor(gamma) ** steps)
     return Transition(reward, kept.next_obs[last, env], discount)
 
 

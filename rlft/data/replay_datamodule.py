@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlft.data import replay_files
+from rlft.data.hindsight import check_goals, check_successes
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
@@ -54,6 +57,9 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             which it adds the offline ones.
         seed: addresses initial states, action noise and minibatches; follows `seed_everything`; outside of the
             command line 1 by default.
+        her: share of a minibatch's transitions whose goal is replaced by one that their episode has reached later
+            (Andrychowicz et al. 2017, HER, strategy `future`), for tasks with goals in their observations and the
+            sparse reward; of episodes in which what is to be moved has moved, as soon as there are any.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
+        her: float = 0.0,
     ) -> None:
         super().__init__(env, num_envs, num_steps, 1, 1, num_workers, total_timesteps, seed)
         require(collect_steps >= 1, "data.collect_steps", collect_steps, "at least 1")
@@ -83,6 +90,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         right = round(updates_per_step * self.batch_size) >= 1
         require(right, "data.updates_per_step", updates_per_step, f"at least 1 / {self.batch_size}, for one update")
         require(offline_iterations >= 0, "data.offline_iterations", offline_iterations, "at least 0")
+        require(0 <= her <= 1, "data.her", her, "from 0 to 1")
         if offline_iterations and prior is None:
             raise UserError(
                 f"data.offline_iterations is {offline_iterations}, but there is no data.prior to learn from; "
@@ -95,6 +103,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.prior = prior
         self.prior_share = prior_share
         self.offline_iterations = offline_iterations
+        self.her = her
         self.buffer = ReplayBuffer(capacity // num_envs)
         self._prior: ReplayBuffer | None = None  # what `prior` holds
         self._spent = 0.0  # seconds of the running iteration that went into collecting
@@ -102,8 +111,10 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self._kept_in: Path | None = None  # the version whose files they are, if that is not this run's own
 
     def setup(self, stage: str) -> None:
-        """Reads the prior data, if there are some, before anything is simulated."""
+        """Reads the prior data, if there are some, before anything is simulated; refuses hindsight without goals."""
         super().setup(stage)
+        if stage == "fit" and self.her:
+            check_goals(self.rollouts.spec, self.reward_mode, self.her)
         if stage != "fit" or self.prior is None:
             return
         spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
@@ -172,9 +183,12 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
     ) -> None:
         """What there is to say of all that the iteration has collected, and its file."""
         self.rollout = Rollout.cat(rollouts)
+        if self.her:
+            check_successes(self.rollouts.spec, self.rollout, experience.usable)
         self.passes_success |= passes_success(self.rollout)
         self.recent = ended(experience, learner.gamma)
         learner.add_metrics({"time/rollout": self._spent, **episode_metrics(self.rollout), **self._replacements()})
+        learner.add_metrics(self._begun.metrics())
         self._spent = 0.0
         if folder := directory.of_trainer(self.trainer):
             if self._kept_in is not None:
@@ -188,12 +202,39 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         if self._warms_up(learner, iteration):
             return self.buffer.returns(count, self.minibatch_size, learner.gamma, generator)
         of_prior = self.minibatch_size if iteration < self.offline_iterations else self.of_prior
-        parts = [
-            buffer.transitions(count, size, learner.n_step, learner.gamma, generator, returns=learner.needs_returns)
+        sources = [
+            (buffer, size, self._relabelled(buffer, size))
             for buffer, size in ((self.buffer, self.minibatch_size - of_prior), (self._prior, of_prior))
             if buffer is not None and size
         ]
-        return parts[0] if len(parts) == 1 else [ReplayBatch.cat(pair) for pair in zip(*parts, strict=True)]
+        if self.her:
+            relabelled = sum(relabelled for *_, relabelled in sources)
+            learner.add_metrics({"charts/her_share": relabelled / self.minibatch_size})
+        parts = [part for source in sources for part in self._parts(learner, *source, count, generator)]
+        return parts[0] if len(parts) == 1 else [ReplayBatch.cat(group) for group in zip(*parts, strict=True)]
+
+    def _relabelled(self, buffer: ReplayBuffer, size: int) -> int:
+        """Of `size` transitions of a buffer, those that get another goal."""
+        goals = self.rollouts.spec.goals if self.her else None
+        return round(self.her * size) if goals is not None and buffer.has_moved(goals) else 0
+
+    def _parts(
+        self,
+        learner: ReplayLearner,
+        buffer: ReplayBuffer,
+        size: int,
+        relabelled: int,
+        count: int,
+        generator: torch.Generator,
+    ) -> Iterator[Sequence[ReplayBatch]]:
+        """The transitions of `count` minibatches that come of a buffer: as they were, then with other goals."""
+        n_step, gamma, returns = learner.n_step, learner.gamma, learner.needs_returns
+        if size > relabelled:
+            yield buffer.transitions(count, size - relabelled, n_step, gamma, generator, returns=returns)
+        if relabelled:
+            goals = self.rollouts.spec.goals
+            assert goals is not None  # or nothing would be relabelled
+            yield buffer.relabelled(count, relabelled, n_step, gamma, generator, goals, returns=returns)
 
     @property
     def of_prior(self) -> int:

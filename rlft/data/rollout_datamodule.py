@@ -12,11 +12,13 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from rlft.data.begun import Begun
 from rlft.data.minibatches import minibatches
 from rlft.errors import UserError, require
 from rlft.files.rows import entries_of, rows_of
 from rlft.rollout import IterationRerollouts, make_rollouts
 from rlft.types import (
+    ORDINARY,
     Actor,
     EnvFactory,
     EnvSource,
@@ -110,6 +112,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         self.rollout: Rollout | None = None  # the running iteration's, for whoever looks at it
         self._replaced = 0  # workers, of which the log knows
         self._states: EnvStates | None = None  # where the environments are; the first iteration starts new episodes
+        self._begun = Begun([ORDINARY] * num_envs)
 
     def _check_batch(self) -> None:
         """Refuses to split a batch into parts of different sizes."""
@@ -197,6 +200,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         started, actor = time.perf_counter(), learner.collector
         rollout, visited = self._act(actor, self.num_steps, iteration, keep_visited=learner.needs_visited)
         learner.add_metrics({"time/rollout": time.perf_counter() - started, **episode_metrics(rollout)})
+        learner.add_metrics(self._begun.metrics())
         self.rollout = rollout
         rerollouts = self.rerollouts_from(visited, actor, self.seed, iteration)
         rollout = rollout.to(learner.device)
@@ -216,7 +220,9 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
     ) -> tuple[Rollout, Visited]:
         """Goes on where the environments are; arguments as of `Rollouts.collect`."""
         if self._states is None:
-            self._states = self.rollouts.initial_states(self.seed)
+            self._states = self.rollouts.initial_states(self.seed, self.starts)
+            self._begun = Begun.at(self._states.episode, self.starts, self.seed)
+        episode = self._states.episode
         rollout, self._states, visited = self.rollouts.collect(
             actor,
             self._states,
@@ -225,7 +231,9 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
             address,
             keep_visited=keep_visited,
             noise_scale=noise_scale,
+            starts=self.starts,
         )
+        self._begun.follow(rollout, episode, self.starts, self.seed)
         return rollout, visited
 
     def _count(self, rollout: Rollout, rerollouts: Rerollouts) -> None:
@@ -256,7 +264,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         """Where every environment is: with it a resumed run continues as if it had not stopped."""
         if self._states is None:
             return {}
-        return {"states": entries_of(self._states)}
+        return {"states": entries_of(self._states), "stages": list(self._begun.stages)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
@@ -268,6 +276,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
                     f"{self.num_envs} with {self.obs_dim}; a run goes on with what it began with."
                 )
             self._states = states
+            self._begun = Begun(state_dict.get("stages", [ORDINARY] * self.num_envs))
 
     def teardown(self, stage: str) -> None:
         """Ends the workers."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import require
-from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Obs, Step
+from rlft.types import BatchEnv, EnvFactory, EnvSpec, EnvStates, Goals, Obs, Step
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class PointReachBatch:
         self.config = config
         self.num_envs = num_envs
         bound = torch.ones(2)
-        self.spec = EnvSpec("PointReach", 6, 2, -bound, bound, config.horizon)
+        goals = Goals(achieved=slice(0, 2), offset=slice(4, 6), radius=config.radius)
+        self.spec = EnvSpec("PointReach", 6, 2, -bound, bound, config.horizon, goals=goals)
         self.state = torch.zeros(num_envs, 6)  # position, last move, goal
         self.active = list(range(num_envs))
 

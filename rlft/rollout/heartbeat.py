@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
+from typing import cast
 
 from torch import Tensor
 
-from rlft.types import BatchEnv, EnvFactory, EnvStates, Step
+from rlft.types import BatchEnv, EnvFactory, EnvStates, Obs, StagedEnv, Step
 
 STEP_PATIENCE = 300.0  # seconds in which a worker must make one step of its environments, or receive, or send
 BUILD_PATIENCE = 1800.0  # seconds in which it must import the simulator and build environments, perhaps over a network
@@ -74,7 +75,7 @@ class BeatingFactory(EnvFactory):
 
 
 class _BeatingEnv:
-    """Implements `rlft.types.BatchEnv`."""
+    """Implements `rlft.types.BatchEnv`, and `StagedEnv` if the other one does."""
 
     def __init__(self, env: BatchEnv, heartbeat: Heartbeat) -> None:
         self.spec, self.num_envs = env.spec, env.num_envs
@@ -92,3 +93,9 @@ class _BeatingEnv:
     def initial_states(self, seed: int) -> EnvStates:
         self._heartbeat.beat()
         return self._env.initial_states(seed)
+
+    def prelude(self, stage: str) -> Iterator[Tensor]:
+        return cast(StagedEnv, self._env).prelude(stage)
+
+    def begin(self, stage: str) -> tuple[Obs, Tensor]:
+        return cast(StagedEnv, self._env).begin(stage)

@@ -7,7 +7,18 @@ import torch
 from torch import Tensor
 
 from rlft.rollout.worker import RolloutWorker
-from rlft.types import Actor, Branches, EnvFactory, EnvStates, EpisodeResults, Jobs, RecordedEpisodes, Rollout, Visited
+from rlft.types import (
+    Actor,
+    Branches,
+    EnvFactory,
+    EnvStates,
+    EpisodeResults,
+    Jobs,
+    RecordedEpisodes,
+    Rollout,
+    StartMixture,
+    Visited,
+)
 
 
 @contextmanager
@@ -35,9 +46,9 @@ class LocalRollouts:
         self.spec = self.worker.env.spec
         self.workers_replaced = 0
 
-    def initial_states(self, seed: int) -> EnvStates:
+    def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment."""
-        return self.worker.initial_states(seed)
+        return self.worker.initial_states(seed, starts)
 
     def collect(
         self,
@@ -49,6 +60,7 @@ class LocalRollouts:
         *,
         keep_visited: bool = False,
         noise_scale: Tensor | None = None,
+        starts: StartMixture | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
         with _one_thread():
@@ -61,6 +73,7 @@ class LocalRollouts:
                 self.num_envs,
                 keep_visited=keep_visited,
                 noise_scale=noise_scale,
+                starts=starts,
             )
 
     def play(

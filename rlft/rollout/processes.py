@@ -21,6 +21,7 @@ from rlft.types import (
     Jobs,
     RecordedEpisodes,
     Rollout,
+    StartMixture,
     Visited,
 )
 
@@ -51,9 +52,9 @@ class ProcessRollouts:
         """Workers that died, failed or hung so far."""
         return self._pool.replaced
 
-    def initial_states(self, seed: int) -> EnvStates:
+    def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment."""
-        return EnvStates.cat(self._pool.call("initial_states", [{"seed": seed} for _ in self.shares]))
+        return EnvStates.cat(self._pool.call("initial_states", [{"seed": seed, "starts": starts}] * len(self.shares)))
 
     def collect(
         self,
@@ -65,10 +66,11 @@ class ProcessRollouts:
         *,
         keep_visited: bool = False,
         noise_scale: Tensor | None = None,
+        starts: StartMixture | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
-        common = {"num_steps": num_steps, "seed": seed, "iteration": iteration, "num_envs": self.num_envs}
-        common["keep_visited"] = keep_visited
+        common: dict[str, Any] = {"num_steps": num_steps, "seed": seed, "iteration": iteration}
+        common |= {"num_envs": self.num_envs, "keep_visited": keep_visited, "starts": starts}
         actor = _on_cpu(actor)
         shares = [slice(s.start, s.stop) for s in self.shares]
         scales = [noise_scale if noise_scale is None else noise_scale[share] for share in shares]

@@ -28,6 +28,7 @@ from rlft.types import (
     Obs,
     RecordedEpisodes,
     Rollout,
+    StartMixture,
     Step,
     Visited,
 )
@@ -52,9 +53,9 @@ class RolloutWorker:
         """What the environments are like."""
         return self.env.spec
 
-    def initial_states(self, seed: int) -> EnvStates:
+    def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first training episodes of these environments."""
-        return self.bank.get(TRAINING, seed, self.env_ids)
+        return self.bank.get(TRAINING, seed, self.env_ids, starts)
 
     @torch.no_grad()
     def collect(
@@ -68,6 +69,7 @@ class RolloutWorker:
         *,
         keep_visited: bool = False,
         noise_scale: Tensor | None = None,
+        starts: StartMixture | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps` from `states`, resetting episodes that end.
 
@@ -83,6 +85,7 @@ class RolloutWorker:
             num_envs: environments in the whole run; an environment's next episode is this many numbers further.
             keep_visited: also return every state on the way.
             noise_scale: multiplies the noise of each environment, `[N]`.
+            starts: in which stages new episodes begin.
         """
         rows = list(range(len(self.env_ids)))
         spec = self.env.spec
@@ -106,7 +109,7 @@ class RolloutWorker:
             done = steps[-1].done.nonzero().flatten().tolist()
             if done:
                 episode[done] += num_envs
-                fresh = self.bank.get(TRAINING, seed, episode[done].tolist())
+                fresh = self.bank.get(TRAINING, seed, episode[done].tolist(), starts)
                 self.env.restore(done, fresh)
                 obs = obs.map(torch.clone)
                 obs[done], elapsed[done] = fresh.obs, 0

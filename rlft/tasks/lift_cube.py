@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,11 +19,12 @@ from mani_skill.utils.structs.pose import Pose
 from torch import Tensor
 
 from rlft.errors import UserError, require
+from rlft.tasks import lift_stages
 from rlft.tasks.lift_rewards import REWARDS, VERSIONS, LiftState, RewardVersion, maximum, total
+from rlft.tasks.lift_stages import NEAR
 from rlft.tasks.robots import MODE, SO100XYZ, PandaXYZ
 
 Start = Literal["table", "near"]
-NEAR = 0.03  # metres of the gripper above the cube's centre, in a start near it
 TOUCH = 1e-3  # N
 CLOSED = 1.25  # widths of the cube: an opening below that is closed for the reward of the moving finger
 CUBE = {"panda_xyz": 0.010, "so100_xyz": 0.0125}  # half sizes, metres
@@ -159,6 +161,24 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
         self._action = torch.where(new[:, None], action, self._action)
         self._acted_at = torch.where(new, self._elapsed_steps, self._acted_at)
         return (self._action - self._previous_action).square().sum(1)
+
+    # ---- stages that training episodes may begin in ------------------------------------------------------------------
+
+    @property
+    def start_stages(self) -> tuple[str, ...]:
+        """Their names; the script that leads into them moves the gripper along the axes of the world."""
+        return lift_stages.STAGES if self.control_mode == MODE else ()
+
+    def prelude(self, stage: str) -> Iterator[Tensor]:
+        """Actions `[N, 4]` from an ordinary start into a stage."""
+        return lift_stages.prelude(self, stage)
+
+    def begin_in(self, stage: str) -> Tensor:
+        """Forgets what was before, and says which scenes are in the stage, `[N]` bool."""
+        info = self.evaluate()
+        self._forget(torch.arange(self.num_envs, device=self.device))
+        self._grasped = info["is_grasped"].clone()  # to let go of it is to drop it
+        return lift_stages.arrived(self, stage, info)
 
     # ---- what is seen, reached and paid ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
 from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
 from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Renderer, Step, mismatches, unrecorded
+from rlft.types.goals import Goals
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
@@ -36,8 +37,10 @@ from rlft.types.simulation import (
     Rollouts,
     Visited,
 )
+from rlft.types.starts import ORDINARY, StagedEnv, StartMixture
 
 __all__ = [
+    "ORDINARY",
     "Ability",
     "Acted",
     "Actor",
@@ -57,6 +60,7 @@ __all__ = [
     "EnvStates",
     "EpisodeResults",
     "Experience",
+    "Goals",
     "Irrelevant",
     "Jobs",
     "Learner",
@@ -78,7 +82,9 @@ __all__ = [
     "ReturnBatch",
     "Rollout",
     "Rollouts",
+    "StagedEnv",
     "Start",
+    "StartMixture",
     "Step",
     "Steps",
     "TensorRows",

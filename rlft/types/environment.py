@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlft.types.goals import Goals
 from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive, settings_of
@@ -29,6 +30,8 @@ class EnvSpec:
     robot: str | None = None  # as it was built, also where the configuration leaves the choice to the task
     control_mode: str | None = None  # likewise
     default_reward_mode: str | None = None  # of recordings that name none
+    goals: Goals | None = None  # in observations; `None` if there are none, or they do not tell success
+    stages: tuple[str, ...] = ()  # that training episodes can begin in; there are none unless it is a `StagedEnv`
 
 
 @dataclass(frozen=True)

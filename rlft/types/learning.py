@@ -21,6 +21,7 @@ from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
 from rlft.types.settings import Primitive
 from rlft.types.simulation import Rerollouts, Rollout, Rollouts, Visited
+from rlft.types.starts import StartMixture
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ class EnvSource(DataSource, ABC):
     num_envs: int  # environments stepped in parallel
     update_epochs: int  # passes over the data of an iteration
     rollout: Rollout | None  # the running iteration's, for whoever looks at it
+    starts: StartMixture | None = None  # where new episodes of rollouts begin; a callback may say so
     on_rerollouts: Callable[[int, int], None]  # told how many re-rollouts of how many have begun
 
     @property

@@ -13,6 +13,7 @@ from rlft.types.actor_critic import Actor
 from rlft.types.environment import EnvSpec, EnvStates
 from rlft.types.observation import Obs
 from rlft.types.rows import TensorRows
+from rlft.types.starts import StartMixture
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Rollouts(Protocol):
         """Workers that died, failed or hung so far, and whose work others have done again."""
         ...
 
-    def initial_states(self, seed: int) -> EnvStates:
+    def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment, `[N]`, from the training bank of `seed`."""
         ...
 
@@ -146,8 +147,11 @@ class Rollouts(Protocol):
         *,
         keep_visited: bool = False,
         noise_scale: Tensor | None = None,
+        starts: StartMixture | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps` from `states [N]`; `noise_scale [N]` multiplies the noise of each environment.
+
+        `starts` says in which stages new episodes begin; `None` has all of them begin as the task has it.
 
         Returns what happened, where the environments are now, and the states on the way if those are to be kept.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlft.envs.maniskill.building import build
 from rlft.envs.maniskill.explaining import explained
+from rlft.envs.maniskill.goals import goals_of
 from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
 from rlft.envs.maniskill.task_state import TaskState, task_state_slots
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ManiSkillBatch:
-    """`N` scenes of one task; implements `rlft.types.BatchEnv`.
+    """`N` scenes of one task; implements `rlft.types.BatchEnv`, and `StagedEnv` if the task has stages.
 
     Raises:
         UserError: if the task, robot, control mode, reward or assets are not there, the task cannot run state-only, or
@@ -74,6 +75,18 @@ class ManiSkillBatch:
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
         return EnvStates(physics=physics, task=task, obs=Obs(state=obs.cpu()), elapsed=zeros, episode=zeros)
 
+    def prelude(self, stage: str) -> Iterator[Tensor]:
+        """What the task plays to get into a stage; see `StagedEnv.prelude`."""
+        for action in self.env.prelude(stage):
+            yield action.cpu()
+
+    def begin(self, stage: str) -> tuple[Obs, Tensor]:
+        """Has episodes begin here; see `StagedEnv.begin`."""
+        arrived = self.env.begin_in(stage)
+        self.env._elapsed_steps[:] = 0
+        obs = self.env.get_obs(self.env.get_info())
+        return Obs(state=obs.cpu().clone()), arrived.cpu()
+
     def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
         """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""
 
@@ -114,4 +127,6 @@ def _spec(config: ManiSkill, env: Any, horizon: int) -> EnvSpec:
         robot=env.agent.uid,
         control_mode=env.control_mode,
         default_reward_mode=env.SUPPORTED_REWARD_MODES[0],
+        goals=goals_of(env),
+        stages=tuple(getattr(env, "start_stages", ())),
     )

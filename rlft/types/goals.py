@@ -1,0 +1,58 @@
+"""Goals in observations: what hindsight needs to know of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlft.types.observation import Obs
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Which numbers of an observation's state depend on the goal, and how success follows from an observation.
+
+    Success is to have something within `radius` of the goal, with everything in `still` at rest. It terminates the
+    episode, and the sparse reward is 1 with it, else 0: what another goal would have made of a step needs no simulator.
+
+    `G`: numbers of a goal.
+    """
+
+    achieved: slice  # columns [G] of what is to be at the goal
+    offset: slice  # columns [G]: the goal less what is achieved
+    radius: float  # in units of the goal: what is at most so far away is at the goal, and has not moved
+    goal: slice | None = None  # columns [G] of the goal itself, where it is observed
+    still: slice | None = None  # columns of speeds that success needs to be low
+    speed: float = 0.0  # how low: at most this, either way
+
+    def reached(self, obs: Obs) -> Tensor:
+        """The goal `[..., G]` that would have been reached."""
+        return obs.state[..., self.achieved]
+
+    def put(self, obs: Obs, goal: Tensor) -> Obs:
+        """What `obs [...]` would have been with another `goal [..., G]`."""
+        state = obs.state.clone()
+        state[..., self.offset] = goal - self.reached(obs)
+        if self.goal is not None:
+            state[..., self.goal] = goal
+        return Obs(state=state)
+
+    def success(self, obs: Obs) -> Tensor:
+        """Whether a step that leads to `obs [...]` succeeds, `[...]` bool."""
+        there: Tensor = obs.state[..., self.offset].norm(dim=-1) <= self.radius
+        if self.still is None:
+            return there
+        at_rest: Tensor = obs.state[..., self.still].abs().amax(-1) <= self.speed
+        return there & at_rest
+
+    def moved(self, start: Obs, obs: Obs) -> Tensor:
+        """Whether something is farther than `radius` from where it was, `[...]` bool."""
+        away: Tensor = (self.reached(obs) - self.reached(start)).norm(dim=-1) > self.radius
+        return away
+
+    def outcome(self, next_obs: Obs, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Sparse reward `[...]` and termination `[...]` bool of a step to `next_obs [...]`, had this been the goal."""
+        success = self.success(self.put(next_obs, goal))
+        return success.to(torch.float32), success
