@@ -174,7 +174,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.rollout = Rollout.cat(rollouts)
         self.passes_success |= passes_success(self.rollout)
         self.recent = ended(experience, learner.gamma)
-        learner.add_metrics({"time/rollout": self._spent, **episode_metrics(self.rollout), **self._replacements()})
+        told = episode_metrics(self.rollout, self.rollouts.spec)
+        learner.add_metrics({"time/rollout": self._spent, **told, **self._replacements()})
         self._spent = 0.0
         if folder := directory.of_trainer(self.trainer):
             if self._kept_in is not None:

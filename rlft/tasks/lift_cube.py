@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import sapien
@@ -18,14 +18,17 @@ from mani_skill.utils.structs.pose import Pose
 from torch import Tensor
 
 from rlft.errors import UserError, require
-from rlft.tasks.lift_rewards import REWARDS, VERSIONS, LiftState, RewardVersion, maximum, total
+from rlft.tasks.lift_rewards import INPUTS, REWARDS, VERSIONS, LiftState, RewardVersion, maximum, state_of, total
 from rlft.tasks.robots import MODE, SO100XYZ, PandaXYZ
+from rlft.types import REWARD_INPUT, REWARD_TERM
 
 Start = Literal["table", "near"]
 NEAR = 0.03  # metres of the gripper above the cube's centre, in a start near it
 TOUCH = 1e-3  # N
 CLOSED = 1.25  # widths of the cube: an opening below that is closed for the reward of the moving finger
 CUBE = {"panda_xyz": 0.010, "so100_xyz": 0.0125}  # half sizes, metres
+NEARBY = 0.05  # metres from gripper to cube that are "at the cube", for what is told of failures
+PRESSED = 0.1  # share of an episode with one finger at the cube that is told of it
 CENTRE = {"panda_xyz": (0.0, 0.0), "so100_xyz": (-0.46, 0.0)}  # of where cubes lie
 VIEWS = {  # camera of images and camera of videos, each from where and at what
     "panda_xyz": (([0.3, 0, 0.6], [-0.1, 0, 0.1]), ([0.6, 0.7, 0.6], [0.0, 0.0, 0.35])),
@@ -51,6 +54,17 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
     SUPPORTED_ROBOTS = ("panda_xyz", "so100_xyz")
     SUPPORTED_REWARD_MODES = ("sparse", "dense", "normalized_dense", "none")
     agent: PandaXYZ | SO100XYZ
+    behaviour: ClassVar = {  # of an episode: entry of `evaluate`, and how its steps are summed up
+        "max_cube_z": ("cube_z", "max"),
+        "min_cube_z": ("cube_z", "min"),
+        "grasp_share": ("is_grasped", "mean"),
+        "contact_fixed_share": ("contact_fixed", "mean"),
+        "contact_moving_share": ("contact_moving", "mean"),
+        "mean_opening": ("opening", "mean"),
+        "opening_at_end": ("opening", "last"),
+        "min_reach_distance": ("reach_distance", "min"),
+        "longest_hold": ("hold_count", "max"),
+    }
 
     def __init__(
         self,
@@ -83,6 +97,26 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
         self.hold_steps, self.spawn_half_size = hold_steps, spawn_half_size
         self.robot_init_qpos_noise = robot_init_qpos_noise
         super().__init__(*args, robot_uids=robot_uids, **kwargs)
+
+    @property
+    def failures(self) -> list[tuple[str, dict[str, tuple[float | None, float | None]]]]:
+        """What a failed episode is called: the first of these whose ranges all hold."""
+        some, none = (PRESSED, None), (None, 0.0)
+        return [
+            ("lifts_but_does_not_hold", {"longest_hold": (1, None)}),
+            ("grasps_but_does_not_lift", {"grasp_share": (1e-6, None)}),
+            ("presses_with_one_finger", {"contact_fixed_share": some, "contact_moving_share": none}),
+            ("presses_with_one_finger", {"contact_fixed_share": none, "contact_moving_share": some}),
+            ("never_comes_near", {"min_reach_distance": (NEARBY, None)}),
+            ("hovers_open_handed", {"mean_opening": (CLOSED * 2 * self.cube_half_size, None)}),
+            ("closes_beside_it", {"contact_fixed_share": none, "contact_moving_share": none}),
+        ]
+
+    @property
+    def reward_definition(self) -> dict[str, Any]:
+        """What the reward depends on: of a sparse one only what success is."""
+        success = {"goal": self.goal, "hold_steps": self.hold_steps}
+        return success if self.reward_mode == "sparse" else {**success, "version": self.reward_version}
 
     # ---- the scene ---------------------------------------------------------------------------------------------------
 
@@ -189,8 +223,55 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
         tilt = tcp.to_transformation_matrix()[:, :3, :3] @ self.agent.down.T.to(self.device)
         return {"tcp": tcp.p, "tilt": matrix_to_euler_angles(tilt, "XYZ"), "cube": self.cube.pose.p}
 
+    def compute_sparse_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
+        """1 in steps of success, `[N]`."""
+        self._note_state(action, info)
+        reward: Tensor = super().compute_sparse_reward(obs, action, info)
+        return reward
+
     def compute_dense_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
         """The reward `[N]` of the version; its terms go into `info`, as `reward/<term>`."""
+        terms = REWARDS[self.reward_version](self._note_state(action, info))
+        info.update({f"{REWARD_TERM}{name}": term for name, term in terms.items()})
+        return total(terms)
+
+    def compute_normalized_dense_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
+        """The dense reward and its terms, as shares of what success pays at the goal."""
+        most = maximum(self.reward_version, self.goal, self.hold_steps)
+        reward = self.compute_dense_reward(obs, action, info) / most
+        info.update({name: term / most for name, term in info.items() if name.startswith(REWARD_TERM)})
+        return reward
+
+    @staticmethod
+    def reward_again(
+        mode: str, definition: dict[str, Any], before: dict[str, Any], inputs: dict[str, Tensor]
+    ) -> Tensor:
+        """Rewards of stored steps, of any shape, under another definition.
+
+        Args:
+            mode: of the reward.
+            definition: a `reward_definition` of that mode.
+            before: that of the steps when they were made.
+            inputs: what steps had in `info` as `reward_input/<name>`, by name.
+
+        Raises:
+            UserError: if success is another one, which also ends episodes.
+        """
+        for name in ("goal", "hold_steps"):
+            if definition[name] != before[name]:
+                raise UserError(
+                    f"LiftCube-v1 cannot recompute rewards for another success: {name} was {before[name]}, and is "
+                    f"{definition[name]} here."
+                )
+        state = state_of(inputs, definition["goal"])
+        if mode == "sparse":
+            return state.success.float()
+        reward = total(REWARDS[definition["version"]](state))
+        most = maximum(definition["version"], definition["goal"], definition["hold_steps"])
+        return reward / most if mode == "normalized_dense" else reward
+
+    def _note_state(self, action: Tensor, info: dict[str, Any]) -> LiftState:
+        """What rewards are made of, which also goes into `info`."""
         closed = info["opening"] <= CLOSED * 2 * self.cube_half_size
         finger = (self.cube.pose.p - self.agent.moving_tip).norm(dim=1)
         state = LiftState(
@@ -204,11 +285,5 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
             action_change=self._action_change(action),
             goal=self.goal,
         )
-        terms = REWARDS[self.reward_version](state)
-        info.update({f"reward/{name}": term for name, term in terms.items()})
-        return total(terms)
-
-    def compute_normalized_dense_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
-        """The dense reward, as a share of what success pays at the goal."""
-        most = maximum(self.reward_version, self.goal, self.hold_steps)
-        return self.compute_dense_reward(obs, action, info) / most
+        info.update({f"{REWARD_INPUT}{name}": getattr(state, name) for name in INPUTS})
+        return state

@@ -3,7 +3,19 @@
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
 from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
-from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Renderer, Step, mismatches, unrecorded
+from rlft.types.behaviour import NO_BEHAVIOUR, Behaviour, Failure, Measure, Over, Range
+from rlft.types.environment import (
+    REWARD_INPUT,
+    REWARD_TERM,
+    BatchEnv,
+    EnvFactory,
+    EnvSpec,
+    EnvStates,
+    Renderer,
+    Step,
+    mismatches,
+    unrecorded,
+)
 from rlft.types.learning import (
     AdvantageEstimate,
     Batch,
@@ -24,7 +36,7 @@ from rlft.types.learning import (
     Warmup,
 )
 from rlft.types.observation import Obs
-from rlft.types.rows import TensorRows
+from rlft.types.rows import NOTHING, TensorRows
 from rlft.types.settings import Primitive, settings_of
 from rlft.types.simulation import (
     Branches,
@@ -38,12 +50,17 @@ from rlft.types.simulation import (
 )
 
 __all__ = [
+    "NOTHING",
+    "NO_BEHAVIOUR",
+    "REWARD_INPUT",
+    "REWARD_TERM",
     "Ability",
     "Acted",
     "Actor",
     "AdvantageEstimate",
     "Batch",
     "BatchEnv",
+    "Behaviour",
     "BootstrappedBatch",
     "Branches",
     "CalibratedBatch",
@@ -57,18 +74,22 @@ __all__ = [
     "EnvStates",
     "EpisodeResults",
     "Experience",
+    "Failure",
     "Irrelevant",
     "Jobs",
     "Learner",
     "LearningRows",
     "Length",
     "Mark",
+    "Measure",
     "ModuleName",
     "NeedsLength",
     "Network",
     "Obs",
+    "Over",
     "PolicyName",
     "Primitive",
+    "Range",
     "RecordedEpisodes",
     "Renderer",
     "ReplayBatch",

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlft.types.behaviour import NO_BEHAVIOUR, Behaviour
 from rlft.types.observation import Obs
-from rlft.types.rows import TensorRows
+from rlft.types.rows import NOTHING, TensorRows, filled
 from rlft.types.settings import Primitive, settings_of
 
 
@@ -29,6 +30,16 @@ class EnvSpec:
     robot: str | None = None  # as it was built, also where the configuration leaves the choice to the task
     control_mode: str | None = None  # likewise
     default_reward_mode: str | None = None  # of recordings that name none
+    info: tuple[str, ...] = ()  # names of the numbers that steps have beside observation and reward
+    behaviour: Behaviour = NO_BEHAVIOUR  # what is told of evaluation episodes
+    reward_definition: str = ""  # what the task says of its reward, as json; nothing if it does not say
+
+    def named(self, prefix: str) -> dict[str, int]:
+        """The columns of `info` whose names begin with `prefix`, by what follows it."""
+        return {name.removeprefix(prefix): i for i, name in enumerate(self.info) if name.startswith(prefix)}
+
+
+REWARD_TERM, REWARD_INPUT = "reward/", "reward_input/"  # prefixes in `info`: parts of a reward, and what it is made of
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,10 @@ class Step(TensorRows):
     reward: Tensor  # [N]
     terminated: Tensor  # [N] bool, success or failure as the task defines them
     success: Tensor  # [N] bool
+    info: Tensor = NOTHING  # [N, I], what the task tells beside that, see `EnvSpec.info`; I = 0 for most tasks
+
+    def __post_init__(self) -> None:
+        filled(self, "info", self.reward)
 
 
 class BatchEnv(Protocol):
