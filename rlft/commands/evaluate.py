@@ -134,10 +134,9 @@ def _print_behaviour(results: dict[str, EpisodeResults], behaviour: Behaviour) -
     if not behaviour.measures:
         return
     found = {kind: summarize(episodes, behaviour) for kind, episodes in results.items()}
-    table = _table("means over the episodes, each up to its end", ("actions", *behaviour.names))
-    for kind, metrics in found.items():
-        told = measures(metrics, "")
-        table.add_row(kind, *(f"{told[name]:.3g}" for name in behaviour.names))
+    table = _table("means over the episodes, each up to its end", ("actions", *found))
+    for name in behaviour.names:
+        table.add_row(name, *(f"{measures(metrics, '')[name]:.3g}" for metrics in found.values()))
     _show("What it does", table)
     for kind, metrics in found.items():
         if sentence := said(metrics, ""):

@@ -31,7 +31,9 @@ def summarize(results: EpisodeResults, behaviour: Behaviour = NO_BEHAVIOUR) -> d
 
 
 def _columns(results: EpisodeResults, behaviour: Behaviour) -> dict[str, Tensor]:
-    """Each measure, `[E]`."""
+    """Each measure, `[E]`; none if nobody has said what there is."""
+    if not behaviour.measures:
+        return {}
     return dict(zip(behaviour.names, results.behaviour.unbind(1), strict=True))
 
 

@@ -61,6 +61,7 @@ def test_failed_episodes_have_the_first_kind_that_fits():
     shares = {name: value for name, value in found.items() if name.startswith("failed/")}
     assert shares == {"failed/small": 0.2, "failed/odd": 0.4, "failed/does_something_else": 0.2}
     assert found["success_rate"] + sum(shares.values()) == pytest.approx(1)
+    assert "behaviour/x" not in summarize(results)  # nobody has said what the columns are
 
 
 def test_newcombe_by_the_published_example():
