@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,10 +17,11 @@ class ReplayBuffer:
 
     Args:
         capacity: steps to keep of each environment; the oldest ones go.
+        counting: what rewards count as in batches; here they are kept as they are. It changes with additions alone.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, counting: Callable[[Tensor], Tensor] = lambda reward: reward) -> None:
+        self.capacity, self._counting = capacity, counting
         self._store: Experience | None = None  # [rows, N], with room for more
         self._begin = self._end = 0  # rows that are kept
         self._returned: Tensor | None = None  # [S, N], of what is kept, if somebody has asked since the last addition
@@ -71,14 +73,15 @@ class ReplayBuffer:
         rows = kept.usable.flatten().nonzero().squeeze(1)
         drawn = rows[torch.randint(len(rows), (count * size,), generator=generator)]
         start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
-        drawn_rows = kept.obs[start, env], kept.action[start, env], _ahead(kept, start, env, n_step, gamma)
+        ahead = _ahead(kept, start, env, n_step, gamma, self._counting)
+        drawn_rows = kept.obs[start, env], kept.action[start, env], ahead
         batch = CalibratedBatch(*drawn_rows, self._returns(gamma)[start, env]) if returns else ReplayBatch(*drawn_rows)
         return [batch[i * size : (i + 1) * size] for i in range(count)]
 
     def _returns(self, gamma: float) -> Tensor:
         """Of every step that is kept, `[S, N]`; looked up once between two additions."""
         if self._returned is None:
-            self._returned = returns_of(self.whole, gamma)
+            self._returned = returns_of(self.counted(self.whole), gamma)
         return self._returned
 
     def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> list[ReturnBatch]:
@@ -87,7 +90,7 @@ class ReplayBuffer:
         Raises:
             UserError: if there is none.
         """
-        known = ended(self.whole, gamma)
+        known = ended(self.counted(self.whole), gamma)
         if not len(known):
             raise UserError(
                 f"No episode has ended in the {self.steps} steps of warm-up, so there are no returns to learn; raise "
@@ -95,6 +98,10 @@ class ReplayBuffer:
             )
         drawn = torch.randint(len(known), (count * size,), generator=generator)
         return [known[drawn[i * size : (i + 1) * size]] for i in range(count)]
+
+    def counted(self, experience: Experience) -> Experience:
+        """The same steps, with what their rewards count as."""
+        return replace(experience, reward=self._counting(experience.reward))
 
 
 def ended(experience: Experience, gamma: float) -> ReturnBatch:
@@ -120,14 +127,16 @@ def returns_of(experience: Experience, gamma: float) -> Tensor:
     return torch.stack(values[::-1])
 
 
-def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float) -> Transition:
+def _ahead(
+    kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float, counting: Callable[[Tensor], Tensor]
+) -> Transition:
     """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps."""
     reward, steps, last = torch.zeros(len(start)), torch.zeros(len(start), dtype=torch.int64), start
     alive = torch.ones_like(start, dtype=torch.bool)
     for ahead in range(n_step):
         now = (start + ahead).clamp(max=len(kept) - 1)
         alive = alive & (start + ahead < len(kept)) & kept.usable[now, env]
-        reward += torch.where(alive, gamma**ahead * kept.reward[now, env], 0.0)
+        reward += torch.where(alive, gamma**ahead * counting(kept.reward[now, env]), 0.0)
         last, steps = torch.where(alive, now, last), steps + alive
         alive = alive & ~(kept.terminated[now, env] | kept.truncated[now, env])
     discount = torch.where(kept.terminated[last, env], 0.0, torch.tensor(gamma) ** steps)

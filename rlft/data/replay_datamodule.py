@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlft.data import replay_files
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
+from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
+from rlft.data.stored_rewards import Recompute, RewardRecord, decided, recomputing
 from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories.reader import read_trajectories
 from rlft.types import (
+    REWARD_INPUT,
     DataFile,
     EnvFactory,
     Experience,
@@ -49,6 +53,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         prior_share: their share of every minibatch; 0 uses them in offline iterations alone.
         offline_iterations: at the start, that simulate nothing and have only prior data in their minibatches, of which
             they have as many as any other iteration.
+        reward_normalization: has rewards count in standard deviations of the return; `null` leaves them as they are.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
         total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`, to
             which it adds the offline ones.
@@ -68,6 +73,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         prior: DataFile | None = None,
         prior_share: float = 0.5,
         offline_iterations: int = 0,
+        reward_normalization: RewardNormalization | None = None,
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
@@ -95,21 +101,28 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.prior = prior
         self.prior_share = prior_share
         self.offline_iterations = offline_iterations
-        self.buffer = ReplayBuffer(capacity // num_envs)
+        self.reward_normalization = reward_normalization
+        self._counting = (lambda reward: reward) if reward_normalization is None else reward_normalization.normalized
+        self.buffer = ReplayBuffer(capacity // num_envs, self._counting)
         self._prior: ReplayBuffer | None = None  # what `prior` holds
         self._spent = 0.0  # seconds of the running iteration that went into collecting
         self._kept: list[int] = []  # iterations whose experience is in files
         self._kept_in: Path | None = None  # the version whose files they are, if that is not this run's own
+        self._recompute: Recompute | None = None  # what these files have to go through, of a run with another reward
 
     def setup(self, stage: str) -> None:
         """Reads the prior data, if there are some, before anything is simulated."""
         super().setup(stage)
+        if stage == "fit" and self.reward_normalization is not None:
+            self.reward_normalization.begin(replay_learner_of(self).gamma)
         if stage != "fit" or self.prior is None:
             return
         spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
         rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
-        self._prior = ReplayBuffer(len(rollout))
+        self._prior = ReplayBuffer(len(rollout), self._counting)
         self._prior.add(self._experience(replay_learner_of(self), rollout))
+        if self.reward_normalization is not None:
+            self.reward_normalization.add_apart(self._prior.whole)
         self.passes_success = passes_success(rollout)
 
     @property
@@ -133,12 +146,17 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         for part, count in enumerate(counts):
             rollouts.append(self._collect_part(learner, iteration * parts + part))
             collected.append(self._experience(learner, rollouts[-1]))
-            self.buffer.add(collected[-1])
+            self._keep(collected[-1])
             if part == parts - 1:
                 self._finish_collecting(learner, iteration, rollouts, Experience.cat(collected))
             if iteration == 0 and not any(counts[:part]) and (count or part == parts - 1):
                 learner.begin(self.buffer.whole)
             yield from self._batches(learner, iteration, part, count) if count else ()
+
+    def _keep(self, experience: Experience) -> None:
+        self.buffer.add(experience)
+        if self.reward_normalization is not None:
+            self.reward_normalization.add(experience)
 
     def _iterate_offline(self, learner: ReplayLearner, iteration: int) -> Iterator[TensorRows]:
         """Yields prior data; in as many parts as an iteration that collects, which bounds the memory."""
@@ -173,16 +191,28 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         """What there is to say of all that the iteration has collected, and its file."""
         self.rollout = Rollout.cat(rollouts)
         self.passes_success |= passes_success(self.rollout)
-        self.recent = ended(experience, learner.gamma)
+        self.recent = ended(self.buffer.counted(experience), learner.gamma)
         told = episode_metrics(self.rollout, self.rollouts.spec)
-        learner.add_metrics({"time/rollout": self._spent, **told, **self._replacements()})
+        scale = {"charts/reward_scale": self.reward_scale} if self.normalizes_rewards else {}
+        learner.add_metrics({"time/rollout": self._spent, **told, **scale, **self._replacements()})
         self._spent = 0.0
         if folder := directory.of_trainer(self.trainer):
             if self._kept_in is not None:
-                replay_files.take_over(self._kept_in, folder, self._kept)
+                self._take_over(self._kept_in, folder)
                 self._kept_in = None
-            replay_files.write_segment(folder, iteration, experience)
+            info, columns = self.rollout.info, self.rollouts.spec.named(REWARD_INPUT)
+            inputs = {name: info[..., column] for name, column in columns.items()}
+            replay_files.write_segment(folder, iteration, experience, inputs)
         self._kept.append(iteration)
+
+    def _take_over(self, source: Path, folder: Path) -> None:
+        """Brings the files of the run that this one goes on from, with the rewards of this one."""
+        if self._recompute is None:
+            replay_files.take_over(source, folder, self._kept)
+            return
+        for iteration in self._kept:
+            experience, inputs = replay_files.read_segment(source, iteration)
+            replay_files.write_segment(folder, iteration, self._recompute(experience, inputs), inputs)
 
     def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
         generator = generator_at([self.seed, iteration, part])
@@ -201,24 +231,60 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         """Transitions of a minibatch that are prior data."""
         return 0 if self.prior is None else round(self.prior_share * self.minibatch_size)
 
+    @property
+    def normalizes_rewards(self) -> bool:  # type: ignore[override]
+        """Whether rewards count in standard deviations of the return."""
+        return self.reward_normalization is not None
+
+    @property
+    def reward_scale(self) -> float:  # type: ignore[override]
+        """What rewards are multiplied by in the minibatches of this moment."""
+        return 1.0 if self.reward_normalization is None else self.reward_normalization.scale
+
     def state_dict(self) -> dict[str, Any]:
-        """Where every environment is, and which iterations have their experience in files."""
-        return {**super().state_dict(), "replay": list(self._kept)}
+        """Where every environment is, which iterations have their experience in files, and what their rewards are."""
+        normalization = {} if self.reward_normalization is None else self.reward_normalization.state_dict()
+        rewards = {"rewards": self._record().state_dict(), "reward_normalization": normalization}
+        return {**super().state_dict(), "replay": list(self._kept), **rewards}
+
+    def _record(self) -> RewardRecord:
+        return RewardRecord.of(self.env, self.rollouts.spec, self.reward_normalization)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`, and reads the files beside the checkpoint.
 
         Raises:
-            UserError: if there are none, or they are of other environments.
+            UserError: if there are none, or they are of other environments, or of another reward and nothing has been
+                said of what is to become of them.
         """
         super().load_state_dict(state_dict)
         assert self.trainer is not None
+        if self.trainer.state.fn != "fit":  # nothing is learned
+            return
         if "replay" not in state_dict or self.trainer.ckpt_path is None:
             raise UserError("The checkpoint is not of a run with data ReplayDataModule, so there is nothing to replay.")
         self._kept = list(state_dict["replay"])
         self._kept_in = Path(self.trainer.ckpt_path).absolute().parent.parent
-        for experience in replay_files.read_segments(self._kept_in, self._kept):
-            self.buffer.add(experience)
+        same = self._go_on_with_rewards(state_dict.get("rewards"))
+        for iteration in self._kept:
+            experience, inputs = replay_files.read_segment(self._kept_in, iteration)
+            self._keep(experience if self._recompute is None else self._recompute(experience, inputs))
+        if same and self.reward_normalization is not None:
+            self.reward_normalization.load_state_dict(state_dict["reward_normalization"])
+
+    def _go_on_with_rewards(self, saved: Mapping[str, Any] | None) -> bool:
+        """Decides what becomes of stored rewards; whether they count as before."""
+        now = self._record()
+        before = replace(now, normalization={}) if saved is None else RewardRecord(**saved)
+        changed = now.differences(before)
+        told = decided(self.on_reward_change, changed, is_known=saved is not None)
+        if told:
+            replay_learner_of(self).notes.append(told)
+        if changed and self.on_reward_change == "recompute":
+            self._recompute = recomputing(self.env, self.rollouts.spec, now, before)
+        if changed and self.on_reward_change == "reset":
+            self._kept = []
+        return not changed and saved is not None
 
 
 def passes_success(rollout: Rollout) -> bool:

@@ -135,6 +135,27 @@ class EnvFactory(ABC):
         """What transitions depend on: a stored rollout is used only where these are equal."""
         return settings_of(self)
 
+    def reward_settings(self, spec: EnvSpec) -> Mapping[str, Primitive]:
+        """What rewards depend on: stored ones are used on only where these are equal.
+
+        Args:
+            spec: of the environments that were built.
+        """
+        return self.data_settings()
+
+    def rewards_again(self, spec: EnvSpec, before: Mapping[str, Primitive], inputs: Mapping[str, Tensor]) -> Tensor:
+        """This environment's rewards `[...]` of steps that were stored under another reward.
+
+        Args:
+            spec: of the environments that were built.
+            before: `reward_settings` of the steps when they were stored.
+            inputs: what the steps told in `info` as `reward_input/<name>`, by name, `[...]` each.
+
+        Raises:
+            NotImplementedError: if it cannot say.
+        """
+        raise NotImplementedError
+
     def scenes_per_process(self) -> int | None:
         """How many environments fit into one process, beside those that states are drawn in; `None` for any number."""
         return None
