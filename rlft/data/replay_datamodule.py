@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from rlft.data import replay_files
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
 from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
-from rlft.data.stored_rewards import Recompute, RewardRecord, decided, recomputing
+from rlft.data.stored_rewards import StoredRewards, inputs_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories.reader import read_trajectories
 from rlft.types import (
-    REWARD_INPUT,
     DataFile,
     EnvFactory,
     Experience,
@@ -102,13 +100,12 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.prior_share = prior_share
         self.offline_iterations = offline_iterations
         self.reward_normalization = reward_normalization
-        self._counting = (lambda reward: reward) if reward_normalization is None else reward_normalization.normalized
-        self.buffer = ReplayBuffer(capacity // num_envs, self._counting)
+        self.rewards = StoredRewards(reward_normalization)
+        self.buffer = ReplayBuffer(capacity // num_envs, self.rewards.counted)
         self._prior: ReplayBuffer | None = None  # what `prior` holds
         self._spent = 0.0  # seconds of the running iteration that went into collecting
         self._kept: list[int] = []  # iterations whose experience is in files
         self._kept_in: Path | None = None  # the version whose files they are, if that is not this run's own
-        self._recompute: Recompute | None = None  # what these files have to go through, of a run with another reward
 
     def setup(self, stage: str) -> None:
         """Reads the prior data, if there are some, before anything is simulated."""
@@ -119,10 +116,9 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             return
         spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
         rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
-        self._prior = ReplayBuffer(len(rollout), self._counting)
+        self._prior = ReplayBuffer(len(rollout), self.rewards.counted)
         self._prior.add(self._experience(replay_learner_of(self), rollout))
-        if self.reward_normalization is not None:
-            self.reward_normalization.add_apart(self._prior.whole)
+        self.rewards.add_apart(self._prior.whole)
         self.passes_success = passes_success(rollout)
 
     @property
@@ -155,8 +151,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
 
     def _keep(self, experience: Experience) -> None:
         self.buffer.add(experience)
-        if self.reward_normalization is not None:
-            self.reward_normalization.add(experience)
+        self.rewards.add(experience)
 
     def _iterate_offline(self, learner: ReplayLearner, iteration: int) -> Iterator[TensorRows]:
         """Yields prior data; in as many parts as an iteration that collects, which bounds the memory."""
@@ -193,26 +188,15 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.passes_success |= passes_success(self.rollout)
         self.recent = ended(self.buffer.counted(experience), learner.gamma)
         told = episode_metrics(self.rollout, self.rollouts.spec)
-        scale = {"charts/reward_scale": self.reward_scale} if self.normalizes_rewards else {}
+        scale = {"charts/reward_scale": self.rewards.scale} if self.normalizes_rewards else {}
         learner.add_metrics({"time/rollout": self._spent, **told, **scale, **self._replacements()})
         self._spent = 0.0
         if folder := directory.of_trainer(self.trainer):
             if self._kept_in is not None:
-                self._take_over(self._kept_in, folder)
+                replay_files.take_over(self._kept_in, folder, self._kept, self.rewards.recompute)
                 self._kept_in = None
-            info, columns = self.rollout.info, self.rollouts.spec.named(REWARD_INPUT)
-            inputs = {name: info[..., column] for name, column in columns.items()}
-            replay_files.write_segment(folder, iteration, experience, inputs)
+            replay_files.write_segment(folder, iteration, experience, inputs_of(self.rollout, self.rollouts.spec))
         self._kept.append(iteration)
-
-    def _take_over(self, source: Path, folder: Path) -> None:
-        """Brings the files of the run that this one goes on from, with the rewards of this one."""
-        if self._recompute is None:
-            replay_files.take_over(source, folder, self._kept)
-            return
-        for iteration in self._kept:
-            experience, inputs = replay_files.read_segment(source, iteration)
-            replay_files.write_segment(folder, iteration, self._recompute(experience, inputs), inputs)
 
     def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
         generator = generator_at([self.seed, iteration, part])
@@ -239,16 +223,12 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
     @property
     def reward_scale(self) -> float:  # type: ignore[override]
         """What rewards are multiplied by in the minibatches of this moment."""
-        return 1.0 if self.reward_normalization is None else self.reward_normalization.scale
+        return self.rewards.scale
 
     def state_dict(self) -> dict[str, Any]:
         """Where every environment is, which iterations have their experience in files, and what their rewards are."""
-        normalization = {} if self.reward_normalization is None else self.reward_normalization.state_dict()
-        rewards = {"rewards": self._record().state_dict(), "reward_normalization": normalization}
-        return {**super().state_dict(), "replay": list(self._kept), **rewards}
-
-    def _record(self) -> RewardRecord:
-        return RewardRecord.of(self.env, self.rollouts.spec, self.reward_normalization)
+        rewards = self.rewards.state_dict(self.env, self.rollouts.spec)
+        return {**super().state_dict(), "replay": list(self._kept), "rewards": rewards}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`, and reads the files beside the checkpoint.
@@ -265,26 +245,13 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             raise UserError("The checkpoint is not of a run with data ReplayDataModule, so there is nothing to replay.")
         self._kept = list(state_dict["replay"])
         self._kept_in = Path(self.trainer.ckpt_path).absolute().parent.parent
-        same = self._go_on_with_rewards(state_dict.get("rewards"))
-        for iteration in self._kept:
-            experience, inputs = replay_files.read_segment(self._kept_in, iteration)
-            self._keep(experience if self._recompute is None else self._recompute(experience, inputs))
-        if same and self.reward_normalization is not None:
-            self.reward_normalization.load_state_dict(state_dict["reward_normalization"])
-
-    def _go_on_with_rewards(self, saved: Mapping[str, Any] | None) -> bool:
-        """Decides what becomes of stored rewards; whether they count as before."""
-        now = self._record()
-        before = replace(now, normalization={}) if saved is None else RewardRecord(**saved)
-        changed = now.differences(before)
-        told = decided(self.on_reward_change, changed, is_known=saved is not None)
-        if told:
-            replay_learner_of(self).notes.append(told)
-        if changed and self.on_reward_change == "recompute":
-            self._recompute = recomputing(self.env, self.rollouts.spec, now, before)
-        if changed and self.on_reward_change == "reset":
+        saved = state_dict.get("rewards")
+        replay_learner_of(self).notes += self.rewards.settle(self.env, self.rollouts.spec, saved, self.on_reward_change)
+        if self.rewards.drops:
             self._kept = []
-        return not changed and saved is not None
+        for iteration in self._kept:
+            self._keep(self.rewards.again(*replay_files.read_segment(self._kept_in, iteration)))
+        self.rewards.load(saved)
 
 
 def passes_success(rollout: Rollout) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -14,6 +14,8 @@ from rlft.files.rows import entries_of, rows_of
 from rlft.files.tensors import read_tensors, write_tensors
 from rlft.types import REWARD_INPUT, Experience
 
+Inputs = Mapping[str, Tensor]  # what rewards are made of, by name, [T, N] each
+Recompute = Callable[[Experience, Inputs], Experience]
 FOLDER = "replay"  # beside `checkpoints`, in the directory of a version
 
 
@@ -22,7 +24,7 @@ def segment(version: Path, iteration: int) -> Path:
     return version / FOLDER / f"iteration_{iteration:05d}.safetensors"
 
 
-def write_segment(version: Path, iteration: int, experience: Experience, inputs: Mapping[str, Tensor]) -> None:
+def write_segment(version: Path, iteration: int, experience: Experience, inputs: Inputs) -> None:
     """Writes what an iteration has collected; it appears complete or not at all.
 
     Args:
@@ -49,7 +51,7 @@ def read_segments(version: Path, iterations: Sequence[int]) -> list[Experience]:
     return [read_segment(version, iteration)[0] for iteration in iterations]
 
 
-def read_segment(version: Path, iteration: int) -> tuple[Experience, Mapping[str, Tensor]]:
+def read_segment(version: Path, iteration: int) -> tuple[Experience, Inputs]:
     """What an iteration has collected, and what its rewards are made of; errors as of `read_segments`."""
     path = segment(version, iteration)
     if not path.is_file():
@@ -62,10 +64,22 @@ def read_segment(version: Path, iteration: int) -> tuple[Experience, Mapping[str
     return rows_of(Experience, tensors), inputs
 
 
-def take_over(source: Path, version: Path, iterations: Sequence[int]) -> None:
-    """Brings the files of another version here, without copying them where the file system allows it."""
-    for path, own in ((segment(source, i), segment(version, i)) for i in iterations):
+def take_over(source: Path, version: Path, iterations: Sequence[int], again: Recompute | None) -> None:
+    """Brings the files of another version here, without copying them where nothing changes and the system allows it.
+
+    Args:
+        source: the directory of the run that this one goes on from.
+        version: the directory of this one.
+        iterations: which.
+        again: what stored rewards have to go through, if they are of another reward.
+    """
+    for iteration in iterations:
+        path, own = segment(source, iteration), segment(version, iteration)
         if own.exists():
+            continue
+        if again is not None:
+            experience, inputs = read_segment(source, iteration)
+            write_segment(version, iteration, again(experience, inputs), inputs)
             continue
         own.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from rlft.data.replay_files import Inputs, Recompute
 from rlft.data.reward_normalization import RewardNormalization
 from rlft.errors import UserError
-from rlft.types import EnvFactory, EnvSpec, Experience, OnRewardChange, Primitive, settings_of
-
-Inputs = Mapping[str, Tensor]  # what rewards are made of, by name, [T, N] each
-Recompute = Callable[[Experience, Inputs], Experience]
+from rlft.types import REWARD_INPUT, EnvFactory, EnvSpec, Experience, OnRewardChange, Primitive, Rollout, settings_of
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,6 @@ class RewardRecord:
         settings = {} if normalization is None else {**settings_of(normalization), "gamma": normalization.gamma}
         return cls(dict(env.reward_settings(spec)), settings)
 
-    def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"reward": dict(self.reward), "normalization": dict(self.normalization)}
-
     def differences(self, before: RewardRecord) -> list[str]:
         """`reward_mode dense (here sparse)` and the like."""
         of_both = (
@@ -48,7 +42,75 @@ class RewardRecord:
         ]
 
 
-def decided(how: OnRewardChange, changed: Sequence[str], *, is_known: bool) -> str:
+class StoredRewards:
+    """The rewards of a replay buffer: what they count as in minibatches, and of which reward they are.
+
+    Args:
+        normalization: has them count in standard deviations of the return, if there is one.
+    """
+
+    def __init__(self, normalization: RewardNormalization | None) -> None:
+        self.normalization = normalization
+        self.recompute: Recompute | None = None  # what the stored steps of a run with another reward have to go through
+        self.drops = False  # whether they are dropped instead
+        self._loads = False  # whether running moments go on
+
+    def counted(self, reward: Tensor) -> Tensor:
+        """What rewards of any shape count as at this moment."""
+        return reward if self.normalization is None else self.normalization.normalized(reward)
+
+    @property
+    def scale(self) -> float:
+        """What they are multiplied by for that."""
+        return 1.0 if self.normalization is None else self.normalization.scale
+
+    def add(self, experience: Experience) -> None:
+        """Takes the next steps `[T, N]` of all environments."""
+        if self.normalization is not None:
+            self.normalization.add(experience)
+
+    def add_apart(self, experience: Experience) -> None:
+        """Takes steps `[T, N]` of others."""
+        if self.normalization is not None:
+            self.normalization.add_apart(experience)
+
+    def state_dict(self, env: EnvFactory, spec: EnvSpec) -> dict[str, Any]:
+        """What the rewards are, and the running moments, for a checkpoint."""
+        moments = {} if self.normalization is None else self.normalization.state_dict()
+        return {"record": asdict(RewardRecord.of(env, spec, self.normalization)), "moments": moments}
+
+    def settle(self, env: EnvFactory, spec: EnvSpec, saved: Mapping[str, Any] | None, how: OnRewardChange) -> list[str]:
+        """Decides what becomes of stored rewards, and says it in sentences.
+
+        Args:
+            env: of this run.
+            spec: of its environments.
+            saved: `state_dict` of the checkpoint; `None` if its code was older.
+            how: what is to become of rewards that are not those of this run.
+
+        Raises:
+            UserError: if they are not, and that is to be refused.
+        """
+        now = RewardRecord.of(env, spec, self.normalization)
+        before = RewardRecord(now.reward, {}) if saved is None else RewardRecord(**saved["record"])
+        changed = now.differences(before)
+        told = decided(how, changed, is_known=saved is not None)
+        if how == "recompute" and now.reward != before.reward:
+            self.recompute = partial(_recomputed, env, spec, before.reward)
+        self.drops, self._loads = bool(changed) and how == "reset", not changed
+        return told
+
+    def again(self, experience: Experience, inputs: Inputs) -> Experience:
+        """Stored steps as steps of this run."""
+        return experience if self.recompute is None else self.recompute(experience, inputs)
+
+    def load(self, saved: Mapping[str, Any] | None) -> None:
+        """Goes on with the running moments of a checkpoint, if they have not been made anew."""
+        if self._loads and self.normalization is not None and saved is not None:
+            self.normalization.load_state_dict(saved["moments"])
+
+
+def decided(how: OnRewardChange, changed: Sequence[str], *, is_known: bool) -> list[str]:
     """What the report says of stored rewards; nothing if there is nothing to say.
 
     Args:
@@ -74,12 +136,7 @@ def decided(how: OnRewardChange, changed: Sequence[str], *, is_known: bool) -> s
         told += [f"Rewards are others from here on, {what}, and running moments begin anew: {', '.join(changed)}."]
     elif how != "refuse":
         told += [f"Rewards are as they were, so --on_reward_change {how} had nothing to do."]
-    return " ".join(told)
-
-
-def recomputing(env: EnvFactory, spec: EnvSpec, now: RewardRecord, before: RewardRecord) -> Recompute | None:
-    """What computes stored rewards again; nothing if they are the same, and only their normalisation is another one."""
-    return None if now.reward == before.reward else partial(_recomputed, env, spec, before.reward)
+    return told
 
 
 def _recomputed(
@@ -104,3 +161,8 @@ def _recomputed(
 
 def _said(value: Primitive) -> str:
     return "nothing" if value is None else str(value)
+
+
+def inputs_of(rollout: Rollout, spec: EnvSpec) -> Inputs:
+    """What the rewards of a rollout are made of, as far as the task tells."""
+    return {name: rollout.info[..., column] for name, column in spec.named(REWARD_INPUT).items()}

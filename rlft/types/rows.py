@@ -65,7 +65,7 @@ class TensorRows:
 def filled(rows: TensorRows, name: str, like: Tensor) -> None:
     """Gives a field that nobody has given a width of 0, with the leading dimensions of `like`."""
     if getattr(rows, name) is NOTHING:
-        object.__setattr__(rows, name, like.new_zeros(*like.shape, 0))
+        object.__setattr__(rows, name, like.new_empty((*like.shape, 0)))
 
 
 def _mapped(function: Callable[[Tensor], Tensor], rows: Any) -> Any:

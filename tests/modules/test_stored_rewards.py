@@ -78,7 +78,7 @@ def test_files_hold_rewards_as_they_were_and_moments_are_those_of_their_returns(
     rewards = stored(normalized, 3)
     assert (rewards <= 1).all()
     whole = type(segments(normalized, 1)[0][0]).cat([experience for experience, _ in segments(normalized, 3)])
-    expected, kept = discounted(whole, GAMMA), of_data(normalized)["reward_normalization"]["moments"]
+    expected, kept = discounted(whole, GAMMA), of_data(normalized)["rewards"]["moments"]["moments"]
     assert kept["count"] == len(expected) == 960
     assert kept["mean"] == pytest.approx(expected.mean(), rel=1e-9)
     assert kept["squares"] / kept["count"] == pytest.approx(expected.var(), rel=1e-9)
@@ -104,7 +104,7 @@ def test_it_goes_on_to_the_bit(normalized, two, tmp_path):
     second = run(tmp_path, *NORMALIZED, last(two))
     assert same(second, normalized)
     assert same_tensors(checkpoint(second)["state_dict"], checkpoint(normalized)["state_dict"])
-    mine, theirs = (of_data(version)["reward_normalization"] for version in (second, normalized))
+    mine, theirs = (of_data(version)["rewards"]["moments"] for version in (second, normalized))
     assert mine["moments"] == theirs["moments"]
     assert torch.equal(mine["return"], theirs["return"])
     assert not any(note.startswith("Rewards are") for note in notes(second))
@@ -132,7 +132,7 @@ def test_moments_that_come_later_are_made_of_what_is_stored(plain, tmp_path):
     second = run(tmp_path, *NORMALIZED, last(plain), "--on_reward_change=recompute")
     assert torch.equal(stored(second, 2), stored(plain, 2))
     whole = type(segments(second, 1)[0][0]).cat([experience for experience, _ in segments(second, 3)])
-    kept, expected = of_data(second)["reward_normalization"]["moments"], discounted(whole, GAMMA)
+    kept, expected = of_data(second)["rewards"]["moments"]["moments"], discounted(whole, GAMMA)
     assert kept["count"] == 960
     assert kept["squares"] / 960 == pytest.approx(expected.var(), rel=1e-9)
 
@@ -149,7 +149,7 @@ def test_another_reward_is_refused(plain, tmp_path, capsys):
 def test_the_reward_of_tasks_that_say_nothing_is_all_that_transitions_depend_on(tmp_path, capsys):
     first = run(tmp_path, "--trainer.max_epochs=1")
     rewards = of_data(first)["rewards"]
-    assert rewards["reward"] == {"class": "PointReach", "horizon": 20, "radius": 0.2, "speed": 0.1}
+    assert rewards["record"]["reward"] == {"class": "PointReach", "horizon": 20, "radius": 0.2, "speed": 0.1}
     assert "radius 0.2 (here 0.3)" in refused(capsys, tmp_path, "--data.env.radius=0.3", last(first))
 
 
@@ -165,7 +165,7 @@ def test_stored_rewards_are_computed_again(plain, tmp_path):
         "Rewards are others from here on, stored rewards were made those of this run, and running moments begin anew: "
         "near 0.1 (here 0.5)."
     )
-    assert of_data(second)["rewards"]["reward"] == {"near": 0.5, "factor": 1.0}
+    assert of_data(second)["rewards"]["record"]["reward"] == {"near": 0.5, "factor": 1.0}
     third = run(tmp_path, *options, last(second), "--trainer.max_epochs=4")
     assert torch.equal(stored(third, 3), stored(second, 3))
 
@@ -176,7 +176,7 @@ def test_what_was_computed_again_is_as_if_it_had_always_been_so(two, tmp_path):
     second = run(tmp_path, *options, last(two), "--on_reward_change=recompute")
     assert torch.equal(stored(second, 2), 2 * stored(two, 2))
     whole = type(segments(second, 1)[0][0]).cat([experience for experience, _ in segments(second, 3)])
-    kept = of_data(second)["reward_normalization"]["moments"]
+    kept = of_data(second)["rewards"]["moments"]["moments"]
     assert kept["squares"] / kept["count"] == pytest.approx(discounted(whole, GAMMA).var(), rel=1e-9)
 
 
@@ -195,7 +195,7 @@ def test_a_reset_drops_what_was_stored(two, tmp_path):
     options = (*NORMALIZED, "--data.env.near=0.5")
     second = run(tmp_path, *options, last(two), "--on_reward_change=reset")
     assert [path.name for path in (second / "replay").iterdir()] == ["iteration_00002.safetensors"]
-    assert of_data(second)["reward_normalization"]["moments"]["count"] == 320
+    assert of_data(second)["rewards"]["moments"]["moments"]["count"] == 320
     assert "all experience was dropped" in " ".join(notes(second))
     again = run(tmp_path, *options, last(second), "--trainer.max_epochs=4")
     assert of_data(again)["replay"] == [2, 3]
@@ -216,8 +216,7 @@ def test_what_has_nothing_to_do_is_said(plain, tmp_path):
 
 def test_a_checkpoint_that_names_no_reward_goes_on_and_says_so(plain, tmp_path):
     saved = checkpoint(plain)
-    for name in ("rewards", "reward_normalization"):
-        del saved["ReplayDataModule"][name]
+    del saved["ReplayDataModule"]["rewards"]
     path = plain / "checkpoints/old.ckpt"
     torch.save(saved, path)
     second = run(tmp_path, *TELLING, f"--ckpt_path={path}")

@@ -44,5 +44,5 @@ def test_a_run_goes_on_with_another_version_of_the_reward(tmp_path, capsys):
     assert torch.equal(same_steps.obs.state[:50], before.obs.state[:50])  # the first part, before anything is learned
     assert torch.equal(same_steps.reward[:50], after.reward[:50])
     assert not torch.equal(before.reward, after.reward)
-    saved = torch.load(second / "checkpoints/last.ckpt", weights_only=True)["ReplayDataModule"]["rewards"]
+    saved = torch.load(second / "checkpoints/last.ckpt", weights_only=True)["ReplayDataModule"]["rewards"]["record"]
     assert json.loads(saved["reward"]["reward_definition"])["version"] == "v11"
