@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import sapien
@@ -18,6 +18,7 @@ from mani_skill.utils.structs.pose import Pose
 from torch import Tensor
 
 from rlft.errors import UserError, require
+from rlft.tasks.lift_behaviour import MEASURES, Kinds, failures
 from rlft.tasks.lift_rewards import INPUTS, REWARDS, VERSIONS, LiftState, RewardVersion, maximum, state_of, total
 from rlft.tasks.robots import MODE, SO100XYZ, PandaXYZ
 from rlft.types import REWARD_INPUT, REWARD_TERM
@@ -27,8 +28,6 @@ NEAR = 0.03  # metres of the gripper above the cube's centre, in a start near it
 TOUCH = 1e-3  # N
 CLOSED = 1.25  # widths of the cube: an opening below that is closed for the reward of the moving finger
 CUBE = {"panda_xyz": 0.010, "so100_xyz": 0.0125}  # half sizes, metres
-NEARBY = 0.05  # metres from gripper to cube that are "at the cube", for what is told of failures
-PRESSED = 0.1  # share of an episode with one finger at the cube that is told of it
 CENTRE = {"panda_xyz": (0.0, 0.0), "so100_xyz": (-0.46, 0.0)}  # of where cubes lie
 VIEWS = {  # camera of images and camera of videos, each from where and at what
     "panda_xyz": (([0.3, 0, 0.6], [-0.1, 0, 0.1]), ([0.6, 0.7, 0.6], [0.0, 0.0, 0.35])),
@@ -54,17 +53,7 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
     SUPPORTED_ROBOTS = ("panda_xyz", "so100_xyz")
     SUPPORTED_REWARD_MODES = ("sparse", "dense", "normalized_dense", "none")
     agent: PandaXYZ | SO100XYZ
-    behaviour: ClassVar = {  # of an episode: entry of `evaluate`, and how its steps are summed up
-        "max_cube_z": ("cube_z", "max"),
-        "min_cube_z": ("cube_z", "min"),
-        "grasp_share": ("is_grasped", "mean"),
-        "contact_fixed_share": ("contact_fixed", "mean"),
-        "contact_moving_share": ("contact_moving", "mean"),
-        "mean_opening": ("opening", "mean"),
-        "opening_at_end": ("opening", "last"),
-        "min_reach_distance": ("reach_distance", "min"),
-        "longest_hold": ("hold_count", "max"),
-    }
+    behaviour = MEASURES
 
     def __init__(
         self,
@@ -99,18 +88,9 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
         super().__init__(*args, robot_uids=robot_uids, **kwargs)
 
     @property
-    def failures(self) -> list[tuple[str, dict[str, tuple[float | None, float | None]]]]:
+    def failures(self) -> Kinds:
         """What a failed episode is called: the first of these whose ranges all hold."""
-        some, none = (PRESSED, None), (None, 0.0)
-        return [
-            ("lifts_but_does_not_hold", {"longest_hold": (1, None)}),
-            ("grasps_but_does_not_lift", {"grasp_share": (1e-6, None)}),
-            ("presses_with_one_finger", {"contact_fixed_share": some, "contact_moving_share": none}),
-            ("presses_with_one_finger", {"contact_fixed_share": none, "contact_moving_share": some}),
-            ("never_comes_near", {"min_reach_distance": (NEARBY, None)}),
-            ("hovers_open_handed", {"mean_opening": (CLOSED * 2 * self.cube_half_size, None)}),
-            ("closes_beside_it", {"contact_fixed_share": none, "contact_moving_share": none}),
-        ]
+        return failures(CLOSED * 2 * self.cube_half_size)
 
     @property
     def reward_definition(self) -> dict[str, Any]:

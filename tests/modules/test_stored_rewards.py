@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from rlft.cli import main
+from rlft.commands.collect import collect
 from rlft.data import replay_files
+from rlft.envs import PointReach
 from rlft.runs.iterations import read_iterations
+from rlft.trajectories.reader import read_trajectories
 from tests.data.test_reward_normalization import discounted
 from tests.modules.test_off_policy import arguments, run, same
 from tests.support.hand_made import is_sentence
@@ -135,6 +138,20 @@ def test_moments_that_come_later_are_made_of_what_is_stored(plain, tmp_path):
     kept, expected = of_data(second)["rewards"]["moments"]["moments"], discounted(whole, GAMMA)
     assert kept["count"] == 960
     assert kept["squares"] / 960 == pytest.approx(expected.var(), rel=1e-9)
+
+
+def test_prior_data_count_once_however_often_a_run_goes_on(tmp_path):
+    """They are there before anything is collected, and critics learn from them in the same units."""
+    demos = tmp_path / "demos.h5"
+    collect(str(demos), "pointreach/expert", (), 20, env=PointReach(), num_envs=8, num_workers=0)
+    options = ("--model.critic.head=mse", "--data.reward_normalization=RewardNormalization", f"--data.prior={demos}")
+    offline = (*options, "--data.offline_iterations=1")
+    whole = run(tmp_path / "whole", *offline)
+    first = run(tmp_path / "parts", *offline, "--trainer.max_epochs=2")
+    assert same(run(tmp_path / "parts", *offline, last(first)), whole)
+    kept = of_data(whole)["rewards"]["moments"]["moments"]
+    steps = read_trajectories(demos, PointReach().make(1).spec, None, None).reward.numel()
+    assert kept["count"] == steps + 640
 
 
 # ---- another reward ----------------------------------------------------------------------------------------------
