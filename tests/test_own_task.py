@@ -45,6 +45,10 @@ def test_training_in_worker_processes(folder):
     settings = json.loads((version / "status.json").read_text())["settings"]
     assert settings["data.env.imports"][0].startswith("sha256:")
     assert settings["data.env.task_options"] == {"distance": 0.04}
+    assert "## What the policy did" in (version / "report.md").read_text()
+    last = json.loads((version / "iterations.jsonl").read_text().splitlines()[-1])
+    terms = [last[f"reward/{name}"] for name in ("reach", "moved", "success")]
+    assert sum(terms) == pytest.approx(last["train/reward"], abs=1e-6)
     info = json.loads((folder / f"{POLICY}.json").read_text())
     assert (info["task"], info["imports"], info["task_options"]) == ("Nudge-v1", ["my_tasks.py"], {"distance": 0.04})
 
@@ -53,6 +57,8 @@ def test_evaluating_and_collecting(folder):
     done = run(EVALUATE, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "on Nudge-v1, 16 episodes" in done.stdout
+    assert re.search(r"farthest +│ +[\d.e-]+ │ +[\d.e-]+ │", done.stdout)
+    assert re.search(r"deterministic: It fails in [\d.]+% of its episodes: in ", done.stdout)
     done = run(COLLECT, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((folder / "demos.json").read_text())["rlft"]["imports"] == ["my_tasks.py"]

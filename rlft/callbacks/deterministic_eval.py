@@ -21,7 +21,8 @@ class DeterministicEval(lightning.Callback):
     same for every run, machine and number of workers. Logs `eval/success_rate` (success at any step, with its 95%
     Wilson interval), `eval/success_at_end`, and up to the first termination `eval/return` and
     `eval/episode_length`. Which episodes succeeded stands in `episodes.jsonl` of the run directory, so that runs can be
-    compared by their episodes from equal initial states.
+    compared by their episodes from equal initial states. A task that tells what a policy does has it there as well, and
+    as `eval/behaviour/*` and `eval/failed/*`.
 
     A run that ends before `trainer.max_epochs`, for instance by early stopping, is evaluated once more at its end; its
     best checkpoint is the best of the evaluations before that. A run that trains no policy is evaluated once.
@@ -80,16 +81,24 @@ class DeterministicEval(lightning.Callback):
         metrics: dict[str, float] = {}
         for prefix, deterministic in (("eval", True), ("eval_stochastic", False)):
             if deterministic or self.stochastic:
-                results = environments(self, trainer).rollouts.evaluate(
+                rollouts = environments(self, trainer).rollouts
+                results = rollouts.evaluate(
                     module.evaluated().actor, self.num_episodes, seed=self.seed, deterministic=deterministic
                 )
-                metrics |= {f"{prefix}/{name}": value for name, value in summarize(results).items()}
+                found = summarize(results, rollouts.spec.behaviour)
+                metrics |= {f"{prefix}/{name}": value for name, value in found.items()}
                 self._keep(trainer, module, f"{prefix}/success_rate", results)
         return metrics | {"time/eval": time.perf_counter() - started}
 
     def _keep(self, trainer: lightning.Trainer, module: IterationModule, metric: str, results: EpisodeResults) -> None:
-        """Notes which episodes succeeded."""
+        """Notes which episodes succeeded, and what the task tells of each."""
         if folder := directory.of_trainer(trainer):
-            states = f"{environments(self, trainer).env.starts()}, seed {self.seed}"
+            source = environments(self, trainer)
+            states = f"{source.env.starts()}, seed {self.seed}"
             success = tuple(results.success_once.tolist())
-            outcomes.add(folder, outcomes.Episodes(metric, module.x_axis, states, success))
+            columns = results.behaviour.unbind(1)
+            told = {
+                name: tuple(column.tolist())
+                for name, column in zip(source.rollouts.spec.behaviour.names, columns, strict=True)
+            }
+            outcomes.add(folder, outcomes.Episodes(metric, module.x_axis, states, success, told))

@@ -8,7 +8,7 @@ from rlft.callbacks.pitfall import Facts, Pitfall
 def _pays_success(facts: Facts) -> bool:
     """Whether a return is 1 at most, as far as is known."""
     bounded = facts.highest_return is not None and facts.highest_return <= 1
-    return facts.off_policy and (facts.reward_mode == "sparse" or bounded)
+    return facts.off_policy and facts.reward_scale == 1 and (facts.reward_mode == "sparse" or bounded)
 
 
 def _hot(facts: Facts) -> bool:

@@ -130,6 +130,7 @@ def _facts_of_replay(module: IterationModule, data: EnvSource) -> dict[str, Any]
         "offline_iterations": data.offline_iterations,
         "episode_steps": data.rollouts.spec.max_episode_steps,
         "gamma": module.gamma,
+        "reward_scale": data.reward_scale,
         "highest_return": module.critic.reading.high,
         "temperature": module.objective.temperature,
         "passes_success": data.passes_success,

@@ -17,7 +17,7 @@ from rlft.files.atomic import replacing
 from rlft.runs import directory, log
 from rlft.runs.identity import Identity
 from rlft.runs.iterations import ITERATION, Row, append_iteration, write_iterations
-from rlft.runs.prose import iteration_table, what_happened
+from rlft.runs.prose import behaviour_table, iteration_table, what_happened
 from rlft.runs.status import State, Status, write_status
 
 
@@ -185,6 +185,7 @@ class RunReport(lightning.Callback):
             "",
             *iteration_table(self._rows),
             "",
+            *(["## What the policy did", "", *behaviour, ""] if (behaviour := behaviour_table(self._rows)) else []),
             "## Where the time went",
             "",
             *_times(self._rows),

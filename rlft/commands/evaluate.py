@@ -17,9 +17,10 @@ from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, make_rollouts
+from rlft.runs.behaviour import measures, said
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
-from rlft.types import EpisodeResults, Rollouts
+from rlft.types import Behaviour, EpisodeResults, Rollouts
 
 LEGACY_ENVS, LEGACY_STEPS = 128, 50  # of the evaluation in the founding documents
 
@@ -72,8 +73,10 @@ def evaluate(
         raise UserError(f"{policy} is for {envs[0].task}, {against} for {envs[-1].task}; --task sets one for both.")
     results = []
     for one, env in zip(policies, envs, strict=True):
-        results.append(_play(one, env, episodes, num_envs, num_workers, seed, accept_mismatch))
+        played, behaviour = _play(one, env, episodes, num_envs, num_workers, seed, accept_mismatch)
+        results.append(played)
         _print(one, env, results[-1])
+        _print_behaviour(results[-1], behaviour)
         if legacy:
             _print_legacy(one, env, num_workers, seed)
     if against is not None:
@@ -89,7 +92,8 @@ def _play(
     workers: int | None,
     seed: int,
     accepted: Sequence[Mismatch],
-) -> dict[str, EpisodeResults]:
+) -> tuple[dict[str, EpisodeResults], Behaviour]:
+    """Episodes by kind of action, and what is told of them."""
     rollouts = make_rollouts(env, min(num_envs, episodes), workers)
     try:
         for note in check_fits(policy, env, rollouts.spec, accepted):
@@ -102,7 +106,7 @@ def _play(
                 )
     finally:
         rollouts.close()
-    return results
+    return results, rollouts.spec.behaviour
 
 
 def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
@@ -122,6 +126,20 @@ def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -
             f"{steps.mean():.1f}" if len(steps) else "-",
         )
     _show(f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes", table)
+
+
+def _print_behaviour(results: dict[str, EpisodeResults], behaviour: Behaviour) -> None:
+    """What the policy does, as far as the task tells."""
+    if not behaviour.measures:
+        return
+    found = {kind: summarize(episodes, behaviour) for kind, episodes in results.items()}
+    table = _table("means over the episodes, each up to its end", ("actions", *found))
+    for name in behaviour.names:
+        table.add_row(name, *(f"{measures(metrics, '')[name]:.3g}" for metrics in found.values()))
+    _show("What it does", table)
+    for kind, metrics in found.items():
+        if sentence := said(metrics, ""):
+            print(f"{kind}: {sentence}")
 
 
 def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict[str, EpisodeResults]) -> None:

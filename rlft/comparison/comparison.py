@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -50,6 +50,11 @@ class Question:
         """Whether values are shares, to be shown in percent."""
         return is_rate(self.metric)
 
+    @property
+    def evaluation(self) -> str:
+        """How the names of what is measured with the metric begin, as `eval/`."""
+        return f"{self.metric.partition('/')[0]}/"
+
 
 @dataclass(frozen=True)
 class Point:
@@ -72,6 +77,7 @@ class Arm:
         means: of each of `SCORES` over seeds.
         iqms: likewise.
         costs: each of `COSTS`, averaged over runs; NaN if they are not logged.
+        behaviour: what the policies of the last evaluations did, averaged over runs, by tag; of few tasks.
     """
 
     label: str
@@ -81,6 +87,7 @@ class Arm:
     means: dict[str, Estimate]
     iqms: dict[str, Estimate]
     costs: dict[str, float]
+    behaviour: dict[str, float]
 
     @property
     def seeds(self) -> list[int]:
@@ -159,7 +166,14 @@ def _arm(label: str, curves: tuple[Curve, ...], shared: tuple[float, float], que
         means=means,
         iqms={name: over_seeds(iqm, values) for name, values in scores.items()},
         costs={name: float(np.mean([_costs(one.run)[name] for one in curves])) for name in COSTS},
+        behaviour=_behaviour([one.run.behaviour(question.evaluation) for one in curves]),
     )
+
+
+def _behaviour(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over the runs that have logged it: older ones of the same settings have not."""
+    tags = dict.fromkeys(tag for run in runs for tag in run)
+    return {tag: float(np.mean([run[tag] for run in runs if tag in run])) for tag in tags}
 
 
 def _points(curves: tuple[Curve, ...]) -> tuple[Point, ...]:

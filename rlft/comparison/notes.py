@@ -9,6 +9,7 @@ from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Arm, Comparison, Pair, Question
 from rlft.comparison.curve_summary import LASTING
 from rlft.comparison.tables import MOST_ROWS, shown, x_text
+from rlft.runs.behaviour import said
 
 FEW_SEEDS = 5
 
@@ -17,6 +18,7 @@ def notes(comparison: Comparison) -> list[str]:
     """Sentences, one or a few a line."""
     lines = [
         *comparison.notes,
+        *_behaviour(comparison),
         *_fixed_data(comparison),
         *_unequal_ends(comparison),
         *_no_stretch(comparison),
@@ -31,6 +33,12 @@ def notes(comparison: Comparison) -> list[str]:
         "an arm ends where its shortest run ends."
     )
     return lines
+
+
+def _behaviour(comparison: Comparison) -> list[str]:
+    """What the policies of an arm do where they fail, as far as the task tells."""
+    told = {arm.label: said(arm.behaviour, comparison.question.evaluation) for arm in comparison.arms}
+    return [f"{label}, last evaluation: {sentence}" for label, sentence in told.items() if sentence]
 
 
 def _differences(pairs: tuple[Pair, ...]) -> list[str]:

@@ -48,7 +48,8 @@ def as_csv(comparison: Comparison) -> str:
     numbers = [f"{of}{end}" for of in ("mean", "iqm") for end in ends]
     writer.writerow(["arm", "run", "quantity", comparison.question.axis, "seeds", *numbers])
     for arm in comparison.arms:
-        for run, quantity, x, mean, iqm in [*_of_arm(arm), *itertools.chain(*map(_of_run, arm.curves, arm.summaries))]:
+        of_runs = map(_of_run, arm.curves, arm.summaries, itertools.repeat(comparison.question.evaluation))
+        for run, quantity, x, mean, iqm in [*_of_arm(arm), *itertools.chain(*of_runs)]:
             seeds = 1 if run else len(arm.curves)
             writer.writerow([arm.label, run, quantity, _number(x), seeds, *_numbers(mean), *_numbers(iqm)])
     for pair in comparison.pairs:
@@ -72,13 +73,15 @@ def _of_arm(arm: Arm) -> Iterator[Row]:
         yield "", name, math.nan, arm.means[name], arm.iqms[name]
     for name, cost in arm.costs.items():
         yield "", name, math.nan, Estimate(cost), Estimate(math.nan)
+    for tag, value in arm.behaviour.items():
+        yield "", tag, math.nan, Estimate(value), Estimate(math.nan)
 
 
-def _of_run(curve: Curve, summary: Summary) -> Iterator[Row]:
+def _of_run(curve: Curve, summary: Summary, evaluation: str) -> Iterator[Row]:
     name = curve.run.name
     for x, *value in zip(curve.x, curve.value, curve.low, curve.high, strict=True):
         yield name, "evaluation", float(x), Estimate(*map(float, value)), Estimate(math.nan)
-    for quantity, number in asdict(summary).items():
+    for quantity, number in {**asdict(summary), **curve.run.behaviour(evaluation)}.items():
         yield name, quantity, math.nan, Estimate(number), Estimate(math.nan)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlft.comparison.event_files import Scalars
 from rlft.errors import UserError
+from rlft.runs.behaviour import FAILED, MEASURE
 from rlft.runs.outcomes import Episodes
 
 Array = NDArray[np.float64]
@@ -104,6 +105,11 @@ class Run:
         if episodes is None or not math.isclose(np.mean(episodes.success), values[-1], abs_tol=1e-6):
             return None  # an event file may lag behind, or lack its end
         return episodes
+
+    def behaviour(self, evaluation: str) -> dict[str, float]:
+        """What the policy of its last evaluation did, by tag, as far as its task tells."""
+        begins = (f"{evaluation}{MEASURE}", f"{evaluation}{FAILED}")
+        return {tag: list(points.values())[-1] for tag, points in self.scalars.items() if tag.startswith(begins)}
 
     def end(self) -> Steps:
         """The last step at which anything was logged, `[1]`."""

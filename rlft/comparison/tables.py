@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from rlft.comparison.alignment import thinned
 from rlft.comparison.axes import AXIS_NAMES, COSTS
 from rlft.comparison.comparison import SCORES, Arm, Comparison, Question
 from rlft.comparison.curve_summary import Summary
+from rlft.runs.behaviour import measures
 from rlft.statistics.rates import Estimate, p_text
 
 MOST_ROWS = 25  # of the table of evaluations, besides the ends of arms
@@ -27,7 +29,8 @@ class Table:
 
 def tables(comparison: Comparison) -> list[Table]:
     """All tables that have rows."""
-    found = [_arms(comparison), _pairs(comparison), _costs(comparison), _runs(comparison), _evaluations(comparison)]
+    found = [_arms(comparison), _pairs(comparison), _costs(comparison), _behaviour(comparison), _runs(comparison)]
+    found.append(_evaluations(comparison))
     return [table for table in found if table.rows]
 
 
@@ -115,6 +118,20 @@ def _costs(comparison: Comparison) -> Table:
 
     rows = tuple((arm.label, *(text(name, arm.costs[name]) for name in COSTS)) for arm in comparison.arms)
     return Table("Costs of a run, mean over seeds", ("arm", *COSTS), rows)
+
+
+def _behaviour(comparison: Comparison) -> Table:
+    """What policies do, of tasks that tell; the notes say it in words."""
+    evaluation = comparison.question.evaluation
+    told = {arm.label: measures(arm.behaviour, evaluation) for arm in comparison.arms}
+    names = list(dict.fromkeys(name for found in told.values() for name in found))
+
+    def cells(found: Mapping[str, float]) -> tuple[str, ...]:
+        return tuple(f"{found[name]:.3g}" if name in found else "-" for name in names)
+
+    rows = tuple((label, *cells(found)) for label, found in told.items()) if names else ()
+    columns = ("arm", *(name.replace("_", " ") for name in names))
+    return Table("What the policies of the last evaluations do, mean over seeds", columns, rows)
 
 
 def _runs(comparison: Comparison) -> Table:

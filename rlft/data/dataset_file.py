@@ -32,7 +32,8 @@ class Dataset:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field by name, such as `rollout.obs` and `estimate.advantage`."""
-        tensors = {f"rollout.{name}": tensor for name, tensor in entries_of(self.rollout).items()}
+        entries = entries_of(self.rollout)
+        tensors = {f"rollout.{name}": entries[name] for name in ROLLOUT}
         if self.labels is None:
             return tensors
         return tensors | {f"estimate.{name}": getattr(self.labels, name) for name in ESTIMATE}
@@ -57,7 +58,7 @@ class Dataset:
         return replace(self, rollout=self.rollout.to(device), labels=labels)
 
 
-ROLLOUT = tuple(field.name for field in fields(Rollout))
+ROLLOUT = tuple(field.name for field in fields(Rollout) if field.name != "info")  # nothing is learned from that
 ESTIMATE = tuple(field.name for field in fields(AdvantageEstimate) if field.name != "metrics")
 
 

@@ -189,7 +189,7 @@ class OfflineDataModule(RolloutDataModule):
         nothing = self.no_rerollouts(learner.actor, iteration)
         made = learner.to_rows(rollout, nothing)
         self._count(rollout, nothing)
-        learner.add_metrics(episode_metrics(rollout))
+        learner.add_metrics(episode_metrics(rollout, self.rollouts.spec))
         return rollout, made
 
     def _without_held_out(self, rollout: Rollout, made: LearningRows) -> TensorRows:

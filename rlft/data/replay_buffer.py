@@ -20,10 +20,11 @@ class ReplayBuffer:
 
     Args:
         capacity: steps to keep of each environment; the oldest ones go.
+        counting: what rewards count as in batches; here they are kept as they are. It changes with additions alone.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, counting: Callable[[Tensor], Tensor] = lambda reward: reward) -> None:
+        self.capacity, self._counting = capacity, counting
         self._store: Experience | None = None  # [rows, N], with room for more
         self._begin = self._end = 0  # rows that are kept
         # Of what is kept, [S, N], if somebody has asked since the last addition.
@@ -79,7 +80,7 @@ class ReplayBuffer:
         start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
 
         def recorded(row: Tensor) -> tuple[Tensor, Tensor]:
-            return kept.reward[row, env], kept.terminated[row, env]
+            return self._counting(kept.reward[row, env]), kept.terminated[row, env]
 
         ahead = _ahead(kept, start, env, n_step, gamma, recorded)
         drawn_rows = kept.obs[start, env], kept.action[start, env], ahead
@@ -111,7 +112,8 @@ class ReplayBuffer:
         start, env = drawn.start, drawn.env
 
         def with_goal(row: Tensor) -> tuple[Tensor, Tensor]:
-            return goals.outcome(kept.next_obs[row, env], drawn.goal)
+            reward, terminated = goals.outcome(kept.next_obs[row, env], drawn.goal)
+            return self._counting(reward), terminated
 
         ahead = _ahead(kept, start, env, n_step, gamma, with_goal)
         ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, drawn.goal))
@@ -129,7 +131,7 @@ class ReplayBuffer:
     def _returns(self, gamma: float) -> Tensor:
         """Of every step that is kept, `[S, N]`; looked up once between two additions."""
         if self._returned is None:
-            self._returned = returns_of(self.whole, gamma)
+            self._returned = returns_of(self.counted(self.whole), gamma)
         return self._returned
 
     def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> list[ReturnBatch]:
@@ -138,7 +140,7 @@ class ReplayBuffer:
         Raises:
             UserError: if there is none.
         """
-        known = ended(self.whole, gamma)
+        known = ended(self.counted(self.whole), gamma)
         if not len(known):
             raise UserError(
                 f"No episode has ended in the {self.steps} steps of warm-up, so there are no returns to learn; raise "
@@ -146,6 +148,10 @@ class ReplayBuffer:
             )
         drawn = torch.randint(len(known), (count * size,), generator=generator)
         return [known[drawn[i * size : (i + 1) * size]] for i in range(count)]
+
+    def counted(self, experience: Experience) -> Experience:
+        """The same steps, with what their rewards count as."""
+        return replace(experience, reward=self._counting(experience.reward))
 
 
 def ended(experience: Experience, gamma: float) -> ReturnBatch:

@@ -12,7 +12,9 @@ import torch
 from rlft.data import replay_files
 from rlft.data.hindsight import check_goals, check_successes
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
+from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
+from rlft.data.stored_rewards import StoredRewards, inputs_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
 from rlft.trajectories.reader import read_trajectories
@@ -60,6 +62,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         her: share of a minibatch's transitions whose goal is replaced by one that their episode has reached later
             (Andrychowicz et al. 2017, HER, strategy `future`), for tasks with goals in their observations and the
             sparse reward; of episodes in which what is to be moved has moved, as soon as there are any.
+        reward_normalization: has rewards count in standard deviations of the return; `null` leaves them as they are.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
         her: float = 0.0,
+        reward_normalization: RewardNormalization | None = None,
     ) -> None:
         super().__init__(env, num_envs, num_steps, 1, 1, num_workers, total_timesteps, seed)
         require(collect_steps >= 1, "data.collect_steps", collect_steps, "at least 1")
@@ -104,7 +108,9 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         self.prior_share = prior_share
         self.offline_iterations = offline_iterations
         self.her = her
-        self.buffer = ReplayBuffer(capacity // num_envs)
+        self.reward_normalization = reward_normalization
+        self.rewards = StoredRewards(reward_normalization)
+        self.buffer = ReplayBuffer(capacity // num_envs, self.rewards.counted)
         self._prior: ReplayBuffer | None = None  # what `prior` holds
         self._spent = 0.0  # seconds of the running iteration that went into collecting
         self._kept: list[int] = []  # iterations whose experience is in files
@@ -115,12 +121,15 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         super().setup(stage)
         if stage == "fit" and self.her:
             check_goals(self.rollouts.spec, self.reward_mode, self.her)
+        if stage == "fit" and self.reward_normalization is not None:
+            self.reward_normalization.begin(replay_learner_of(self).gamma)
         if stage != "fit" or self.prior is None:
             return
         spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
         rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
-        self._prior = ReplayBuffer(len(rollout))
+        self._prior = ReplayBuffer(len(rollout), self.rewards.counted)
         self._prior.add(self._experience(replay_learner_of(self), rollout))
+        self.rewards.add_apart(self._prior.whole)
         self.passes_success = passes_success(rollout)
 
     @property
@@ -144,12 +153,16 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         for part, count in enumerate(counts):
             rollouts.append(self._collect_part(learner, iteration * parts + part))
             collected.append(self._experience(learner, rollouts[-1]))
-            self.buffer.add(collected[-1])
+            self._keep(collected[-1])
             if part == parts - 1:
                 self._finish_collecting(learner, iteration, rollouts, Experience.cat(collected))
             if iteration == 0 and not any(counts[:part]) and (count or part == parts - 1):
                 learner.begin(self.buffer.whole)
             yield from self._batches(learner, iteration, part, count) if count else ()
+
+    def _keep(self, experience: Experience) -> None:
+        self.buffer.add(experience)
+        self.rewards.add(experience)
 
     def _iterate_offline(self, learner: ReplayLearner, iteration: int) -> Iterator[TensorRows]:
         """Yields prior data; in as many parts as an iteration that collects, which bounds the memory."""
@@ -186,15 +199,17 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         if self.her:
             check_successes(self.rollouts.spec, self.rollout, experience.usable)
         self.passes_success |= passes_success(self.rollout)
-        self.recent = ended(experience, learner.gamma)
-        learner.add_metrics({"time/rollout": self._spent, **episode_metrics(self.rollout), **self._replacements()})
+        self.recent = ended(self.buffer.counted(experience), learner.gamma)
+        told = episode_metrics(self.rollout, self.rollouts.spec)
+        scale = {"charts/reward_scale": self.rewards.scale} if self.normalizes_rewards else {}
+        learner.add_metrics({"time/rollout": self._spent, **told, **scale, **self._replacements()})
         learner.add_metrics(self._begun.metrics())
         self._spent = 0.0
         if folder := directory.of_trainer(self.trainer):
             if self._kept_in is not None:
-                replay_files.take_over(self._kept_in, folder, self._kept)
+                replay_files.take_over(self._kept_in, folder, self._kept, self.rewards.recompute)
                 self._kept_in = None
-            replay_files.write_segment(folder, iteration, experience)
+            replay_files.write_segment(folder, iteration, experience, inputs_of(self.rollout, self.rollouts.spec))
         self._kept.append(iteration)
 
     def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
@@ -241,24 +256,43 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         """Transitions of a minibatch that are prior data."""
         return 0 if self.prior is None else round(self.prior_share * self.minibatch_size)
 
+    @property
+    def normalizes_rewards(self) -> bool:  # type: ignore[override]
+        """Whether rewards count in standard deviations of the return."""
+        return self.reward_normalization is not None
+
+    @property
+    def reward_scale(self) -> float:  # type: ignore[override]
+        """What rewards are multiplied by in the minibatches of this moment."""
+        return self.rewards.scale
+
     def state_dict(self) -> dict[str, Any]:
-        """Where every environment is, and which iterations have their experience in files."""
-        return {**super().state_dict(), "replay": list(self._kept)}
+        """Where every environment is, which iterations have their experience in files, and what their rewards are."""
+        rewards = self.rewards.state_dict(self.env, self.rollouts.spec)
+        return {**super().state_dict(), "replay": list(self._kept), "rewards": rewards}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores `state_dict()`, and reads the files beside the checkpoint.
 
         Raises:
-            UserError: if there are none, or they are of other environments.
+            UserError: if there are none, or they are of other environments, or of another reward and nothing has been
+                said of what is to become of them.
         """
         super().load_state_dict(state_dict)
         assert self.trainer is not None
+        if self.trainer.state.fn != "fit":  # nothing is learned
+            return
         if "replay" not in state_dict or self.trainer.ckpt_path is None:
             raise UserError("The checkpoint is not of a run with data ReplayDataModule, so there is nothing to replay.")
         self._kept = list(state_dict["replay"])
         self._kept_in = Path(self.trainer.ckpt_path).absolute().parent.parent
-        for experience in replay_files.read_segments(self._kept_in, self._kept):
-            self.buffer.add(experience)
+        saved = state_dict.get("rewards")
+        replay_learner_of(self).notes += self.rewards.settle(self.env, self.rollouts.spec, saved, self.on_reward_change)
+        if self.rewards.drops:
+            self._kept = []
+        for iteration in self._kept:
+            self._keep(self.rewards.again(*replay_files.read_segment(self._kept_in, iteration)))
+        self.rewards.load(saved)
 
 
 def passes_success(rollout: Rollout) -> bool:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.files.rows import entries_of, rows_of
 from rlft.files.tensors import read_tensors, write_tensors
-from rlft.types import Experience
+from rlft.types import REWARD_INPUT, Experience
 
+Inputs = Mapping[str, Tensor]  # what rewards are made of, by name, [T, N] each
+Recompute = Callable[[Experience, Inputs], Experience]
 FOLDER = "replay"  # beside `checkpoints`, in the directory of a version
 
 
@@ -20,15 +24,22 @@ def segment(version: Path, iteration: int) -> Path:
     return version / FOLDER / f"iteration_{iteration:05d}.safetensors"
 
 
-def write_segment(version: Path, iteration: int, experience: Experience) -> None:
+def write_segment(version: Path, iteration: int, experience: Experience, inputs: Inputs) -> None:
     """Writes what an iteration has collected; it appears complete or not at all.
+
+    Args:
+        version: the directory of the run.
+        iteration: from 0.
+        experience: `[T, N]`.
+        inputs: what the rewards are made of, as far as the task tells, `[T, N]` each.
 
     Raises:
         UserError: if it cannot be written.
     """
     path = segment(version, iteration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(path, entries_of(experience), {"format": "rlft-replay-1"})
+    named = {f"{REWARD_INPUT}{name}": tensor.contiguous() for name, tensor in inputs.items()}
+    write_tensors(path, {**entries_of(experience), **named}, {"format": "rlft-replay-1"})
 
 
 def read_segments(version: Path, iterations: Sequence[int]) -> list[Experience]:
@@ -37,22 +48,38 @@ def read_segments(version: Path, iterations: Sequence[int]) -> list[Experience]:
     Raises:
         UserError: if a file is gone, or damaged.
     """
-    found = []
-    for path in (segment(version, iteration) for iteration in iterations):
-        if not path.is_file():
-            raise UserError(
-                f"{path} is gone, without which the run cannot go on: its checkpoint holds no experience. Put it back, "
-                "or start anew from the policy: --model.policy with the checkpoint's path."
-            )
-        tensors, _ = read_tensors(path, "Replay file")
-        found.append(rows_of(Experience, tensors))
-    return found
+    return [read_segment(version, iteration)[0] for iteration in iterations]
 
 
-def take_over(source: Path, version: Path, iterations: Sequence[int]) -> None:
-    """Brings the files of another version here, without copying them where the file system allows it."""
-    for path, own in ((segment(source, i), segment(version, i)) for i in iterations):
+def read_segment(version: Path, iteration: int) -> tuple[Experience, Inputs]:
+    """What an iteration has collected, and what its rewards are made of; errors as of `read_segments`."""
+    path = segment(version, iteration)
+    if not path.is_file():
+        raise UserError(
+            f"{path} is gone, without which the run cannot go on: its checkpoint holds no experience. Put it back, "
+            "or start anew from the policy: --model.policy with the checkpoint's path."
+        )
+    tensors, _ = read_tensors(path, "Replay file")
+    inputs = {name.removeprefix(REWARD_INPUT): t for name, t in tensors.items() if name.startswith(REWARD_INPUT)}
+    return rows_of(Experience, tensors), inputs
+
+
+def take_over(source: Path, version: Path, iterations: Sequence[int], again: Recompute | None) -> None:
+    """Brings the files of another version here, without copying them where nothing changes and the system allows it.
+
+    Args:
+        source: the directory of the run that this one goes on from.
+        version: the directory of this one.
+        iterations: which.
+        again: what stored rewards have to go through, if they are of another reward.
+    """
+    for iteration in iterations:
+        path, own = segment(source, iteration), segment(version, iteration)
         if own.exists():
+            continue
+        if again is not None:
+            experience, inputs = read_segment(source, iteration)
+            write_segment(version, iteration, again(experience, inputs), inputs)
             continue
         own.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -19,9 +19,11 @@ from rlft.files.rows import entries_of, rows_of
 from rlft.rollout import IterationRerollouts, make_rollouts
 from rlft.types import (
     ORDINARY,
+    REWARD_TERM,
     Actor,
     EnvFactory,
     EnvSource,
+    EnvSpec,
     EnvStates,
     Irrelevant,
     Learner,
@@ -199,7 +201,8 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         """A new rollout, and what the learner makes of it."""
         started, actor = time.perf_counter(), learner.collector
         rollout, visited = self._act(actor, self.num_steps, iteration, keep_visited=learner.needs_visited)
-        learner.add_metrics({"time/rollout": time.perf_counter() - started, **episode_metrics(rollout)})
+        told = episode_metrics(rollout, self.rollouts.spec)
+        learner.add_metrics({"time/rollout": time.perf_counter() - started, **told})
         learner.add_metrics(self._begun.metrics())
         self.rollout = rollout
         rerollouts = self.rerollouts_from(visited, actor, self.seed, iteration)
@@ -301,10 +304,12 @@ class RolloutLoader:
         return self.data.iterate()
 
 
-def episode_metrics(rollout: Rollout) -> dict[str, float]:
-    """What a rollout says of the policy that collected it."""
+def episode_metrics(rollout: Rollout, spec: EnvSpec) -> dict[str, float]:
+    """What a rollout says of the policy that collected it; the means of a reward's terms add up to `train/reward`."""
+    terms = spec.named(REWARD_TERM) if rollout.info.shape[-1] else {}  # recordings have none
     return {
         "train/episodes": int(rollout.done.sum()),
         "train/success_rate": float(rollout.success[rollout.done].float().mean()),  # NaN if no episode has ended
         "train/reward": float(rollout.reward.mean()),
+        **{f"{REWARD_TERM}{name}": float(rollout.info[..., column].mean()) for name, column in terms.items()},
     }

@@ -16,11 +16,14 @@ D = TypeVar("D")
 def entries_of(rows: Any) -> dict[str, Tensor]:
     """Tensors of a dataclass by field name, `outer.inner` where a field is a dataclass itself.
 
-    The state of an observation has the name of the observation, as when there was nothing else in it.
+    The state of an observation has the name of the observation, as when there was nothing else in it. A field with a
+    default is left out where it has no numbers, and is not asked for in `rows_of`.
     """
     found: dict[str, Tensor] = {}
     for field in dataclasses.fields(rows):
         value = getattr(rows, field.name)
+        if _has_default(field) and isinstance(value, Tensor) and not value.shape[-1]:
+            continue
         if isinstance(value, Tensor | Obs):
             found[field.name] = value.state if isinstance(value, Obs) else value
         else:
@@ -30,7 +33,13 @@ def entries_of(rows: Any) -> dict[str, Tensor]:
 
 def rows_of(kind: type[D], entries: Mapping[str, Tensor]) -> D:
     """The inverse of `entries_of`, for a dataclass `kind`."""
-    return kind(**{name: _value(name, hint, entries) for name, hint in get_type_hints(kind).items()})
+    optional = {field.name for field in dataclasses.fields(kind) if _has_default(field)}  # type: ignore[arg-type]
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if name in entries or name not in optional}
+    return kind(**{name: _value(name, hint, entries) for name, hint in hints.items()})
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING
 
 
 def _value(name: str, hint: Any, entries: Mapping[str, Tensor]) -> Any:

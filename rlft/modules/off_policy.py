@@ -19,6 +19,7 @@ from rlft.networks.action_values import follow, frozen_copy
 from rlft.networks.noisy_mode import NoisyMode
 from rlft.networks.q_ensemble import QEnsemble
 from rlft.networks.residual import Gradual
+from rlft.networks.value_heads import Probability
 from rlft.off_policy import ActorObjective, Conservative
 from rlft.off_policy.objective import Bounds
 from rlft.statistics.fit import correlation
@@ -193,7 +194,7 @@ class OffPolicyModule(IterationModule, ReplayLearner):
             "states": OWN,
             "gamma": self.gamma,
             "reward_mode": self.reward_mode,
-            "reward_scale": 1.0,
+            "reward_scale": self.source.reward_scale if isinstance(self.source, ReplaySource) else 1.0,
             "bootstrap_at_done": "truncation",
             "estimator": type(self).__name__,
         }
@@ -219,6 +220,11 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         if not (isinstance(source, ReplaySource) and isinstance(source, EnvSource)):
             raise UserError(
                 f"model OffPolicyModule needs data ReplayDataModule; {type(source).__name__} replays nothing."
+            )
+        if source.normalizes_rewards and isinstance(self.critic.reading, Probability):
+            raise UserError(
+                "data.reward_normalization makes returns of any size, but critics with head bce have values from 0 to "
+                "1; set model.critic.head mse."
             )
         self.action_low.copy_(source.rollouts.spec.action_low)
         self.action_high.copy_(source.rollouts.spec.action_high)

@@ -16,6 +16,7 @@ from rlft.envs.initial_states import EVALUATION, REROLLOUT, TRAINING, InitialSta
 from rlft.rollout.job_table import JobTable
 from rlft.rollout.noise import standard_normal
 from rlft.rollout.recorder import Recorder
+from rlft.rollout.summing_up import SummingUp
 from rlft.types import (
     Acted,
     Actor,
@@ -223,6 +224,7 @@ class RolloutWorker:
         running = torch.ones(count, dtype=torch.bool)
         success = once = torch.zeros(count, dtype=torch.bool)
         total, length = torch.zeros(count), torch.zeros(count, dtype=torch.int64)
+        behaviour = SummingUp(spec, count)
         for t in range(horizon):
             acted = decide(actor, obs, noise[t], explore=not deterministic)  # [M]
             action[:count] = acted.action.clamp(spec.action_low, spec.action_high)
@@ -231,9 +233,16 @@ class RolloutWorker:
             obs, success = step.obs, step.success
             total += step.reward * running
             length += running
+            behaviour.add(step.info, running)
             once = once | success
             running = running & ~step.terminated
-        return EpisodeResults(success_once=once, success_at_end=success, episode_return=total, length=length)
+        return EpisodeResults(
+            success_once=once,
+            success_at_end=success,
+            episode_return=total,
+            length=length,
+            behaviour=behaviour.result(length),
+        )
 
 
 def _recorded(obs: Obs, acted: Acted, step: Step, elapsed: Tensor, limit: int) -> Rollout:
@@ -249,6 +258,7 @@ def _recorded(obs: Obs, acted: Acted, step: Step, elapsed: Tensor, limit: int) -
         truncated=~step.terminated & (elapsed + 1 >= limit),
         success=step.success,
         elapsed=elapsed,
+        info=step.info,
     )
 
 

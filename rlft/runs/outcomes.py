@@ -1,11 +1,15 @@
-"""Which episodes of the evaluations of a run succeeded: a file in its directory, for tests that pair initial states."""
+"""Which episodes of the evaluations of a run succeeded, and what the task tells of each: a file in its directory.
+
+It is for tests that pair initial states. Lines of earlier versions, and of tasks that tell nothing, have successes
+alone.
+"""
 
 from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlft.files.atomic import append_line
@@ -22,12 +26,14 @@ class Episodes:
         step: at which it was logged.
         states: which initial states the episodes begin in, in order.
         success: of each episode.
+        behaviour: what the task tells of each episode, by name.
     """
 
     metric: str
     step: int
     states: str
     success: tuple[bool, ...]
+    behaviour: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def starts(self) -> tuple[str, int]:
@@ -39,7 +45,13 @@ def add(folder: Path, episodes: Episodes) -> None:
     """Adds an evaluation to the file in a run's directory."""
     success = "".join("01"[one] for one in episodes.success)
     entry = {"metric": episodes.metric, "step": episodes.step, "states": episodes.states, "success": success}
-    append_line(folder / FILE, json.dumps(entry))
+    told = {name: [_rounded(number) for number in numbers] for name, numbers in episodes.behaviour.items()}
+    append_line(folder / FILE, json.dumps({**entry, **({"behaviour": told} if told else {})}))
+
+
+def _rounded(number: float) -> float:
+    """To what the 24 bits of a simulator's number can tell."""
+    return float(f"{number:.7g}")
 
 
 def read(folders: Sequence[Path]) -> dict[tuple[str, int], Episodes]:
@@ -58,8 +70,9 @@ def _read(path: Path) -> Iterable[Episodes]:
             entry = json.loads(line)
             success = tuple(bool("01".index(one)) for one in entry["success"])
             step = operator.index(entry["step"])
-            episodes = Episodes(str(entry["metric"]), step, str(entry["states"]), success)
-        except (ValueError, KeyError, TypeError):
+            told = {str(name): tuple(map(float, numbers)) for name, numbers in entry.get("behaviour", {}).items()}
+            episodes = Episodes(str(entry["metric"]), step, str(entry["states"]), success, told)
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
-        if success:
+        if success and all(len(numbers) == len(success) for numbers in told.values()):
             yield episodes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rlft.runs.behaviour import EVALUATED, MEASURE, measures, said
 from rlft.runs.iterations import ITERATION, Row
 from rlft.runs.status import Status
 
@@ -38,13 +39,29 @@ def what_happened(status: Status, rows: Sequence[Row]) -> str:
 
 def iteration_table(rows: Sequence[Row]) -> list[str]:
     """Lines of a Markdown table with a row per iteration; nothing if there are none."""
+    return _table(rows, COLUMNS)
+
+
+def behaviour_table(rows: Sequence[Row]) -> list[str]:
+    """What the policy did in evaluation episodes, as far as the task tells: a sentence, and a row per evaluation."""
+    evaluated = [row for row in rows if measures(row)]
+    if not evaluated:
+        return []
+    columns = {f"{EVALUATED}{MEASURE}{name}": name.replace("_", " ") for row in evaluated for name in measures(row)}
+    sentence = said(evaluated[-1])
+    told = [f"The last policy: {sentence[0].lower()}{sentence[1:]}", ""] if sentence else []
+    return [*told, *_table(evaluated, columns)]
+
+
+def _table(rows: Sequence[Row], columns: Mapping[str, str]) -> list[str]:
+    """Lines of a Markdown table of those of these metrics that there are."""
     if not rows:
         return []
     half = MOST_ROWS // 2
     first, last = (rows, []) if len(rows) <= MOST_ROWS else (rows[:half], rows[-half:])
     shown = [*first, *last]
-    keys = [key for key in COLUMNS if any(key in row for row in shown)]
-    lines = ["| iteration | " + " | ".join(COLUMNS[key] for key in keys) + " |", "|---:" * (len(keys) + 1) + "|"]
+    keys = [key for key in columns if any(key in row for row in shown)]
+    lines = ["| iteration | " + " | ".join(columns[key] for key in keys) + " |", "|---:" * (len(keys) + 1) + "|"]
     lines += [f"| {row[ITERATION]} | " + " | ".join(_cell(row.get(key)) for key in keys) + " |" for row in shown]
     if last:
         left_out = f"{rows[half][ITERATION]:,} to {rows[-half - 1][ITERATION]:,}"

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from rlft.errors import UserError, require
 from rlft.tasks import lift_stages
-from rlft.tasks.lift_rewards import REWARDS, VERSIONS, LiftState, RewardVersion, maximum, total
+from rlft.tasks.lift_behaviour import MEASURES, Kinds, failures
+from rlft.tasks.lift_rewards import INPUTS, REWARDS, VERSIONS, LiftState, RewardVersion, maximum, state_of, total
 from rlft.tasks.lift_stages import NEAR
 from rlft.tasks.robots import MODE, SO100XYZ, PandaXYZ
+from rlft.types import REWARD_INPUT, REWARD_TERM
 
 Start = Literal["table", "near"]
 TOUCH = 1e-3  # N
@@ -53,6 +55,7 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
     SUPPORTED_ROBOTS = ("panda_xyz", "so100_xyz")
     SUPPORTED_REWARD_MODES = ("sparse", "dense", "normalized_dense", "none")
     agent: PandaXYZ | SO100XYZ
+    behaviour = MEASURES
 
     def __init__(
         self,
@@ -85,6 +88,17 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
         self.hold_steps, self.spawn_half_size = hold_steps, spawn_half_size
         self.robot_init_qpos_noise = robot_init_qpos_noise
         super().__init__(*args, robot_uids=robot_uids, **kwargs)
+
+    @property
+    def failures(self) -> Kinds:
+        """What a failed episode is called: the first of these whose ranges all hold."""
+        return failures(CLOSED * 2 * self.cube_half_size)
+
+    @property
+    def reward_definition(self) -> dict[str, Any]:
+        """What the reward depends on: of a sparse one only what success is."""
+        success = {"goal": self.goal, "hold_steps": self.hold_steps}
+        return success if self.reward_mode == "sparse" else {**success, "version": self.reward_version}
 
     # ---- the scene ---------------------------------------------------------------------------------------------------
 
@@ -209,8 +223,55 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
         tilt = tcp.to_transformation_matrix()[:, :3, :3] @ self.agent.down.T.to(self.device)
         return {"tcp": tcp.p, "tilt": matrix_to_euler_angles(tilt, "XYZ"), "cube": self.cube.pose.p}
 
+    def compute_sparse_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
+        """1 in steps of success, `[N]`."""
+        self._note_state(action, info)
+        reward: Tensor = super().compute_sparse_reward(obs, action, info)
+        return reward
+
     def compute_dense_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
         """The reward `[N]` of the version; its terms go into `info`, as `reward/<term>`."""
+        terms = REWARDS[self.reward_version](self._note_state(action, info))
+        info.update({f"{REWARD_TERM}{name}": term for name, term in terms.items()})
+        return total(terms)
+
+    def compute_normalized_dense_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
+        """The dense reward and its terms, as shares of what success pays at the goal."""
+        most = maximum(self.reward_version, self.goal, self.hold_steps)
+        reward = self.compute_dense_reward(obs, action, info) / most
+        info.update({name: term / most for name, term in info.items() if name.startswith(REWARD_TERM)})
+        return reward
+
+    @staticmethod
+    def reward_again(
+        mode: str, definition: dict[str, Any], before: dict[str, Any], inputs: dict[str, Tensor]
+    ) -> Tensor:
+        """Rewards of stored steps, of any shape, under another definition.
+
+        Args:
+            mode: of the reward.
+            definition: a `reward_definition` of that mode.
+            before: that of the steps when they were made.
+            inputs: what steps had in `info` as `reward_input/<name>`, by name.
+
+        Raises:
+            UserError: if success is another one, which also ends episodes.
+        """
+        for name in ("goal", "hold_steps"):
+            if definition[name] != before[name]:
+                raise UserError(
+                    f"LiftCube-v1 cannot recompute rewards for another success: {name} was {before[name]}, and is "
+                    f"{definition[name]} here."
+                )
+        state = state_of(inputs, definition["goal"])
+        if mode == "sparse":
+            return state.success.float()
+        reward = total(REWARDS[definition["version"]](state))
+        most = maximum(definition["version"], definition["goal"], definition["hold_steps"])
+        return reward / most if mode == "normalized_dense" else reward
+
+    def _note_state(self, action: Tensor, info: dict[str, Any]) -> LiftState:
+        """What rewards are made of, which also goes into `info`."""
         closed = info["opening"] <= CLOSED * 2 * self.cube_half_size
         finger = (self.cube.pose.p - self.agent.moving_tip).norm(dim=1)
         state = LiftState(
@@ -224,11 +285,5 @@ class LiftCube(BaseEnv):  # type: ignore[misc]  # ManiSkill has no types
             action_change=self._action_change(action),
             goal=self.goal,
         )
-        terms = REWARDS[self.reward_version](state)
-        info.update({f"reward/{name}": term for name, term in terms.items()})
-        return total(terms)
-
-    def compute_normalized_dense_reward(self, obs: Any, action: Tensor, info: dict[str, Any]) -> Tensor:
-        """The dense reward, as a share of what success pays at the goal."""
-        most = maximum(self.reward_version, self.goal, self.hold_steps)
-        return self.compute_dense_reward(obs, action, info) / most
+        info.update({f"{REWARD_INPUT}{name}": getattr(state, name) for name in INPUTS})
+        return state

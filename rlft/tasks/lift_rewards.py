@@ -20,6 +20,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+INPUTS = ("distance", "finger_distance", "raised", "grasped", "dropped", "held", "success", "action_change")
+FLAGS = {"grasped", "dropped", "success"}
 RewardVersion = Literal["v1", "v2", "v3", "v4", "v5", "v11", "v19"]
 Terms = dict[str, Tensor]  # named parts of a reward, each [N]
 CLOSE = 0.7  # of V19's reach: about 3 cm, from where on the moving finger has a reach of its own
@@ -38,6 +40,12 @@ class LiftState:
     success: Tensor  # [N] bool
     action_change: Tensor  # [N] squared norm of the difference to the last action
     goal: float  # metres above rest from which on the cube is lifted
+
+
+def state_of(numbers: Mapping[str, Tensor], goal: float) -> LiftState:
+    """The state whose `INPUTS` have been kept as numbers, of any shape."""
+    kept = {name: numbers[name].bool() if name in FLAGS else numbers[name] for name in INPUTS}
+    return LiftState(**kept, goal=goal)
 
 
 def v1(s: LiftState) -> Terms:

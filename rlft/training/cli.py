@@ -55,7 +55,7 @@ from rlft.training.run_identity import content, going_on, identity_of_checkpoint
 from rlft.training.run_name import beginning, is_of, run_name
 from rlft.training.slurm import warnings_of_slurm
 from rlft.training.trainer import trainer
-from rlft.types import EnvSource, Mark
+from rlft.types import EnvSource, Mark, OnRewardChange, ReplaySource
 
 FIT = """Trains a module on a data module, one iteration per epoch, and writes a run directory.
 
@@ -123,6 +123,8 @@ class RLFTCli(LightningCLI):
         parser.add_argument("--zoo", type=str | None, default=None, help=text)
         text = "Go on from --ckpt_path with its weights alone: forget Adam's moments."
         parser.add_argument("--reset_optimizer", type=bool, default=False, help=text)
+        text = "What becomes of a replay buffer's experience where --ckpt_path is of a run with another reward."
+        parser.add_argument("--on_reward_change", type=OnRewardChange, default="refuse", help=text)
         text = "In what the environment may differ from those that the policies' files say they were made for."
         parser.add_argument("--accept_mismatch", type=list[Mismatch], default=[], help=text)
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
@@ -144,6 +146,8 @@ class RLFTCli(LightningCLI):
             self._read_checkpoint(config, Path(config.log_dir) / config.run_name if has_name else None)
         elif config.reset_optimizer:
             raise UserError("--reset_optimizer is of use only with --ckpt_path; a new run has a new optimiser.")
+        elif config.on_reward_change != "refuse":
+            raise UserError("--on_reward_change is of use only with --ckpt_path; a new run has no experience yet.")
 
     def _take_from_zoo(self, config: Any) -> None:
         """Puts the policies of another task, if one is named, in the place of those of the zoo."""
@@ -194,6 +198,7 @@ class RLFTCli(LightningCLI):
         trainer: Any = super().instantiate_trainer(**kwargs)
         self.model.restarts_optimizer = self.config[self.subcommand].reset_optimizer
         different = differences(self.settings, dict(self.parser_defaults().items(branches=False)))
+        self._settle_rewards(self.config[self.subcommand].on_reward_change)
         report = RunReport(
             self.arguments,
             self.identity,
@@ -206,6 +211,14 @@ class RLFTCli(LightningCLI):
         last = [c for c in trainer.callbacks if isinstance(c, SuccessCheckpoint)]
         trainer.callbacks[:] = [c for c in trainer.callbacks if c not in last] + ours + last
         return trainer
+
+    def _settle_rewards(self, how: OnRewardChange) -> None:
+        """Tells the data what becomes of experience that has another reward."""
+        if isinstance(self.datamodule, ReplaySource):
+            self.datamodule.on_reward_change = how
+        elif how != "refuse":
+            kind = type(self.datamodule).__name__
+            raise UserError(f"--on_reward_change is about a replay buffer; data {kind} has none.")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would let hyperparameters in the checkpoint win over the command line."""
@@ -244,7 +257,8 @@ class RLFTCli(LightningCLI):
         check_continues(path, saved, self.settings)
         done, resets = iterations_done(saved), config.reset_optimizer
         before = identity_of_checkpoint(path, saved, SECTIONS)
-        self.identity = going_on(self.identity, self.settings, before, done, resets=resets)
+        rewards = config.on_reward_change
+        self.identity = going_on(self.identity, self.settings, before, done, resets=resets, rewards=rewards)
         told = summary(path, saved, self.settings, resets_optimizer=resets)
         self.going_on = {"continues": told, "checkpoint": str(path), "checkpoint_iterations": done}
         run = path.absolute().parent.parent.parent

@@ -19,11 +19,12 @@ from rlft.runs.identity import Identity
 from rlft.runs.old_reports import LOADER
 from rlft.runs.status import places_before, read_status
 from rlft.training.config_tree import Sections, Setting, elements, imported, walk
-from rlft.types import Mark
+from rlft.types import Mark, OnRewardChange
 
 OURS = ("rlft", "lightning")  # packages whose classes are known by their short names
 EVALUATION = "eval"  # section of the evaluation, and how the names of its metrics begin
 ITERATIONS, FORGETS = "checkpoint_iterations", "reset_optimizer"  # settings of runs that go on from another one
+REWARDS = "on_reward_change"  # likewise
 
 
 def relevant(settings: Iterable[Setting]) -> list[Setting]:
@@ -48,21 +49,29 @@ def differing(settings: Sequence[Setting], other: Mapping[str, Any]) -> list[str
     One that the other does not have, as code was older, is the same if it is at its default.
     """
     own, defaults = content(settings), {setting.key for setting in settings if setting.is_default}
-    keys = sorted({*own, *other} - {ITERATIONS, FORGETS})
+    keys = sorted({*own, *other} - {ITERATIONS, FORGETS, REWARDS})
     return [key for key in keys if (own.get(key) != other[key] if key in other else key not in defaults)]
 
 
 def going_on(
-    own: Identity, settings: Sequence[Setting], before: Identity, iterations: int | None, *, resets: bool
+    own: Identity,
+    settings: Sequence[Setting],
+    before: Identity,
+    iterations: int | None,
+    *,
+    resets: bool,
+    rewards: OnRewardChange = "refuse",
 ) -> Identity:
-    """The identity of a run that goes on from another after so many iterations, maybe without its optimiser.
+    """The identity of a run that goes on from another after so many iterations, maybe without its optimiser or rewards.
 
     With the same settings it is the run that it goes on from, as if that had never stopped.
     """
     if own.seed == before.seed and not resets and not differing(settings, before.settings):
-        inherited = {key: before.settings[key] for key in (ITERATIONS, FORGETS) if key in before.settings}
+        inherited = {key: before.settings[key] for key in (ITERATIONS, FORGETS, REWARDS) if key in before.settings}
         return replace(own, settings={**own.settings, **inherited}, continues=before.continues)
-    origin = {**({} if iterations is None else {ITERATIONS: iterations}), **({FORGETS: True} if resets else {})}
+    origin: dict[str, Any] = {} if iterations is None else {ITERATIONS: iterations}
+    origin |= {FORGETS: True} if resets else {}
+    origin |= {} if rewards == "refuse" else {REWARDS: rewards}
     return replace(own, settings={**own.settings, **origin}, continues=before.digest)
 
 
@@ -85,7 +94,8 @@ def identity_of(version: Path, sections: Sections) -> Identity | None:
     found = None if before is None else identity_of(before, sections)
     if found is None:  # of a run that is gone
         return replace(own, continues=_sha256(checkpoint.encode()))
-    return going_on(own, settings, found, None, resets=bool(config.get("reset_optimizer")))
+    rewards = config.get(REWARDS, "refuse")
+    return going_on(own, settings, found, None, resets=bool(config.get("reset_optimizer")), rewards=rewards)
 
 
 def identity_of_checkpoint(path: Path, saved: Mapping[str, Any], sections: Sections) -> Identity:

@@ -3,7 +3,19 @@
 from rlft.types.actor_critic import Ability, Acted, Actor, Critic, Network
 from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
-from rlft.types.environment import BatchEnv, EnvFactory, EnvSpec, EnvStates, Renderer, Step, mismatches, unrecorded
+from rlft.types.behaviour import NO_BEHAVIOUR, Behaviour, Failure, Measure, Over, Range
+from rlft.types.environment import (
+    REWARD_INPUT,
+    REWARD_TERM,
+    BatchEnv,
+    EnvFactory,
+    EnvSpec,
+    EnvStates,
+    Renderer,
+    Step,
+    mismatches,
+    unrecorded,
+)
 from rlft.types.goals import Goals
 from rlft.types.learning import (
     AdvantageEstimate,
@@ -16,6 +28,7 @@ from rlft.types.learning import (
     Experience,
     Learner,
     LearningRows,
+    OnRewardChange,
     ReplayBatch,
     ReplayLearner,
     ReplaySource,
@@ -25,7 +38,7 @@ from rlft.types.learning import (
     Warmup,
 )
 from rlft.types.observation import Obs
-from rlft.types.rows import TensorRows
+from rlft.types.rows import NOTHING, TensorRows
 from rlft.types.settings import Primitive, settings_of
 from rlft.types.simulation import (
     Branches,
@@ -40,13 +53,18 @@ from rlft.types.simulation import (
 from rlft.types.starts import ORDINARY, StagedEnv, StartMixture
 
 __all__ = [
+    "NOTHING",
+    "NO_BEHAVIOUR",
     "ORDINARY",
+    "REWARD_INPUT",
+    "REWARD_TERM",
     "Ability",
     "Acted",
     "Actor",
     "AdvantageEstimate",
     "Batch",
     "BatchEnv",
+    "Behaviour",
     "BootstrappedBatch",
     "Branches",
     "CalibratedBatch",
@@ -60,6 +78,7 @@ __all__ = [
     "EnvStates",
     "EpisodeResults",
     "Experience",
+    "Failure",
     "Goals",
     "Irrelevant",
     "Jobs",
@@ -67,12 +86,16 @@ __all__ = [
     "LearningRows",
     "Length",
     "Mark",
+    "Measure",
     "ModuleName",
     "NeedsLength",
     "Network",
     "Obs",
+    "OnRewardChange",
+    "Over",
     "PolicyName",
     "Primitive",
+    "Range",
     "RecordedEpisodes",
     "Renderer",
     "ReplayBatch",

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlft.types.behaviour import NO_BEHAVIOUR, Behaviour
 from rlft.types.goals import Goals
 from rlft.types.observation import Obs
-from rlft.types.rows import TensorRows
+from rlft.types.rows import NOTHING, TensorRows, filled
 from rlft.types.settings import Primitive, settings_of
 
 
@@ -32,6 +33,16 @@ class EnvSpec:
     default_reward_mode: str | None = None  # of recordings that name none
     goals: Goals | None = None  # in observations; `None` if there are none, or they do not tell success
     stages: tuple[str, ...] = ()  # that training episodes can begin in; there are none unless it is a `StagedEnv`
+    info: tuple[str, ...] = ()  # names of the numbers that steps have beside observation and reward
+    behaviour: Behaviour = NO_BEHAVIOUR  # what is told of evaluation episodes
+    reward_definition: str = ""  # what the task says of its reward, as json; nothing if it does not say
+
+    def named(self, prefix: str) -> dict[str, int]:
+        """The columns of `info` whose names begin with `prefix`, by what follows it."""
+        return {name.removeprefix(prefix): i for i, name in enumerate(self.info) if name.startswith(prefix)}
+
+
+REWARD_TERM, REWARD_INPUT = "reward/", "reward_input/"  # prefixes in `info`: parts of a reward, and what it is made of
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,10 @@ class Step(TensorRows):
     reward: Tensor  # [N]
     terminated: Tensor  # [N] bool, success or failure as the task defines them
     success: Tensor  # [N] bool
+    info: Tensor = NOTHING  # [N, I], what the task tells beside that, see `EnvSpec.info`; I = 0 for most tasks
+
+    def __post_init__(self) -> None:
+        filled(self, "info", self.reward)
 
 
 class BatchEnv(Protocol):
@@ -122,6 +137,27 @@ class EnvFactory(ABC):
     def data_settings(self) -> Mapping[str, Primitive]:
         """What transitions depend on: a stored rollout is used only where these are equal."""
         return settings_of(self)
+
+    def reward_settings(self, spec: EnvSpec) -> Mapping[str, Primitive]:
+        """What rewards depend on: stored ones are used on only where these are equal.
+
+        Args:
+            spec: of the environments that were built.
+        """
+        return self.data_settings()
+
+    def rewards_again(self, spec: EnvSpec, before: Mapping[str, Primitive], inputs: Mapping[str, Tensor]) -> Tensor:
+        """This environment's rewards `[...]` of steps that were stored under another reward.
+
+        Args:
+            spec: of the environments that were built.
+            before: `reward_settings` of the steps when they were stored.
+            inputs: what the steps told in `info` as `reward_input/<name>`, by name, `[...]` each.
+
+        Raises:
+            NotImplementedError: if it cannot say.
+        """
+        raise NotImplementedError
 
     def scenes_per_process(self) -> int | None:
         """How many environments fit into one process, beside those that states are drawn in; `None` for any number."""

@@ -123,6 +123,7 @@ class Learner(ABC):
     """What a data module needs of the module that it feeds."""
 
     actor: Actor  # the policy that learns
+    notes: list[str]  # what the report says of the start: a sentence or two each
 
     @property
     @abstractmethod
@@ -182,6 +183,7 @@ class Learner(ABC):
         """Takes numbers to log with the running iteration."""
 
 
+OnRewardChange = Literal["refuse", "recompute", "reset"]  # what becomes of experience that has another reward
 Warmup = Literal["returns", "collect"]  # the returns of the episodes that have ended, or nothing
 
 
@@ -236,6 +238,9 @@ class ReplaySource:
     recent: ReturnBatch | None = None  # of the episodes that began and ended in the running iteration
     offline_iterations: int = 0  # at the start, in which nothing is simulated
     passes_success: bool = False  # whether an episode that is learned from has gone on after a success
+    normalizes_rewards: bool = False  # so that returns can have any size
+    reward_scale: float = 1.0  # factor on the rewards in minibatches
+    on_reward_change: OnRewardChange = "refuse"  # of a run that goes on from a checkpoint
 
 
 class EnvSource(DataSource, ABC):

@@ -2,7 +2,7 @@
 
 Legend of shapes, for all of rlft: `T` steps, `N` environments, `M` states, `B` minibatch, `O` observation, `A` action,
 `P` bytes of packed physics, `Q` numbers of task and controller state, `E` episodes, `J` re-rollouts, `Z` noise of
-a decision, `K` actions that are predicted, or random choices of one decision.
+a decision, `K` actions that are predicted, or random choices of one decision, `I` numbers that a task tells of a step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+NOTHING = torch.zeros(0)  # default of a field of which most rows have nothing, for `filled`
 Index = Tensor | slice | Sequence[int] | tuple[Tensor | slice | int | None, ...]
 
 
@@ -59,6 +60,12 @@ class TensorRows:
         """The same of every tensor."""
         mapped: Self = _mapped(function, self)
         return mapped
+
+
+def filled(rows: TensorRows, name: str, like: Tensor) -> None:
+    """Gives a field that nobody has given a width of 0, with the leading dimensions of `like`."""
+    if getattr(rows, name) is NOTHING:
+        object.__setattr__(rows, name, like.new_empty((*like.shape, 0)))
 
 
 def _mapped(function: Callable[[Tensor], Tensor], rows: Any) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from rlft.types.actor_critic import Actor
 from rlft.types.environment import EnvSpec, EnvStates
 from rlft.types.observation import Obs
-from rlft.types.rows import TensorRows
+from rlft.types.rows import NOTHING, TensorRows, filled
 from rlft.types.starts import StartMixture
 
 
@@ -33,6 +33,10 @@ class Rollout(TensorRows):
     truncated: Tensor  # [T, N] bool, the time limit was reached without termination
     success: Tensor  # [T, N] bool, at this step
     elapsed: Tensor  # [T, N] int64, env steps since the episode began, before the action
+    info: Tensor = NOTHING  # [T, N, I], of each step, see `EnvSpec.info`; I = 0 for most tasks, and read from files
+
+    def __post_init__(self) -> None:
+        filled(self, "info", self.reward)
 
     @property
     def done(self) -> Tensor:
@@ -98,6 +102,10 @@ class EpisodeResults(TensorRows):
     success_at_end: Tensor  # [E] bool, at the last step of the time limit
     episode_return: Tensor  # [E], undiscounted reward up to the first termination
     length: Tensor  # [E] int64, env steps up to the first termination, or the time limit
+    behaviour: Tensor = NOTHING  # [E, B], the measures of `EnvSpec.behaviour`, up to there; B = 0 for most tasks
+
+    def __post_init__(self) -> None:
+        filled(self, "behaviour", self.episode_return)
 
 
 @dataclass(frozen=True)

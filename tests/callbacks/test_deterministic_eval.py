@@ -4,8 +4,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rlft.callbacks import DeterministicEval, RunReport
 from rlft.rollout import LocalRollouts
 from rlft.runs import outcomes
+from rlft.runs.behaviour import said
+from rlft.runs.iterations import read_iterations
 from rlft.statistics.evaluations import summarize
-from tests.support.training import MemoryLogger, data, fit, module
+from tests.support.telling import BEHAVIOUR, TellingReach
+from tests.support.training import MemoryLogger, data, fit, module, scalars
 
 BATCH = 80  # env steps per iteration
 
@@ -45,6 +48,31 @@ def test_keeps_which_episodes_succeeded(tmp_path):
         episodes = kept[f"{prefix}/success_rate", 2 * BATCH]
         assert episodes.success == tuple(expected.success_once.tolist())
         assert episodes.states == f"{datamodule.env.starts()}, seed 5"
+
+
+def test_a_task_that_tells_is_told_of_everywhere(tmp_path):
+    model, datamodule, logger = module(), data(), TensorBoardLogger(tmp_path, "name")
+    datamodule.env = TellingReach()
+    fit(model, datamodule, 2, [DeterministicEval(num_episodes=10, stochastic=True, seed=5), RunReport()], logger)
+    version = tmp_path / "name/version_0"
+    expected = LocalRollouts(datamodule.env, 8).evaluate(model.actor, 10, seed=5, deterministic=True)
+    kept = outcomes.read([version])["eval/success_rate", 2 * BATCH]
+    assert list(kept.behaviour) == BEHAVIOUR.names
+    assert kept.behaviour["least_distance"] == pytest.approx(expected.behaviour[:, 0].tolist(), rel=1e-6)
+    found = scalars(version)
+    assert [step for step, _ in found["eval/behaviour/mean_moved"]] == [0, BATCH, 2 * BATCH]
+    assert found["eval/behaviour/distance_at_end"][-1][1] == pytest.approx(float(expected.behaviour[:, 3].mean()))
+    kinds = [tag for tag in found if tag.startswith("eval/failed/")]
+    assert len(kinds) == 3
+    assert sum(found[tag][-1][1] for tag in (*kinds, "eval/success_rate")) == pytest.approx(1)
+    assert "eval_stochastic/behaviour/mean_moved" in found
+    terms = [dict(found[f"reward/{name}"]) for name in ("goal", "near")]
+    for step, reward in found["train/reward"]:
+        assert terms[0][step] + terms[1][step] == pytest.approx(reward, abs=1e-6)
+    report = (version / "report.md").read_text()
+    assert "## What the policy did" in report
+    assert said(read_iterations(version)[-1])[1:] in report
+    assert "| iteration | least distance | greatest distance | mean moved | distance at end |" in report
 
 
 def test_keeps_nothing_without_a_logger(tmp_path, monkeypatch):

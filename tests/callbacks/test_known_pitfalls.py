@@ -54,6 +54,7 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 0.1}),
     (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 1.0, "start_policy": None}),
     (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 1.0, "reward_mode": "normalized_dense"}),
+    (13, {**REPLAY, "temperature": 1.0}, {**REPLAY, "temperature": 1.0, "reward_scale": 40.0}),
     (14, {**HALF, "gamma": 0.88}, {**HALF, "gamma": 0.89}),  # 0.041 and 0.054 are left after 25 env steps
     (14, {**HALF, "gamma": 0.8}, {**HALF, "gamma": 0.8, "episode_steps": 20}),
     (14, {**HALF, "gamma": 0.8}, {**HALF, "gamma": 0.8, "highest_return": float("inf")}),

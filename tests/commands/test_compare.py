@@ -199,6 +199,35 @@ def test_costs_and_runs(logs, capsys):
     assert text.count("| gamma0.99 | 2 | 4 | 25.0% | 25.0% | 25.0% | 87.5% |") == 1
 
 
+def test_what_policies_do_is_told_of_tasks_that_tell(tmp_path, capsys):
+    """Two seeds that hover in 50% and 100% of their last episodes, and a run of earlier code that does not tell."""
+    for seed, hovers, height in ((1, 0.5, 0.02), (2, 1.0, 0.04)):
+        told = {
+            "eval/behaviour/max_cube_z": {0: 0.01, 300: height},
+            "eval/failed/hovers_open_handed": {0: 1.0, 300: hovers},
+            "eval/failed/grasps_but_does_not_lift": {0: 0.0, 300: 0.0},
+        }
+        folder = run_folder(tmp_path, f"lift-seed{seed}", [0.0, 0.0, 0.0, 1 - hovers])
+        write(folder / "version_0", told)
+    run_folder(tmp_path, "old-seed1", [0.0, 0.5])
+    out = tmp_path / "out"
+    text = output(capsys, f"new={tmp_path}/lift-*", f"old={tmp_path}/old-*", f"--out={out}")
+    table = cells(text, "What the policies of the last evaluations do, mean over seeds")
+    assert {arm: row["max cube z"] for arm, row in table.items()} == {"new": "0.03", "old": "-"}
+    assert "new, last evaluation: It fails in 75.0% of its episodes: in 75.0% it hovers open handed." in text
+    assert "old, last evaluation" not in text
+    with (out / "comparison.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["quantity"].startswith("eval/")]
+    found = {(row["run"], row["quantity"].split("/")[2]): float(row["mean"]) for row in rows}
+    assert found["", "max_cube_z"] == pytest.approx(0.03)
+    assert found["lift-seed2", "hovers_open_handed"] == 1
+    assert len(found) == 9
+
+
+def test_other_tasks_have_no_table_of_what_policies_do(logs, capsys):
+    assert "What the policies" not in output(capsys, logs)
+
+
 def test_other_axes(logs, capsys):
     hours = cells(output(capsys, logs, "--x=training_hours"), "eval/success_rate by training hours, mean")
     assert list(hours) == ["0.000", "0.010", "0.020", "0.030"]

@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 
 from rlft.statistics.evaluations import summarize
 from rlft.statistics.rates import Estimate, mcnemar_p, newcombe, p_text, paired, phi, wilson
-from rlft.types import EpisodeResults
+from rlft.types import Behaviour, EpisodeResults, Failure, Measure
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,28 @@ def test_summary_of_episodes():
         },
         abs=1e-5,
     )
+
+
+def test_failed_episodes_have_the_first_kind_that_fits():
+    """Numbers x of five episodes, of which the first succeeds; bounds are included."""
+    results = EpisodeResults(
+        success_once=torch.tensor([True, False, False, False, False]),
+        success_at_end=torch.zeros(5, dtype=torch.bool),
+        episode_return=torch.zeros(5),
+        length=torch.full((5,), 50),
+        behaviour=torch.tensor([[9.0, 0.0], [2.0, 0.0], [2.0, 5.0], [1.0, 0.0], [7.0, 1.0]]),
+    )
+    kinds = (
+        Failure("small", {"x": (None, 1)}),
+        Failure("odd", {"x": (2, 2), "y": (1, None)}),
+        Failure("odd", {"y": (1, 1)}),
+    )
+    found = summarize(results, Behaviour((Measure("x", "x", "mean"), Measure("y", "y", "max")), kinds))
+    assert found["behaviour/x"] == pytest.approx(4.2)
+    shares = {name: value for name, value in found.items() if name.startswith("failed/")}
+    assert shares == {"failed/small": 0.2, "failed/odd": 0.4, "failed/does_something_else": 0.2}
+    assert found["success_rate"] + sum(shares.values()) == pytest.approx(1)
+    assert "behaviour/x" not in summarize(results)  # nobody has said what the columns are
 
 
 def test_newcombe_by_the_published_example():

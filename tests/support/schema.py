@@ -70,6 +70,9 @@ class Place:
         if self.path in OF_OFF_POLICY:
             options = {"objective": {"class_path": "Anchored"}, "policy": "pointreach/weak", self.path[1]: node}
             return {**BASE, "model": {"class_path": "OffPolicyModule", "init_args": options}}
+        if self.path == OF_REPLAY:
+            options = {**REQUIRED["ReplayDataModule"], self.path[1]: node}
+            return {**BASE, "data": {"class_path": "ReplayDataModule", "init_args": options}}
         if self.path[0] == "data":
             return merged(BASE, {"data": {"init_args": {self.path[1]: node}}})
         inner = {"class_path": f"rlft.networks.{self.name}", "init_args": arguments}
@@ -86,6 +89,7 @@ class Place:
 
 
 NETWORKS = ("actor", "critic")
+OF_REPLAY = ("data", "reward_normalization")
 OF_OFF_POLICY = [("model", part) for part in ("objective", "conservative", "residual")]
 
 
@@ -120,6 +124,7 @@ def places() -> list[Place]:
     ):
         found += [Place(cls.__name__, cls, path) for cls in concrete(package) if cls.__name__ not in NO_OPTIONS]
     found = [Place(p.name, p.cls, OF_OFF_POLICY[1]) if p.name == "Conservative" else p for p in found]
+    found = [Place(p.name, p.cls, OF_REPLAY) if p.name == "RewardNormalization" else p for p in found]
     found += [Place("ResidualActor", rlft.networks.ResidualActor, OF_OFF_POLICY[2])]
     found += [Place("GaussianActor", rlft.networks.GaussianActor, ("model", "actor"))]
     found += [Place("ValueCritic", rlft.networks.ValueCritic, ("model", "critic"))]

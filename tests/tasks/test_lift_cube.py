@@ -1,12 +1,18 @@
 """LiftCube-v1: as stock ManiSkill steps it, restored to the bit, counted once a step, and lifted by a script."""
 
+import json
 from functools import cache
 
 import pytest
 import torch
 
+from rlft.data.rollout_datamodule import episode_metrics
 from rlft.envs import ManiSkill
+from rlft.envs.maniskill.building import registered
 from rlft.errors import UserError
+from rlft.networks import DiagonalGaussianActor
+from rlft.rollout import LocalRollouts
+from rlft.statistics.evaluations import summarize
 from rlft.tasks.lift_rewards import VERSIONS, maximum
 from rlft.types import EnvStates
 from tests.support.hand_made import is_sentence
@@ -47,6 +53,37 @@ def lift(obs, t):
         target = torch.tensor([0, 0, 0.02]) * (obs[:, CUBE][:, 2:] < 0.10)
     gripper = torch.full((len(obs), 1), 0.2 if t < 28 else -1.0)
     return torch.cat([target / 0.02, gripper], 1).clamp(-1, 1)
+
+
+class Scripted(DiagonalGaussianActor):
+    """Policies without a clock, told apart by how far they go: all but `rest` go to the cube.
+
+    `hover` stays 3 cm above it, open; `close` does so closed; `hold` grasps it, and `dip` lifts it time and again.
+    """
+
+    def __init__(self, script):
+        super().__init__(1, torch.full((4,), -5.0))
+        self.script = script
+
+    def forward(self, obs):
+        tcp, cube = obs.state[..., TCP], obs.state[..., CUBE]
+        offset = cube - tcp
+        aside = offset[..., :2].norm(dim=-1, keepdim=True)
+        height = 0.03 if self.script in ("hover", "close") else 0.0
+        above = torch.where(aside > 0.008, torch.full_like(aside, 0.05), torch.full_like(aside, height))
+        at_it = offset.norm(dim=-1, keepdim=True) < 0.006
+        move = (offset + torch.cat([torch.zeros_like(offset[..., :2]), above], -1)) / 0.02
+        closes = at_it if height == 0 else torch.full_like(at_it, self.script == "close")
+        gripper = torch.where(closes, -1.0, 0.2)
+        raises = closes & (obs.state[..., [7]] < 0.0115)  # its fingers are at the cube
+        if self.script == "pick":
+            move[..., 2:] = torch.where(raises, 1.0 * (cube[..., 2:] < 0.10), move[..., 2:])
+        if self.script == "dip":
+            move[..., 2:] = torch.where(raises, 1.0, move[..., 2:])
+            gripper = torch.where(cube[..., 2:] > 0.085, 1.0, gripper)
+        if self.script == "rest":
+            move, gripper = torch.zeros_like(move), torch.full_like(gripper, 0.2)
+        return torch.cat([move, gripper], -1).clamp(-1, 1)
 
 
 def lifting(batch, obs, start, end):
@@ -167,6 +204,83 @@ def test_terms_are_in_info_and_add_up(version):
         assert ((share > 0.9) & (share < 1.3)).all()  # above the goal height pays on
     finally:
         env.reward_version = before
+
+
+@pytest.mark.parametrize("reward_mode", ["dense", "normalized_dense"])
+def test_the_terms_of_a_rollout_add_up_to_its_reward(reward_mode):
+    """In either mode: those of `normalized_dense` are shares as the reward is."""
+    rollouts = LocalRollouts(config("panda_xyz", reward_mode, start="near"), 2)
+    rollout, *_ = rollouts.collect(Scripted("pick"), rollouts.initial_states(1), 80, 1, 0)
+    found = episode_metrics(rollout, rollouts.spec)
+    terms = {name.removeprefix("reward/"): value for name, value in found.items() if name.startswith("reward/")}
+    assert {"reach", "grasp", "lift", "success"} <= terms.keys()
+    assert sum(terms.values()) == pytest.approx(found["train/reward"], rel=1e-5)
+    assert (rollout.reward.max() > 10) == (reward_mode == "dense")
+    assert terms["success"] > 0
+    assert config("panda_xyz", reward_mode).make(2).spec.reward_definition == rollouts.spec.reward_definition
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_stored_rewards_are_computed_again_to_the_bit(version):
+    """Under every definition, from the numbers that steps under another one have told."""
+    batch = config("panda_xyz", "sparse").make(2)
+    stored = torch.stack([step.info for step in lifting(batch, batch.initial_states(3).obs.state, 0, 60)])
+    inputs = {name: stored[..., column] for name, column in batch.spec.named("reward_input/").items()}
+    before = json.loads(batch.spec.reward_definition)
+    assert "version" not in before
+    for mode in ("dense", "normalized_dense", "sparse"):
+        other = config("panda_xyz", mode, reward_version=version).make(2)
+        steps = lifting(other, other.initial_states(3).obs.state, 0, 60)
+        found = registered("LiftCube-v1").cls.reward_again(
+            mode, json.loads(other.spec.reward_definition), before, inputs
+        )
+        assert torch.equal(found, torch.stack([step.reward for step in steps])), mode
+
+
+def test_rewards_of_another_success_are_not_computed_again():
+    with pytest.raises(UserError, match="another success: hold_steps was 10, and is 5 here"):
+        registered("LiftCube-v1").cls.reward_again(
+            "sparse", {"goal": 0.07, "hold_steps": 5}, {"goal": 0.07, "hold_steps": 10}, {}
+        )
+
+
+# ---- what is told of a policy --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("rest", "never_comes_near"),
+        ("hover", "hovers_open_handed"),
+        ("close", "closes_beside_it"),
+        ("hold", "grasps_but_does_not_lift"),
+        ("dip", "lifts_but_does_not_hold"),
+    ],
+)
+def test_what_failed_episodes_are_called(script, kind):
+    found = told_of(script)
+    assert found[f"failed/{kind}"] == 1, found
+
+
+def test_a_policy_that_lifts_fails_in_nothing():
+    found = told_of("pick")
+    assert found["success_rate"] == 1
+    assert sum(value for name, value in found.items() if name.startswith("failed/")) == 0
+    assert found["behaviour/longest_hold"] == 10
+    assert found["behaviour/max_cube_z"] > 0.08
+    assert 0 < found["behaviour/grasp_share"] < 1
+    assert found["behaviour/min_cube_z"] == pytest.approx(0.010, abs=5e-4)
+
+
+def told_of(script):
+    """Of two episodes of a script, from the table."""
+    rollouts = shared_rollouts()
+    return summarize(rollouts.evaluate(Scripted(script), 2, seed=1, deterministic=True), rollouts.spec.behaviour)
+
+
+@cache
+def shared_rollouts():
+    return LocalRollouts(config("panda_xyz"), 2)
 
 
 def test_letting_go_costs_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +14,10 @@ from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.goals import goals_of
 from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
-from rlft.envs.maniskill.task_state import TaskState, task_state_slots
+from rlft.envs.maniskill.task_state import TaskState, first_step
+from rlft.envs.maniskill.telling import behaviour_of, reward_definition
 from rlft.errors import UserError
-from rlft.types import EnvSpec, EnvStates, Obs, Step
+from rlft.types import NOTHING, EnvSpec, EnvStates, Obs, Step
 
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
@@ -36,14 +38,17 @@ class ManiSkillBatch:
         self.config = config
         env, horizon = build(config, num_envs, cuda=cuda)
         self.env: Any = env
-        self.spec = _spec(config, env, horizon)
+        spec = _spec(config, env, horizon)
         self._physics: CpuPhysics | CudaPhysics = CudaPhysics(env) if cuda else CpuPhysics(env)
-        self._task_state = TaskState(env, task_state_slots(config))
+        tried = first_step(config)
+        self._task_state = TaskState(env, tried.slots)
+        self.spec = replace(spec, info=tried.info)
 
     def step(self, action: Tensor) -> Step:
         """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""
         with explained(self.config, "make a step"):
             obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
+            told = [info[name].float() for name in self.spec.info]
         success = info.get("success", torch.zeros_like(terminated))
         # Copies: a task may hand out tensors that it goes on writing into.
         return Step(
@@ -51,6 +56,7 @@ class ManiSkillBatch:
             reward=reward.float().cpu().clone(),
             terminated=terminated.cpu(),
             success=success.bool().cpu().clone(),
+            info=torch.stack(told, 1).cpu() if told else NOTHING,
         )
 
     def save(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -129,4 +135,6 @@ def _spec(config: ManiSkill, env: Any, horizon: int) -> EnvSpec:
         default_reward_mode=env.SUPPORTED_REWARD_MODES[0],
         goals=goals_of(env),
         stages=tuple(getattr(env, "start_stages", ())),
+        behaviour=behaviour_of(config.task, env),
+        reward_definition=reward_definition(env),
     )

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from rlft.envs.maniskill.batch import ManiSkillBatch
+from rlft.envs.maniskill.building import registered
 from rlft.envs.maniskill.drawing import ManiSkillRenderer
+from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.imports import look_for, source_digest
 from rlft.envs.maniskill.physics import geometry
 from rlft.envs.maniskill.restoring import flaw_of_restores
@@ -150,6 +153,25 @@ class ManiSkill(EnvFactory):
         imports = {"imports": self._sources} if self.imports else {}
         settings = settings_of(self, without={"device", "task_options", "imports"})
         return {**settings, "task_options": self._options, **imports}
+
+    def reward_settings(self, spec: EnvSpec) -> Mapping[str, Primitive]:
+        """See `EnvFactory.reward_settings`: what the task states, else all options and sources."""
+        settings = self.data_settings()
+        stated = {"reward_definition": spec.reward_definition} if spec.reward_definition else {}
+        names = ("task", "reward_mode") if stated else ("task", "reward_mode", "task_options", "imports")
+        return {**{name: settings[name] for name in names if name in settings}, **stated}
+
+    def rewards_again(self, spec: EnvSpec, before: Mapping[str, Primitive], inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `EnvFactory.rewards_again`: by the task's function `reward_again`, if it has one."""
+        function = getattr(registered(self.task, self.imports).cls, "reward_again", None)
+        stated = before.get("reward_definition")
+        if function is None or not isinstance(stated, str) or before["task"] != self.task:
+            raise NotImplementedError
+        with explained(self, "compute stored rewards again"):
+            again: Tensor = function(
+                self.reward_mode, json.loads(spec.reward_definition), json.loads(stated), dict(inputs)
+            )
+        return again
 
     @property
     def _options(self) -> str:

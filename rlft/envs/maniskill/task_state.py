@@ -14,6 +14,7 @@ from torch import Tensor
 from rlft.envs.maniskill.building import build, no_reward
 from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.rewards import middle_action, reward_modes
+from rlft.envs.maniskill.telling import behaviour_of, entries_told
 from rlft.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -83,24 +84,38 @@ def _values(content: Mapping[Any, Any], path: Path = ()) -> Iterator[tuple[Path,
                 yield (*path, name), value
 
 
-@lru_cache
-def task_state_slots(config: ManiSkill) -> tuple[Slot, ...]:
-    """The tensors that follow the number of scenes; a constant of some length does so for one number only.
+@dataclass(frozen=True)
+class FirstStep:
+    """What a task's first step tells of it.
 
-    What a task makes in its first step counts as well: until then it is taken to be zero.
+    Attributes:
+        slots: the tensors that follow the number of scenes; a constant of some length does so for one number only.
+            What a task makes in its first step counts as well: until then it is taken to be zero.
+        info: the entries of a step's `info` that are passed on.
+    """
+
+    slots: tuple[Slot, ...]
+    info: tuple[str, ...]
+
+
+@lru_cache
+def first_step(config: ManiSkill) -> FirstStep:
+    """Tries a task.
 
     Raises:
-        UserError: if the task cannot make a step, or has no such reward.
+        UserError: if the task cannot make a step, has no such reward, or does not tell what it says that it tells.
     """
-    found = []
+    found: list[dict[tuple[str, Path], Slot]] = []
+    told: tuple[str, ...] = ()
     for num_envs in (3, 5):
         env, _ = build(config, num_envs, cuda=False)
         before = _batched(env)
-        _first_step(config, env)
+        info = _step(config, env)
+        told = entries_told(config.task, behaviour_of(config.task, env), info, num_envs)
         poses = [key for key, slot in _batched(env).items() if key not in before and _is_pose(env, slot)]
         later = {key: slot for key, slot in _batched(env).items() if key not in poses}
         found.append({**later, **before})
-    return tuple(sorted(found[0][key] for key in found[0].keys() & found[1].keys()))
+    return FirstStep(tuple(sorted(found[0][key] for key in found[0].keys() & found[1].keys())), told)
 
 
 def _is_pose(env: Any, slot: Slot) -> bool:
@@ -108,10 +123,10 @@ def _is_pose(env: Any, slot: Slot) -> bool:
     return type(_get(owners(env)[slot.owner], slot.path)).__name__ == "Pose"
 
 
-def _first_step(config: ManiSkill, env: Any) -> None:
-    """Steps `env`; where that fails in the reward, the sentence lists the rewards that work."""
+def _step(config: ManiSkill, env: Any) -> Mapping[str, Any]:
+    """The `info` of a step of `env`; where that fails in the reward, the sentence lists the rewards that work."""
     try:
-        env.step(middle_action(env))
+        info: Mapping[str, Any] = env.step(middle_action(env))[4]
     except Exception as error:
         working = reward_modes(env)
         if working and config.reward_mode not in working:
@@ -119,6 +134,7 @@ def _first_step(config: ManiSkill, env: Any) -> None:
             raise UserError(no_reward(config, working, why)) from error
         with explained(config, "make a step"):
             raise
+    return info
 
 
 def _get(owner: Any, path: Path) -> Any:
