@@ -35,6 +35,7 @@ REQUIRED = {  # arguments without which a class cannot be built at all
     "OffPolicyModule": {"objective": {"class_path": "Anchored"}},
     "FinetuneModule": BASE["model"]["init_args"],
     "FreezeSchedule": {"schedule": [{"module": "critic"}]},
+    "StartCurriculum": {"stages": ["near"]},
     "ExplorationSchedule": {"points": [[0, -1.0]]},
     "LearningRateSchedule": {"points": [[0, 1.0]]},
 }
@@ -43,7 +44,7 @@ LINKED = {  # taken from the environment, the data and the seed
     ("data",): {"seed"},
     ("model", "residual"): {"base"},  # the start policy
 }
-NO_OPTIONS = {"IterationProgress", "RunReport"}  # every run has one, built by the command line
+NO_OPTIONS = {"IterationProgress", "RunReport", "TensorBoardOverview"}  # every run has one, built by the command line
 IN_EVERY_RUN = {"DeterministicEval": "eval", "SuccessCheckpoint": "checkpoint", "Pitfalls": "pitfalls"}
 
 
