@@ -208,5 +208,5 @@ def test_data_modules_of_others(tmp_path, capsys):
 def test_what_is_missing_is_said(options, said, capsys):
     assert main(["fit", *options]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"rlft: There is {said}; give a --config that says what to use, such as")
+    assert error.startswith(f"rlft: There is {said}; name a config that says what to use, such as")
     assert is_sentence(error)

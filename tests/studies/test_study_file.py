@@ -66,7 +66,7 @@ def test_mistakes_are_named(tmp_path, text, says):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"There is no study .*nowhere.yaml; `cp -rL .*configs .` brings"):
+    with pytest.raises(UserError, match=r"There is no study .*nowhere.yaml; `rlft configs` lists"):
         read_study(tmp_path / "nowhere.yaml")
 
 
