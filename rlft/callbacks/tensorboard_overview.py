@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard.summary import hparams
 
 from rlft.runs import directory
 
@@ -38,6 +37,8 @@ class TensorBoardOverview(lightning.Callback):
         """Writes layout and settings, when everything has been checked."""
         if not isinstance(trainer.logger, TensorBoardLogger):
             return
+        from torch.utils.tensorboard.summary import hparams  # not at the start of every command
+
         writer = trainer.logger.experiment
         writer.add_custom_scalars(LAYOUT)
         said = {name: _primitive(value) for name, value in self._settings.items()}

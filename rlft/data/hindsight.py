@@ -36,31 +36,15 @@ class Stretches:
         envs = torch.arange(ends.shape[1])[None]
         first = torch.where(begins, rows, 0).cummax(0).values
         last = torch.where(ends, rows, len(kept) - 1).flip(0).cummin(0).values.flip(0)
-        moved = goals.moved(kept.obs[first, envs], kept.next_obs)
+        moved = goals.moved(goals.reached(kept.obs)[first, envs], goals.reached(kept.next_obs))
         before = moved.cumsum(0) - moved.long()  # steps of earlier rows in which something was away
         until = moved.cumsum(0)
         return cls(last, kept.usable & (until[last, envs] > before[first, envs]))
 
-
-@dataclass(frozen=True)
-class Relabelled:
-    """Steps whose goal is replaced, `[M]`."""
-
-    start: Tensor  # int64, row of the step
-    env: Tensor  # int64, its environment
-    goal: Tensor  # [M, G]
-
-    @classmethod
-    def draw(
-        cls, kept: Experience, stretches: Stretches, goals: Goals, count: int, generator: torch.Generator
-    ) -> Relabelled:
-        """Useful steps, uniformly with replacement, each with what a step from there on has achieved."""
-        rows = stretches.useful.flatten().nonzero().squeeze(1)
-        drawn = rows[torch.randint(len(rows), (count,), generator=generator)]
-        start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
-        left = stretches.last[start, env] - start
-        later = (torch.rand(count, generator=generator) * (left + 1)).long().minimum(left)
-        return cls(start, env, goals.reached(kept.next_obs[start + later, env]))
+    def later(self, start: Tensor, env: Tensor, generator: torch.Generator) -> Tensor:
+        """Rows `[M]`, each of a step from row `start [M]` on in its stretch; `env [M]` are the environments."""
+        left = self.last[start, env] - start
+        return start + (torch.rand(len(start), generator=generator) * (left + 1)).long().minimum(left)
 
 
 def check_goals(spec: EnvSpec, reward_mode: str | None, share: float) -> None:

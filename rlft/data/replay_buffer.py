@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rlft.data.hindsight import Relabelled, Stretches
+from rlft.data.hindsight import Stretches
 from rlft.errors import UserError
 from rlft.types import CalibratedBatch, Experience, Goals, ReplayBatch, ReturnBatch, Transition
 
@@ -75,17 +75,14 @@ class ReplayBuffer:
             returns: make them `CalibratedBatch`, with the returns of their episodes.
         """
         kept = self.whole
-        rows = kept.usable.flatten().nonzero().squeeze(1)
-        drawn = rows[torch.randint(len(rows), (count * size,), generator=generator)]
-        start, env = drawn // kept.reward.shape[1], drawn % kept.reward.shape[1]
+        start, env = _drawn(kept.usable, count * size, generator)
 
         def recorded(row: Tensor) -> tuple[Tensor, Tensor]:
             return self._counting(kept.reward[row, env]), kept.terminated[row, env]
 
         ahead = _ahead(kept, start, env, n_step, gamma, recorded)
-        drawn_rows = kept.obs[start, env], kept.action[start, env], ahead
-        batch = CalibratedBatch(*drawn_rows, self._returns(gamma)[start, env]) if returns else ReplayBatch(*drawn_rows)
-        return [batch[i * size : (i + 1) * size] for i in range(count)]
+        batch = ReplayBatch(kept.obs[start, env], kept.action[start, env], ahead)
+        return _split(batch, self._returns(gamma)[start, env] if returns else None, size)
 
     def has_moved(self, goals: Goals) -> bool:
         """Whether there is a step that `relabelled` can draw."""
@@ -107,20 +104,18 @@ class ReplayBuffer:
         Arguments as of `transitions`; there has to be something to draw, as `has_moved` says. What would have come of
         the episodes with these goals is not known.
         """
-        kept = self.whole
-        drawn = Relabelled.draw(kept, self._reached(goals), goals, count * size, generator)
-        start, env = drawn.start, drawn.env
+        kept, stretches = self.whole, self._reached(goals)
+        start, env = _drawn(stretches.useful, count * size, generator)
+        goal = goals.reached(kept.next_obs[stretches.later(start, env, generator), env])
 
         def with_goal(row: Tensor) -> tuple[Tensor, Tensor]:
-            reward, terminated = goals.outcome(kept.next_obs[row, env], drawn.goal)
+            reward, terminated = goals.outcome(kept.next_obs[row, env], goal)
             return self._counting(reward), terminated
 
         ahead = _ahead(kept, start, env, n_step, gamma, with_goal)
-        ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, drawn.goal))
-        rows = goals.put(kept.obs[start, env], drawn.goal), kept.action[start, env], ahead
-        unknown = torch.full((count * size,), -torch.inf)
-        batch = CalibratedBatch(*rows, unknown) if returns else ReplayBatch(*rows)
-        return [batch[i * size : (i + 1) * size] for i in range(count)]
+        ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, goal))
+        batch = ReplayBatch(goals.put(kept.obs[start, env], goal), kept.action[start, env], ahead)
+        return _split(batch, torch.full((len(start),), -torch.inf) if returns else None, size)
 
     def _reached(self, goals: Goals) -> Stretches:
         """Of every step that is kept; looked up once between two additions."""
@@ -175,6 +170,20 @@ def returns_of(experience: Experience, gamma: float) -> Tensor:
         known = (known | done[t]) & experience.usable[t]
         values.append(torch.where(known, following, -torch.inf))
     return torch.stack(values[::-1])
+
+
+def _drawn(among: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rows and environments `[count]` of steps for which `among [S, N]` is true, uniformly with replacement."""
+    steps = among.flatten().nonzero().squeeze(1)
+    drawn = steps[torch.randint(len(steps), (count,), generator=generator)]
+    return drawn // among.shape[1], drawn % among.shape[1]
+
+
+def _split(batch: ReplayBatch, returned: Tensor | None, size: int) -> list[ReplayBatch]:
+    """Batches of `size` transitions, with the returns `[M]` if there are any."""
+    if returned is not None:
+        batch = CalibratedBatch(batch.obs, batch.action, batch.transition, returned)
+    return [batch[first : first + size] for first in range(0, len(batch), size)]
 
 
 def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float, outcome: Outcome) -> Transition:

@@ -42,17 +42,12 @@ def write_segment(version: Path, iteration: int, experience: Experience, inputs:
     write_tensors(path, {**entries_of(experience), **named}, {"format": "rlft-replay-1"})
 
 
-def read_segments(version: Path, iterations: Sequence[int]) -> list[Experience]:
-    """What these iterations have collected.
+def read_segment(version: Path, iteration: int) -> tuple[Experience, Inputs]:
+    """What an iteration has collected, and what its rewards are made of.
 
     Raises:
-        UserError: if a file is gone, or damaged.
+        UserError: if the file is gone, or damaged.
     """
-    return [read_segment(version, iteration)[0] for iteration in iterations]
-
-
-def read_segment(version: Path, iteration: int) -> tuple[Experience, Inputs]:
-    """What an iteration has collected, and what its rewards are made of; errors as of `read_segments`."""
     path = segment(version, iteration)
     if not path.is_file():
         raise UserError(

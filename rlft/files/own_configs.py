@@ -42,10 +42,8 @@ def is_file(path: Path) -> bool:
 def no_config(name: str, kind: str = "config") -> UserError:
     """One sentence: there is no such file, and what it may have been meant for."""
     near = get_close_matches(Path(name).stem, own_names(), n=2)
-    meant = f"; did you mean {' or '.join(near)}" if near else ""
-    return UserError(
-        f"There is no {kind} {name}{meant}? {LISTED}." if near else f"There is no {kind} {name}; {LISTED}."
-    )
+    meant = f" did you mean {' or '.join(near)}?" if near else ""
+    return UserError(f"There is no {kind} {name};{meant} {LISTED}.")
 
 
 def own_names() -> list[str]:

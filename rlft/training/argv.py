@@ -13,7 +13,7 @@ from typing import Any
 import rlft.data
 import rlft.modules
 from rlft.errors import UserError
-from rlft.files.own_configs import config_path, is_file, no_config
+from rlft.files.own_configs import LISTED, config_path, is_file, no_config
 
 USUAL = ("FinetuneModule", "RolloutDataModule")
 
@@ -43,17 +43,23 @@ def configs_by_name(args: Sequence[str]) -> list[str]:
         raise no_config(unknown[0])
     given = [f"--config={config_path(name)}" for name in names]
     while rest:
-        arg = rest.pop(0)
-        if arg == "--config" and rest:
-            arg = f"--config={rest.pop(0)}"
-        value = arg.removeprefix("--config=")
-        given.append(f"--config={config_path(value)}" if value != arg and is_file(config_path(value)) else arg)
+        option, equals, value = rest.pop(0).partition("=")
+        if option != "--config":
+            given.append(option + equals + value)
+        elif equals or rest:
+            value = value if equals else rest.pop(0)
+            if not value:
+                raise UserError(f"--config is empty; it must name a config, such as gae_ppo; {LISTED}.")
+            path = config_path(value)
+            given.append(f"--config={path if is_file(path) else value}")
+        else:  # without a value, which jsonargparse refuses
+            given.append(option)
     return [command, *given]
 
 
 def config_files(args: Sequence[str]) -> list[Path]:
-    """The config files that are named, in their order; what is given as text is none."""
-    named = (arg.removeprefix("--config=") for arg in configs_by_name(args) if arg.startswith("--config="))
+    """Of `configs_by_name`, the config files in their order; what is given as text is none."""
+    named = (arg.removeprefix("--config=") for arg in args if arg.startswith("--config="))
     return [path for path in map(Path, named) if is_file(path)]
 
 

@@ -96,8 +96,9 @@ class RLFTCli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
-        refuse_unreadable(config_files(args))
-        super().parse_arguments(parser, nulls_as_config(help_of_plugins(configs_by_name(args))))
+        given = configs_by_name(args)
+        refuse_unreadable(config_files(given))
+        super().parse_arguments(parser, nulls_as_config(help_of_plugins(given)))
         seed = self.config[self.config.subcommand].seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed}; it must be a number from 0 to {2**32 - 1}.")
@@ -229,7 +230,7 @@ class RLFTCli(LightningCLI):
 
     def _run_name(self) -> str:
         """Derived from the configuration, and from what the config files alone would make of it."""
-        files = config_files(self.arguments)
+        files = config_files(configs_by_name(self.arguments))
         with suppress(ArgumentError, UserError):  # files that say only a part of it: the defaults will do
             return run_name(self.identity, self.settings, self._settings_of(files), [beginning(file) for file in files])
         return run_name(self.identity, self.settings, [], [])

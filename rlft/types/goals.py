@@ -47,9 +47,9 @@ class Goals:
         at_rest: Tensor = obs.state[..., self.still].abs().amax(-1) <= self.speed
         return there & at_rest
 
-    def moved(self, start: Obs, obs: Obs) -> Tensor:
-        """Whether something is farther than `radius` from where it was, `[...]` bool."""
-        away: Tensor = (self.reached(obs) - self.reached(start)).norm(dim=-1) > self.radius
+    def moved(self, start: Tensor, now: Tensor) -> Tensor:
+        """Whether what has reached `now [..., G]` is farther than `radius` from `start [..., G]`, `[...]` bool."""
+        away: Tensor = (now - start).norm(dim=-1) > self.radius
         return away
 
     def outcome(self, next_obs: Obs, goal: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import pytest
 
 from rlft.cli import main
+from rlft.errors import UserError
 from rlft.files.own_configs import config_path, own_config, own_names, summary
 from rlft.system import CONFIGS
 from rlft.training.argv import configs_by_name
@@ -46,6 +47,12 @@ def test_a_line_is_the_first_sentence_of_the_comment():
 def test_names_and_the_files_they_stand_for(name, folder, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert config_path(name, folder) == path
+
+
+@pytest.mark.parametrize("given", [["--config="], ["--config", ""]])
+def test_an_empty_name_is_refused(given):
+    with pytest.raises(UserError, match="--config is empty; it must name a config, such as gae_ppo; `rlft configs`"):
+        configs_by_name(["fit", *given])
 
 
 def test_what_is_no_name_stays_as_it_was_given():

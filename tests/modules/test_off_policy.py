@@ -181,7 +181,7 @@ def demos(tmp_path_factory):
 def test_prior_data_change_what_is_learned_but_not_what_is_collected(demos, three, tmp_path):
     version = run(tmp_path, f"--data.prior={demos}")
     assert not same(version, three)
-    first = [replay_files.read_segments(one, [0])[0] for one in (version, three)]
+    first = [replay_files.read_segment(one, 0)[0] for one in (version, three)]
     assert torch.equal(first[0].reward, first[1].reward)
     assert scalars(version)["steps/env"] == scalars(three)["steps/env"]
 

@@ -173,14 +173,14 @@ def test_the_base_stays_and_the_correction_learns(residual):
 
 def test_the_correction_comes_gradually(residual):
     """In the first part of the warm-up the base acts alone; later ones are corrected now and then."""
-    first = replay_files.read_segments(residual, [0])[0]
+    first = replay_files.read_segment(residual, 0)[0]
     weak = load_policy("pointreach/weak").actor
     as_base = [
         torch.isclose(part.action, weak.mode(part.obs).clamp(-1, 1), atol=1e-5).all(-1).float().mean().item()
         for part in (
             first[:2],
-            replay_files.read_segments(residual, [1])[0],
-            replay_files.read_segments(residual, [2])[0],
+            replay_files.read_segment(residual, 1)[0],
+            replay_files.read_segment(residual, 2)[0],
         )
     ]
     assert as_base[0] == 1

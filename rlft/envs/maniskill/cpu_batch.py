@@ -142,7 +142,8 @@ class PhysxCpuBatch:
         self._targets.pop(index, None)
         self._renew(index)
         self.systems[index].unpack(state)
-        self._wake(self.systems[index])
+        for wake_up in self._wake_ups[index]:
+            wake_up()
         self._stepped[index] = False
         self._invalidate()
 
@@ -159,15 +160,6 @@ class PhysxCpuBatch:
             scene.add_entity(entity)
         self.scene.sub_scenes[index] = scene
         self.systems[index], self._steps[index] = system, system.step
-
-    @staticmethod
-    def _wake(system: Any) -> None:
-        for body in system.rigid_dynamic_components:
-            if not body.kinematic:
-                body.wake_up()
-        for link in system.articulation_link_components:
-            if link.is_root:  # wakes its articulation
-                link.wake_up()
 
     def _invalidate(self) -> None:
         self._stamp += 1
@@ -188,6 +180,7 @@ class PhysxCpuBatch:
         self._row = {obj: i for objs in (self._bodies, self._articulations) for i, obj in enumerate(objs)}
         self._root_row = {a: self._row[a.root] for a in self._articulations}
         self._set_targets = [[j.set_drive_target for j in a.active_joints] for a in self._articulations]
+        self._wake_ups = [self._wake_ups_of(system) for system in self.systems]
         self._set_speeds = [[j.set_drive_velocity_target for j in a.active_joints] for a in self._articulations]
 
         width = max((a.dof for a in self._articulations), default=0)
@@ -210,6 +203,13 @@ class PhysxCpuBatch:
         for buffer in joint_buffers:
             buffer.per_scene = self._one_per_scene(articulations)
         self._scene_of = [scene for art in articulations for scene in art._scene_idxs.tolist()]  # by articulation row
+
+    @staticmethod
+    def _wake_ups_of(system: Any) -> list[Callable[[], None]]:
+        """What wakes everything in a scene; a root wakes its articulation."""
+        free = [body for body in system.rigid_dynamic_components if not body.kinematic]
+        roots = [link for link in system.articulation_link_components if link.is_root]
+        return [body.wake_up for body in (*free, *roots)]
 
     def _one_per_scene(self, structs: Sequence[Any]) -> set[int]:
         """Which of these have one object in every scene, in the scenes' order."""
