@@ -22,7 +22,7 @@ class Starts:
 
     def __init__(self, rerollouts: Rerollouts, horizon: Tensor, *, common_noise: bool) -> None:
         visited = rerollouts.visited
-        self.action_dim = rerollouts.spec.action_dim
+        self.no_action = rerollouts.spec.blank_actions()  # [A]
         self.rows_before, self.rows_after = visited.before, visited.after  # [T, N], rows of the visited states
         self.elapsed, self.horizon, self.common_noise = visited.states.elapsed, horizon, common_noise  # [M], env steps
         self.over_before, self.over_after = horizon[visited.before] == 0, horizon[visited.after] == 0  # [T, N]
@@ -43,7 +43,7 @@ class Starts:
         rows = (wanted & (self.horizon > 0)).nonzero().flatten()
         rows = rows[self.number[rows].argsort()]
         place = torch.full_like(self.horizon, -1)  # [M]
-        place[rows] = self._add(rows, torch.zeros(len(rows), self.action_dim), given=False)
+        place[rows] = self._add(rows, self.no_action.expand(len(rows), -1), given=False)
         self.before, self.after = place[self.rows_before], place[self.rows_after]
 
     def add_actions(self, mask: Tensor, action: Tensor) -> None:

@@ -13,6 +13,7 @@ from rlft.advantage import MonteCarloRerollout
 from rlft.callbacks.access import environments, finetuner
 from rlft.data.dataset_file import Dataset
 from rlft.data.rollout_datamodule import NO_VISITED_STATES
+from rlft.envs.snapshots import require_snapshots
 from rlft.errors import UserError, require
 from rlft.modules import FinetuneModule
 from rlft.modules.metrics import log_metrics
@@ -95,6 +96,7 @@ class CriticProbe(lightning.Callback):
             raise UserError(
                 f"CriticProbe.num_steps {self.num_steps} makes {states} states; raise it for {FEWEST_STATES}."
             )
+        require_snapshots(data.rollouts.spec, "CriticProbe")
         for name in (self.policy, self.states_policy):
             if name is not None:
                 check_shapes(load_policy(name), data.rollouts.spec.obs_dim, data.rollouts.spec.action_dim)

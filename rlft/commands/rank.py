@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rlft.commands.arguments import parse
 from rlft.commands.environments import environment_of
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
+from rlft.envs.snapshots import require_snapshots
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
 from rlft.networks.policy_checks import Mismatch, check_fits
@@ -136,6 +137,7 @@ def rank_in(
     with _progress(console) as report:
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
+            require_snapshots(spec, "rlft rank")
             for note in check_fits(policy, env, spec, accepted):
                 console.print(note)
             given = load_critics(critics, spec, settings.gamma, getattr(env, "reward_mode", None))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlft.data.begun import Begun
 from rlft.data.minibatches import minibatches
+from rlft.envs.snapshots import require_snapshots
 from rlft.errors import UserError, require
 from rlft.files.rows import entries_of, rows_of
 from rlft.rollout import IterationRerollouts, make_rollouts
@@ -129,10 +130,23 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         if stage != "fit":
             return
         self._check_early_stopping()
-        fewest = learner_of(self.trainer).fewest_envs
+        learner = learner_of(self.trainer)
+        self._check_choices(learner.actor)
+        if learner.needs_visited:
+            require_snapshots(self.rollouts.spec, f"model.advantage {learner.data_settings()['advantage.class']}")
+        fewest = learner.fewest_envs
         if self.num_envs < fewest:
             found = self.num_envs
             raise UserError(f"data.num_envs is {found}; model.advantage as configured needs at least {fewest}.")
+
+    def _check_choices(self, actor: Actor) -> None:
+        spec, kind = self.rollouts.spec, type(actor).__name__
+        if actor.choices != spec.choices:
+            has, acts = (
+                "any vector" if choices is None else f"one of {choices} choices"
+                for choices in (spec.choices, actor.choices)
+            )
+            raise UserError(f"An action of {spec.task} is {has}, but model.actor {kind} decides for {acts}.")
 
     def _check_early_stopping(self) -> None:
         assert self.trainer is not None

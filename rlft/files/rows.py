@@ -11,6 +11,7 @@ from torch import Tensor
 from rlft.types import Obs
 
 D = TypeVar("D")
+IMAGE = ".image"  # what follows the name of an observation in that of its pictures
 
 
 def entries_of(rows: Any) -> dict[str, Tensor]:
@@ -24,11 +25,17 @@ def entries_of(rows: Any) -> dict[str, Tensor]:
         value = getattr(rows, field.name)
         if _has_default(field) and isinstance(value, Tensor) and not value.shape[-1]:
             continue
-        if isinstance(value, Tensor | Obs):
-            found[field.name] = value.state if isinstance(value, Obs) else value
+        if isinstance(value, Obs):
+            found |= _entries_of_obs(field.name, value)
+        elif isinstance(value, Tensor):
+            found[field.name] = value
         else:
             found |= {f"{field.name}.{key}": tensor for key, tensor in entries_of(value).items()}
     return found
+
+
+def _entries_of_obs(name: str, obs: Obs) -> dict[str, Tensor]:
+    return {name: obs.state} | ({f"{name}{IMAGE}": obs.image} if obs.image.shape[-1] else {})
 
 
 def rows_of(kind: type[D], entries: Mapping[str, Tensor]) -> D:
@@ -45,7 +52,8 @@ def _has_default(field: dataclasses.Field[Any]) -> bool:
 def _value(name: str, hint: Any, entries: Mapping[str, Tensor]) -> Any:
     """A field: a tensor, an observation, or a dataclass of the entries below it."""
     if hint in (Tensor, Obs):
-        return entries[name] if hint is Tensor else Obs(state=entries[name])
+        pictures = (entries[f"{name}{IMAGE}"],) if hint is Obs and f"{name}{IMAGE}" in entries else ()
+        return entries[name] if hint is Tensor else Obs(entries[name], *pictures)
     prefix = f"{name}."
     return rows_of(hint, {key.removeprefix(prefix): t for key, t in entries.items() if key.startswith(prefix)})
 

@@ -37,6 +37,14 @@ def check_fits(policy: Policy, env: EnvFactory, spec: EnvSpec, accepted: Collect
         UserError: if it does not fit.
     """
     check_shapes(policy, spec.obs_dim, spec.action_dim)
+    if policy.actor.choices != spec.choices:
+        found, wanted = (
+            "vectors" if choices is None else f"one of {choices} choices"
+            for choices in (policy.actor.choices, spec.choices)
+        )
+        raise UserError(
+            f"Policy {policy.name} acts by {found}, but {spec.task} by {wanted}; choose a policy of this task."
+        )
     return check_made_for(policy, env.describe(spec), accepted)
 
 

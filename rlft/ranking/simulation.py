@@ -142,7 +142,7 @@ class Simulator:
             noise_start=torch.zeros_like(rows),
             noise_sign=torch.ones(len(rows)),
             has_first_action=torch.zeros(len(rows), dtype=torch.bool),
-            first_action=torch.zeros(len(rows), self.rollouts.spec.action_dim),
+            first_action=self.rollouts.spec.blank_actions(len(rows)),
         )
         branches, sim_steps = self.rollouts.play(
             self.actor,

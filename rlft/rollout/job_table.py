@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlft.rollout.noise import standard_normal
-from rlft.types import BatchEnv, Branches, EnvStates, Jobs, Obs, Step
+from rlft.types import BatchEnv, Branches, EnvStates, Jobs, Step
 
 
 class JobTable:
@@ -25,12 +25,12 @@ class JobTable:
         size, spec = env.num_envs, env.spec
         self.env, self.jobs, self.address = env, jobs, address
         self.job = torch.full((size,), -1)  # which job a row plays, -1 for none
-        self.obs = Obs(state=torch.zeros(size, spec.obs_dim))
+        self.obs = spec.blank_obs(size)
         self.length, self.horizon = torch.zeros(2, size, dtype=torch.int64)  # env steps done, and at most
         self.total, self.discount = torch.zeros(2, size)
         self.noise = torch.zeros(size, spec.max_episode_steps, noise_dim)
         self.has_first_action = torch.zeros(size, dtype=torch.bool)
-        self.first_action = torch.zeros(size, spec.action_dim)
+        self.first_action = spec.blank_actions(size)
         nothing = self.job[:0]
         self.played = [nothing]
         self.branches = [

@@ -220,7 +220,7 @@ class RolloutWorker:
         self.env.activate(range(count))
         self.env.restore(range(count), states)
         obs = states.obs
-        action = torch.zeros(self.env.num_envs, spec.action_dim)
+        action = spec.blank_actions(self.env.num_envs)
         running = torch.ones(count, dtype=torch.bool)
         success = once = torch.zeros(count, dtype=torch.bool)
         total, length = torch.zeros(count), torch.zeros(count, dtype=torch.int64)

@@ -21,8 +21,8 @@ CONVERTS = {
     "pd_joint_pos": ("pd_joint_delta_pos", "pd_joint_target_delta_pos", "pd_joint_vel", "pd_ee"),
     "pd_joint_delta_pos": ("pd_joint_pos",),
 }
-KINDS = {"float": "f", "bool": "b"}  # as numpy abbreviates them
-DTYPES = {"float": torch.float32, "bool": torch.bool}
+KINDS = {"float": "f", "bool": "b", "int": "i", "picture": "u"}  # as numpy abbreviates them
+DTYPES = {"float": torch.float32, "bool": torch.bool, "int": torch.int64, "picture": torch.uint8}
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -171,18 +171,18 @@ class _Episode:
     def read(self, modes: _RewardModes) -> Rollout:
         """Its steps `[L]`."""
         length = self.length
-        obs = self._observations()  # [L+1, O]
+        obs = self._observations()  # [L+1]
         actions = "unclipped_actions" if "unclipped_actions" in self.group else "actions"
         terminated = self._array("terminated", "bool", length)  # [L]
         self._array("truncated", "bool", length)
         no, known = torch.zeros(length, dtype=torch.bool), "log_prob" in self.group
         end = int(terminated.int().argmax()) if terminated.any() else length - 1
         rollout = Rollout(
-            obs=Obs(state=obs[:-1]),
-            action=self._array(actions, "float", length, self.spec.action_dim),
+            obs=obs[:-1],
+            action=self._array(actions, "float" if self.spec.choices is None else "int", length, self.spec.action_dim),
             log_prob=self._array("log_prob", "float", length) if known else torch.zeros(length),
             log_prob_known=torch.full((length,), known),
-            next_obs=Obs(state=obs[1:]),
+            next_obs=obs[1:],
             reward=self._rewards(modes),
             terminated=terminated,
             truncated=~terminated & (torch.arange(length) == end),
@@ -191,13 +191,16 @@ class _Episode:
         )
         return rollout[: end + 1]
 
-    def _observations(self) -> Tensor:
+    def _observations(self) -> Obs:
         replay = self._replay("")
         if "obs" not in self.group:
             raise UserError(f"{self.where} has no observations; {replay} adds them.")
         if isinstance(self.group["obs"], h5py.Group):
             raise UserError(f"{self.where} has observations in parts, not as one state vector; {replay} makes those.")
-        return self._array("obs", "float", self.length + 1, self.spec.obs_dim)
+        state = self._array("obs", "float", self.length + 1, self.spec.obs_dim)
+        if self.spec.image is None:
+            return Obs(state)
+        return Obs(state, self._array("images", "picture", self.length + 1, *self.spec.image))
 
     def _rewards(self, modes: _RewardModes) -> Tensor:
         recorded = "rewards" in self.group

@@ -82,6 +82,11 @@ class TrajectoryWriter:
             raise UserError(f"The simulator returned numbers that are not finite in episode {number}; nothing is kept.")
         group = self._file.create_group(f"traj_{number}", track_order=True)
         group["obs"] = obs
+        if self.spec.image is not None:
+            pictures = np.concatenate(
+                [episode.obs.image.numpy(), episode.next_obs.image[-1:].numpy()]
+            )  # [L+1, C, H, W]
+            group.create_dataset("images", data=pictures, compression="gzip", chunks=(1, *self.spec.image))
         group["actions"] = episode.action.clamp(self.spec.action_low, self.spec.action_high).numpy()
         group["terminated"] = episode.terminated.numpy()
         group["truncated"] = episode.truncated.numpy()

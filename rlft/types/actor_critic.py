@@ -61,6 +61,7 @@ class Actor(Network):
 
     obs_dim: int
     action_dim: int
+    choices: int | None = None  # its actions are numbers below this, int64 [..., 1]; `None` for vectors
     noise_dim: int  # Z: standard normal numbers per decision; whoever asks for one addresses them
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,9 +25,9 @@ class EnvSpec:
 
     task: str
     obs_dim: int  # numbers of an observation's state
-    action_dim: int
-    action_low: Tensor  # [A]
-    action_high: Tensor  # [A]
+    action_dim: int  # 1 where an action is a choice
+    action_low: Tensor  # [A]; int64 where an action is a choice, like actions: 0
+    action_high: Tensor  # [A]; then the number of choices less 1
     max_episode_steps: int  # env steps until an episode is truncated
     robot: str | None = None  # as it was built, also where the configuration leaves the choice to the task
     control_mode: str | None = None  # likewise
@@ -36,6 +37,18 @@ class EnvSpec:
     info: tuple[str, ...] = ()  # names of the numbers that steps have beside observation and reward
     behaviour: Behaviour = NO_BEHAVIOUR  # what is told of evaluation episodes
     reward_definition: str = ""  # what the task says of its reward, as json; nothing if it does not say
+    image: tuple[int, int, int] | None = None  # channels, height and width of an observation's picture, if it has one
+    choices: int | None = None  # actions are numbers below this, int64 [..., 1]; `None` if they are vectors
+    snapshots: bool = True  # False where going back to a state means to play everything since the reset again
+
+    def blank_obs(self, *size: int) -> Obs:
+        """Observations `[*size]` of nothing, to be written into."""
+        image = () if self.image is None else (torch.zeros(*size, *self.image, dtype=torch.uint8),)
+        return Obs(torch.zeros(*size, self.obs_dim), *image)
+
+    def blank_actions(self, *size: int) -> Tensor:
+        """Actions `[*size, A]` of 0, of the type that the environment's have."""
+        return self.action_low.new_zeros(*size, self.action_dim)
 
     def named(self, prefix: str) -> dict[str, int]:
         """The columns of `info` whose names begin with `prefix`, by what follows it."""
@@ -182,12 +195,14 @@ class EnvFactory(ABC):
             "max_episode_steps": spec.max_episode_steps,
             "obs_dim": spec.obs_dim,
             "action_dim": spec.action_dim,
+            "image": None if spec.image is None else list(spec.image),
+            "choices": spec.choices,
         }
 
 
 # What observations and actions mean depends on these; a policy is often trained with one reward or time limit and used
 # with another.
-ACTS_WITH = ("task", "robot", "control_mode", "task_options", "obs_dim", "action_dim")
+ACTS_WITH = ("task", "robot", "control_mode", "task_options", "obs_dim", "action_dim", "image", "choices")
 
 
 def mismatches(

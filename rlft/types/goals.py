@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class Goals:
         state[..., self.offset] = goal - self.reached(obs)
         if self.goal is not None:
             state[..., self.goal] = goal
-        return Obs(state=state)
+        return replace(obs, state=state)
 
     def success(self, obs: Obs) -> Tensor:
         """Whether a step that leads to `obs [...]` succeeds, `[...]` bool."""

@@ -23,6 +23,8 @@ def test_an_environment_says_what_a_file_is_to_record():
         "max_episode_steps": 50,
         "obs_dim": 42,
         "action_dim": 8,
+        "image": None,
+        "choices": None,
     }
     assert PointReach().describe(PointReach().make(1).spec)["task"] == "PointReach"
 
