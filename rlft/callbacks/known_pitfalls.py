@@ -27,8 +27,8 @@ def _strong_start(facts: Facts) -> bool:
 
 
 def _misleading_name(facts: Facts) -> bool:
-    said = re.search(r"(?:^|[_-])(?:mc|k)(\d+)(?:[_-]|$)", facts.run_name or "")
-    return said is not None and facts.num_samples is not None and int(said[1]) != facts.num_samples
+    named = re.search(r"(?:^|[_-])(?:mc|k)(\d+)(?:[_-]|$)", facts.run_name or "")
+    return named is not None and facts.num_samples is not None and int(named[1]) != facts.num_samples
 
 
 def _tight_kl(facts: Facts) -> bool:
