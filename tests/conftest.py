@@ -20,6 +20,11 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:::lightning")  # its advice for data loaders we do not use
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: tests wait for the processes that they start for a quarter of their time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_finish():
     if command_line := sys.modules.get("rlft.training.cli"):
         parse_files_once(command_line.RLFTCli)
