@@ -1,0 +1,5 @@
+"""Gymnasium's CarRacing, with pictures that cost little."""
+
+from rlft.envs.racing.factory import Racing
+
+__all__ = ["Racing"]
