@@ -21,6 +21,7 @@ WITHOUT_LIGHTNING = (
     "log",
     "configs",
     "doctor",
+    "completion",
 )  # modules of rlft.commands
 HELP = """\
 usage: rlft <command> [options]
@@ -40,6 +41,7 @@ commands:
   log        log.md of runs, anew:    rlft log lightning_logs
   configs    what can be run:         rlft configs; rlft configs gae_ppo > mine.yaml
   doctor     what works here?         rlft doctor
+  completion Tab completes:           rlft completion bash >> ~/.bashrc
 
 A config is a file (--config mine.yaml) or one of rlft's own by name (gae_ppo); a second one lies over the first.
 Every value of a config can be overridden: --model.advantage.gamma 0.99 --data.num_envs 50 --seed_everything 2

@@ -41,6 +41,6 @@ def test_nothing_is_fetched_from_elsewhere(site):
 def test_every_plug_in_is_in_the_reference(site, package):
     module = __import__(f"rlft.{package}", fromlist=["__all__"])
     bases = {"ActorObjective", "AdvantageEstimator", "IterationProgress", "PolicyUpdate", "RunReport", "Values"}
-    pages = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
+    pages = "".join(page.read_text() for room in ("methods", "reference") for page in (site / room).glob("*.html"))
     missing = [name for name in set(module.__all__) - bases if f'id="rlft.{package}.{name}"' not in pages]
     assert not missing

@@ -31,7 +31,9 @@ def one_sentence(message: str) -> str:
     classes += re.findall(r"is not accepted\. Got value: Namespace\(class_path='([^']+)'", message)  # of a network
     place = ".".join(keys) + (f" ({classes[-1].rsplit('.', 1)[-1]})" if classes else "")
     if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
-        return f"{place}: there is no {unknown[1]!r} to use here{_choices(message, keys, classes)}."
+        return (
+            f"{place or 'The command line'}: there is no {unknown[1]!r} to use here{_choices(message, keys, classes)}."
+        )
     if "Expected an instantiatable class" in message:
         return f"{place}: this names no class{_choices(message, keys, classes)}."
     if unknown := re.search(r"Option '([^']+)' is not accepted", message):
