@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,8 +22,8 @@ BEHAVIOUR = Behaviour(
         Measure("off_road", "off_road", "mean"),
     ),
     failures=(
-        Failure("leaves_the_road_for_good", {"off_road": (0.5, None)}),
-        Failure("runs_out_of_time", {"tiles": (0.95, None)}),
+        Failure("drives_beside_the_road", {"off_road": (0.5, None)}),
+        Failure("nearly_finishes", {"tiles": (0.9, None)}),
         Failure("is_too_slow", {}),
     ),
 )
@@ -106,5 +106,6 @@ class Racing(EnvFactory):
 
     def describe(self, spec: EnvSpec) -> dict[str, Any]:
         """See `EnvFactory.describe`; the time limit is no part of what observations mean."""
-        names = ("view", "image", "floats", "waypoints", "frame_skip")
-        return {**super().describe(spec), "task_options": {name: getattr(self, name) for name in names}}
+        options = {name: getattr(self, name) for name in ("view", "image", "floats", "waypoints", "frame_skip")}
+        again = {"class_path": "rlft.envs.Racing", "init_args": asdict(self)}
+        return {**super().describe(spec), "task_options": options, "environment": again}
