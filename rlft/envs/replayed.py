@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlft.errors import UserError
-from rlft.types import EnvSpec, EnvStates, Step
+from rlft.types import EnvSpec, EnvStates, Obs, Step
 
 HEADER = 16  # bytes of a state before the actions: seed and number of actions, int64
 ROUNDING = 1e-4  # relative and absolute, by which another processor's replay may differ
@@ -102,7 +102,7 @@ class ReplayedBatch:
             seed, count = packed[:HEADER].view(np.int64).tolist()
             actions = packed[HEADER:].view(self._actions.dtype).reshape(self._actions.shape[1:])
             if self._replay(row, seed, actions[:count]):
-                self._check(row, states.obs.state[i])
+                self._check(row, states.obs[[i]])
 
     def activate(self, rows: Sequence[int]) -> int:
         """From now on only these scenes are stepped."""
@@ -151,8 +151,12 @@ class ReplayedBatch:
         state, image = self._scenes[row].look()
         self._obs.state[row], self._obs.image[row] = torch.from_numpy(state), torch.from_numpy(image)
 
-    def _check(self, row: int, state: Tensor) -> None:
-        if not torch.allclose(self._obs.state[row], state, ROUNDING, ROUNDING, equal_nan=True):
+    def _check(self, row: int, obs: Obs) -> None:
+        """Compares what is seen now `[1]` with what was seen then."""
+        states, pictures = (self._obs.state[[row]], obs.state), (self._obs.image[[row]], obs.image)
+        same = torch.allclose(*states, ROUNDING, ROUNDING, equal_nan=True)
+        apart = (pictures[0].float() - pictures[1].float()).abs()
+        if not same or (apart.numel() and apart.mean() > 1):  # grey level
             raise UserError(
                 f"{self.spec.task} cannot be put back: a reset with the same seed and the same {self._counts[row]} "
                 "actions led elsewhere than before, so what happens in it depends on something else."

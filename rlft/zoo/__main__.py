@@ -19,7 +19,6 @@ from rlft import cli
 from rlft.commands.evaluate import evaluate
 from rlft.envs import Racing
 from rlft.envs.racing.driver import WAYPOINTS, PurePursuitDriver
-from rlft.envs.racing.factory import BEHAVIOUR
 from rlft.errors import UserError
 from rlft.networks.policy_files import ZOO, load_policy, save_policy
 from rlft.statistics.evaluations import summarize
@@ -77,7 +76,10 @@ CRITICS = {  # policies of the zoo with their critic at another gamma, under nam
     "pointreach/weak-gamma0.95": ("pointreach/weak", 0.95),
 }
 
-DRIVER = "racing/driver"
+DRIVERS = {  # and where they drive; with pictures, for policies that are to learn from them
+    "racing/driver": Racing(waypoints=WAYPOINTS, actions="discrete12", max_frames=1500),
+    "racing/driver5": Racing(waypoints=WAYPOINTS, actions="discrete5", frame_skip=2),
+}
 
 
 def make(name: str, run: Path, iteration: int) -> None:
@@ -130,18 +132,19 @@ def make_pointreach(name: str) -> None:
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info)
 
 
-def make_driver() -> None:
-    """Writes the scripted driver, which there is nothing to train of."""
-    env, actor = Racing(image=False, waypoints=WAYPOINTS, actions="discrete12", max_frames=1500), PurePursuitDriver()
+def make_driver(name: str) -> None:
+    """Writes a scripted driver, which there is nothing to train of."""
+    env = DRIVERS[name]
+    actor = PurePursuitDriver(env.actions)
     info = {
         **env.describe(env.spec()),
         "description": "scripted, from waypoints: a demonstrator, and what a lap can be",
-        "provenance": {"command": f"python -m rlft.zoo {DRIVER}"},
+        "provenance": {"command": f"python -m rlft.zoo {name}"},
     }
-    save_policy(ZOO / f"{DRIVER}.safetensors", actor, None, info)
-    results = evaluate(DRIVER, episodes=100)["deterministic"]
-    measured = {"deterministic": summarize(results, BEHAVIOUR)}
-    save_policy(ZOO / f"{DRIVER}.safetensors", actor, None, info | {"measured": measured})
+    path = ZOO / f"{name}.safetensors"
+    save_policy(path, actor, None, info)
+    results = evaluate(name, episodes=100)["deterministic"]
+    save_policy(path, actor, None, info | {"measured": {"deterministic": summarize(results, env.spec().behaviour)}})
 
 
 def learn_critic(name: str, policy_name: str, *options: str) -> None:
@@ -166,15 +169,15 @@ def _train(config: str, *options: str) -> Path:
 def main() -> int:
     """Parses the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
-    parser.add_argument("name", choices=sorted([*RECIPES, *POINTREACH, *CRITICS, DRIVER]))
+    parser.add_argument("name", choices=sorted([*RECIPES, *POINTREACH, *CRITICS, *DRIVERS]))
     parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
     parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
     if options.name not in RECIPES and (options.run or options.iteration):
         parser.error(f"{options.name} is made in one way; it takes no --run or --iteration.")
-    if options.name == DRIVER:
-        make_driver()
+    if options.name in DRIVERS:
+        make_driver(options.name)
         return 0
     if options.name in POINTREACH:
         if not options.only_critic:

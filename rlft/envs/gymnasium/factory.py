@@ -87,7 +87,8 @@ class Gymnasium(EnvFactory):
             return gymnasium.make(self.task, max_episode_steps=-1, disable_env_checker=True, **self.options)
         except Exception as error:  # of somebody's module and constructor
             raise UserError(
-                f"Gymnasium cannot make data.env.task {self.task} with options {self.options}: {one_line(error)}"
+                f"Gymnasium cannot make data.env.task {self.task} with options {self.options}: "
+                f"{one_line(error).rstrip('.?!')}."
             ) from error
 
     def _registered(self) -> gymnasium.envs.registration.EnvSpec:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rlft.envs.racing.scene import FAR, NUM_FLOATS, SCALES, SPEED, STEERING, TABLES
+from rlft.envs.racing.scene import FAR, NUM_FLOATS, SCALES, SPEED, STEERING, TABLES, Actions
 from rlft.errors import require
 from rlft.types import Acted, Actor, Obs
 
@@ -50,7 +49,7 @@ class PurePursuitDriver(Actor):
 
     obs_dim, action_dim, noise_dim = NUM_FLOATS + 2 * WAYPOINTS, 1, 0
 
-    def __init__(self, actions: Literal["discrete5", "discrete12"] = "discrete12") -> None:
+    def __init__(self, actions: Actions = "discrete12") -> None:
         require(actions in STYLES, "actions of a PurePursuitDriver", actions, f"one of {', '.join(STYLES)}")
         super().__init__()
         self.actions = actions

@@ -24,8 +24,9 @@ RIGHT = np.arange(SIDE, dtype=np.float32) + np.float32(0.5 - CAR_X)  # [SIDE]
 UP = np.float32(CAR_Y - 0.5) - np.arange(SIDE, dtype=np.float32)[:, None]  # [SIDE, 1]
 FIELD, PATCH = 1000 / 3, 50 / 3  # half the side of the playfield, the side of a patch of grass
 DRAWN, KEPT = 3.0, 1.5  # pixels per unit that polygons are drawn with, and that are left after averaging
+HALF = 512 / KEPT  # half the side of the raster, which can be divided by two many times over
 LOST = 2  # grey levels, by the stock environment's averaging of pixels
-COARSER = 1.5  # pixels of a raster per pixel of a picture, from which on a raster of half the size is read
+COARSER = 2.2  # pixels of a raster per pixel of a picture, from which on a raster of half the size is read
 
 Point = tuple[float, float]
 
@@ -64,7 +65,7 @@ class Raster:
         level = max(0, math.floor(math.log2(width * KEPT / COARSER)) + 1)
         scale = KEPT / 2**level  # pixels of the raster per unit
         reach = math.hypot(width * CAR_X, height * CAR_Y) * scale + 2
-        x, y = ((place + FIELD) * scale for place in car)
+        x, y = ((place + HALF) * scale for place in car)
         left, bottom = max(0, math.floor(x - reach)), max(0, math.floor(y - reach))
         seen = self._level(level)[bottom : math.ceil(y + reach), left : math.ceil(x + reach)].astype(np.float32)
         across, along = 2 / seen.shape[1], 2 / seen.shape[0]  # `grid_sample` counts from -1 to 1
@@ -86,16 +87,21 @@ class Raster:
 @lru_cache(maxsize=1)
 def _field() -> Image.Image:
     """The playfield without a track."""
-    side = round(2 * FIELD * DRAWN)
-    picture = Image.new("L", (side, side), GRASS)
+    side = round(2 * HALF * DRAWN)
+    picture = Image.new("L", (side, side))
     draw = ImageDraw.Draw(picture)
+    _square(draw, -FIELD, -FIELD, 2 * FIELD, GRASS)
     for x in range(-20, 20, 2):
         for y in range(-20, 20, 2):
-            (left, low), (right, high) = _drawn((PATCH * x, PATCH * y)), _drawn((PATCH * (x + 1), PATCH * (y + 1)))
-            draw.rectangle((left, low, right - 1, high - 1), fill=PATCHES)
+            _square(draw, PATCH * x, PATCH * y, PATCH, PATCHES)
     return picture
+
+
+def _square(draw: ImageDraw.ImageDraw, x: float, y: float, side: float, level: int) -> None:
+    (left, low), (right, high) = _drawn((x, y)), _drawn((x + side, y + side))
+    draw.rectangle((left, low, right - 1, high - 1), fill=level)
 
 
 def _drawn(point: Point) -> Point:
     """Where a point of the world is in a picture that polygons are drawn in."""
-    return (point[0] + FIELD) * DRAWN, (point[1] + FIELD) * DRAWN
+    return (point[0] + HALF) * DRAWN, (point[1] + HALF) * DRAWN
