@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_racing
 
-One core, frame skip 4, the same random actions, in turns so that a busy machine slows all of them; the best round counts.
-The stock environment draws every frame, as `gymnasium.make` has it, or the last one of a decision, as `view: stock` does.
+One core, frame skip 4, random choices, in turns so that a busy machine slows all of them; the best round counts. The
+stock environment draws every frame, as `gymnasium.make` has it, or the last one of a decision, as `view: stock` does.
 """
 
 from __future__ import annotations
