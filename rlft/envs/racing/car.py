@@ -39,7 +39,7 @@ PARTS: tuple[Part, ...] = tuple(
 class Car(CarRacing):  # type: ignore[misc]  # Gymnasium's environments have no types
     """The stock environment with its own dynamics, tracks and rewards; actions are steer, gas and brake.
 
-    A world of Box2D remembers more than its bodies, so an object has one episode.
+    A world of Box2D keeps more than its bodies, such as the order of contacts, so an object has one episode.
 
     Args:
         seed: of the track.
