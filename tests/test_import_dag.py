@@ -37,7 +37,7 @@ LAYERS = {  # room of rlft: which other rooms it may import
     "commands": BASICS
     | {"comparison", "envs", "files", "networks", "ranking", "rollout", "runs", "statistics", "studies", "trajectories"}
     | {"training", "videos"},  # the first for sentences about mistyped arguments
-    "zoo": BASICS | {"cli", "commands", "networks", "statistics"},
+    "zoo": BASICS | {"cli", "commands", "envs", "networks", "statistics"},
     "cli": {"errors", "system", "training"},
     "__main__": {"cli", "system"},
 }

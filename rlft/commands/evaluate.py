@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlft.commands.arguments import parse
-from rlft.commands.environments import environment_of
-from rlft.envs import ManiSkill
+from rlft.commands.environments import environment_of, task_of
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
@@ -20,7 +19,7 @@ from rlft.rollout import WorkerDied, make_rollouts
 from rlft.runs.behaviour import failure_sentence, measures
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
-from rlft.types import Behaviour, EpisodeResults, Rollouts
+from rlft.types import Behaviour, EnvFactory, EpisodeResults, Rollouts
 
 LEGACY_ENVS, LEGACY_STEPS = 128, 50  # of the evaluation in the founding documents
 
@@ -69,8 +68,8 @@ def evaluate(
             raise UserError(f"{name} is {value}; it must be at least {least}.")
     policies = [load_policy(name) for name in (policy, against) if name is not None]
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
-    if envs[0].task != envs[-1].task:
-        raise UserError(f"{policy} is for {envs[0].task}, {against} for {envs[-1].task}; --task sets one for both.")
+    if (first := task_of(envs[0])) != (last := task_of(envs[-1])):
+        raise UserError(f"{policy} is for {first}, {against} for {last}; --task sets one for both.")
     results = []
     for one, env in zip(policies, envs, strict=True):
         played, behaviour = _play(one, env, episodes, num_envs, num_workers, seed, accept_mismatch)
@@ -86,7 +85,7 @@ def evaluate(
 
 def _play(
     policy: Policy,
-    env: ManiSkill,
+    env: EnvFactory,
     episodes: int,
     num_envs: int,
     workers: int | None,
@@ -109,7 +108,7 @@ def _play(
     return results, rollouts.spec.behaviour
 
 
-def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -> None:
+def _print(policy: Policy, env: EnvFactory, results: dict[str, EpisodeResults]) -> None:
     table = _table(
         "success at any step; steps: until success, where there is one",
         ("actions", "success", "95% interval", "at end", "return", "steps"),
@@ -125,7 +124,7 @@ def _print(policy: Policy, env: ManiSkill, results: dict[str, EpisodeResults]) -
             f"{s['return']:.3f}",
             f"{steps.mean():.1f}" if len(steps) else "-",
         )
-    _show(f"{policy.name} on {env.task}, {len(results['deterministic'])} episodes", table)
+    _show(f"{policy.name} on {task_of(env)}, {len(results['deterministic'])} episodes", table)
 
 
 def _print_behaviour(results: dict[str, EpisodeResults], behaviour: Behaviour) -> None:
@@ -169,7 +168,7 @@ def _table(caption: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _print_legacy(policy: Policy, env: ManiSkill, workers: int | None, seed: int) -> None:
+def _print_legacy(policy: Policy, env: EnvFactory, workers: int | None, seed: int) -> None:
     rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
     try:
         rollout, *_ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rlft.commands.arguments import parse
-from rlft.commands.environments import environment_of
+from rlft.commands.environments import environment_of, task_of
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
@@ -19,7 +19,7 @@ from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, make_rollouts
-from rlft.types import RecordedEpisodes, Rollouts
+from rlft.types import EnvFactory, RecordedEpisodes, Rollouts
 from rlft.videos.choice import Choice, Which
 from rlft.videos.drawing import DrawingProcess, check_size
 from rlft.videos.file_names import label, stem
@@ -78,7 +78,7 @@ def record(
     if seed < 0:
         raise UserError(f"--seed is {seed}; it must be at least 0.")
     policies = [load_policy(name) for name in (policy, beside) if name is not None]
-    envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
+    envs = [_drawn(environment_of(one, task, control_mode, env_settings)) for one in policies]
     if envs[0].starts() != envs[-1].starts():
         raise UserError(f"{policy} is for {envs[0].starts()}, {beside} for {envs[-1].starts()}; they share no states.")
     envs = [replace(env, max_episode_steps=envs[0].max_episode_steps) for env in envs]  # they run side by side
@@ -92,6 +92,13 @@ def record(
         film = make_film(renderer, takes, Path(out) / name, stages.drawn)
     print(f"{film.video}  {film.video.stat().st_size / 1e6:.2f} MB\n{film.sheet}\n{stages.summary()}")
     return film
+
+
+def _drawn(env: EnvFactory) -> ManiSkill:
+    """Refuses what cannot be drawn."""
+    if not isinstance(env, ManiSkill):
+        raise UserError(f"{task_of(env)} cannot be drawn for a film; only tasks of ManiSkill can be recorded.")
+    return env
 
 
 @dataclass(frozen=True)

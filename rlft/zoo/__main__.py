@@ -17,6 +17,8 @@ from pathlib import Path
 
 from rlft import cli
 from rlft.commands.evaluate import evaluate
+from rlft.envs import Racing
+from rlft.envs.racing.driver import WAYPOINTS, PurePursuitDriver
 from rlft.errors import UserError
 from rlft.networks.policy_files import ZOO, load_policy, save_policy
 from rlft.statistics.evaluations import summarize
@@ -74,6 +76,11 @@ CRITICS = {  # policies of the zoo with their critic at another gamma, under nam
     "pointreach/weak-gamma0.95": ("pointreach/weak", 0.95),
 }
 
+DRIVERS = {  # and where they drive; with pictures, for policies that are to learn from them
+    "racing/driver": Racing(waypoints=WAYPOINTS, actions="discrete12", max_frames=1500),
+    "racing/driver5": Racing(waypoints=WAYPOINTS, actions="discrete5", frame_skip=2),
+}
+
 
 def make(name: str, run: Path, iteration: int) -> None:
     """Writes `rlft/zoo/<name>.safetensors` and `.json` from one iteration of a run.
@@ -125,6 +132,21 @@ def make_pointreach(name: str) -> None:
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info)
 
 
+def make_driver(name: str) -> None:
+    """Writes a scripted driver, which there is nothing to train of."""
+    env = DRIVERS[name]
+    actor = PurePursuitDriver(env.actions)
+    info = {
+        **env.describe(env.spec()),
+        "description": "scripted, from waypoints: a demonstrator, and what a lap can be",
+        "provenance": {"command": f"python -m rlft.zoo {name}"},
+    }
+    path = ZOO / f"{name}.safetensors"
+    save_policy(path, actor, None, info)
+    results = evaluate(name, episodes=100)["deterministic"]
+    save_policy(path, actor, None, info | {"measured": {"deterministic": summarize(results, env.spec().behaviour)}})
+
+
 def learn_critic(name: str, policy_name: str, *options: str) -> None:
     """Writes a policy of the zoo, as `name`, with the critic of its own returns."""
     config = "pretrain_critic.yaml"
@@ -147,13 +169,16 @@ def _train(config: str, *options: str) -> Path:
 def main() -> int:
     """Parses the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
-    parser.add_argument("name", choices=sorted(RECIPES | POINTREACH | CRITICS))
+    parser.add_argument("name", choices=sorted([*RECIPES, *POINTREACH, *CRITICS, *DRIVERS]))
     parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
     parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
     if options.name not in RECIPES and (options.run or options.iteration):
         parser.error(f"{options.name} is made in one way; it takes no --run or --iteration.")
+    if options.name in DRIVERS:
+        make_driver(options.name)
+        return 0
     if options.name in POINTREACH:
         if not options.only_critic:
             make_pointreach(options.name)

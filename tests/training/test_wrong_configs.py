@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rlft.cli import main
-from rlft.envs import ManiSkill, PointReach
+from rlft.envs import Gymnasium, ManiSkill, PointReach, Racing
 from rlft.envs.point_reach import PointReachBatch
 from rlft.errors import UserError
 from rlft.training.config_tree import canonical
@@ -18,6 +18,9 @@ WRONG = wrong_configs()
 LEGAL = {  # what looks wrong but has a meaning; whatever else the schema's types allow is refused
     "BCModule.log_std_min=-1",
     "ManiSkill.task_options={'nonsense': 'much'}",  # the task's constructor decides, which takes the simulator
+    "Gymnasium.options={'nonsense': 'much'}",  # likewise
+    "Gymnasium.success_return=-1",
+    "Racing.waypoints=0",  # observes none
     "BCModule.max_grad_norm=inf",  # clips nothing
     "FinetuneModule.max_grad_norm=inf",
     "FinetuneModule.warmup_iterations=0",
@@ -74,7 +77,7 @@ def no_environment(monkeypatch):
     def make(self, num_envs):
         raise UserError(BUILT)
 
-    for factory in (PointReach, ManiSkill):
+    for factory in (PointReach, ManiSkill, Racing, Gymnasium):
         monkeypatch.setattr(factory, "make", make)
 
 
