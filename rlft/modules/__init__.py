@@ -2,6 +2,7 @@
 
 from rlft.modules.bc import BCModule
 from rlft.modules.finetune import FinetuneModule
+from rlft.modules.iqn import IQNModule
 from rlft.modules.off_policy import OffPolicyModule
 
-__all__ = ["BCModule", "FinetuneModule", "OffPolicyModule"]
+__all__ = ["BCModule", "FinetuneModule", "IQNModule", "OffPolicyModule"]
