@@ -44,11 +44,10 @@ def with_pictures(experience: Experience, entries: Mapping[str, Tensor]) -> Expe
     try:
         pictures = torch.frombuffer(bytearray(zlib.decompress(entries[PACKED].numpy().data)), dtype=torch.uint8)
         pictures = pictures.reshape(-1, *sizes)
-        of_steps, successors = pictures.split([apart.numel(), int(apart.sum())])
+        image = pictures[: apart.numel()].reshape(*apart.shape, *sizes)
+        next_image = torch.cat([image[1:], image[-1:]])
+        next_image[apart] = pictures[apart.numel() :]
     except (zlib.error, RuntimeError) as error:
         raise UserError(f"The pictures of a replay file are not those that it speaks of: {error}.") from error
-    image = of_steps.reshape(*apart.shape, *sizes)
-    next_image = torch.cat([image[1:], image[-1:]])
-    next_image[apart] = successors
     obs, next_obs = replace(experience.obs, image=image), replace(experience.next_obs, image=next_image)
     return replace(experience, obs=obs, next_obs=next_obs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rlft.data.frames import Frames
 from rlft.data.hindsight import Stretches
+from rlft.data.on_demand import OnDemand
 from rlft.errors import UserError
 from rlft.types import CalibratedBatch, Experience, Goals, Obs, ReplayBatch, ReturnBatch, Transition
 
@@ -86,8 +87,10 @@ class ReplayBuffer:
 
     def transitions(
         self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator, *, returns: bool = False
-    ) -> Iterator[ReplayBatch]:
-        """Batches of transitions, to be used before the next addition; drawn uniformly with replacement from the usable steps.
+    ) -> Sequence[ReplayBatch]:
+        """Batches of transitions, drawn uniformly with replacement from the usable steps.
+
+        Pictures are looked up when a batch is taken, so take them before the next addition.
 
         Args:
             count: how many batches.
@@ -122,7 +125,7 @@ class ReplayBuffer:
         goals: Goals,
         *,
         returns: bool = False,
-    ) -> Iterator[ReplayBatch]:
+    ) -> Sequence[ReplayBatch]:
         """Batches of transitions with goals that were reached later, drawn uniformly with replacement.
 
         Arguments as of `transitions`; there has to be something to draw, as `has_moved` says. What would have come of
@@ -139,7 +142,7 @@ class ReplayBuffer:
         ahead, _ = _ahead(kept, start, env, n_step, gamma, with_goal)
         ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, goal))
         batch = ReplayBatch(goals.put(kept.obs[start, env], goal), kept.action[start, env], ahead)
-        return iter(_split(batch, torch.full((len(start),), -torch.inf) if returns else None, size))
+        return _split(batch, torch.full((len(start),), -torch.inf) if returns else None, size)
 
     def _reached(self, goals: Goals) -> Stretches:
         """Of every step that is kept; looked up once between two additions."""
@@ -153,7 +156,7 @@ class ReplayBuffer:
             self._returned = returns_of(self.counted(self.whole), gamma)
         return self._returned
 
-    def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> Iterator[ReturnBatch]:
+    def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> Sequence[ReturnBatch]:
         """Batches of steps whose episode has ended, drawn uniformly with replacement, with their discounted returns.
 
         Raises:
@@ -171,7 +174,7 @@ class ReplayBuffer:
         batches = [batch[first : first + size] for first in range(0, len(batch), size)]
         return self._with_pictures(batches, start, start, env)
 
-    def _with_pictures(self, batches: Sequence[R], start: Tensor, last: Tensor, env: Tensor) -> Iterator[R]:
+    def _with_pictures(self, batches: Sequence[R], start: Tensor, last: Tensor, env: Tensor) -> Sequence[R]:
         """The same with pictures, if there are any, which take memory only batch by batch.
 
         Args:
@@ -180,11 +183,16 @@ class ReplayBuffer:
             last: rows of the steps that lead to their next observations, `[M]`.
             env: environments, `[M]`.
         """
-        if self._frames is None:
-            return iter(batches)
-        first = self._frames.end - self.steps  # the number of row 0
-        rows = zip(*((part + offset).split(len(batches[0])) for part, offset in ((start, first), (last, first), (env, 0))))
-        return (_pictured(batch, self._frames, *where) for batch, where in zip(batches, rows, strict=True))
+        frames = self._frames
+        if frames is None:
+            return batches
+        first, size = frames.end - self.steps, len(batches[0])  # the number of row 0
+        where = torch.stack([start + first, last + first, env])
+
+        def pictured(place: int) -> R:
+            return _pictured(batches[place], frames, *where[:, place * size : (place + 1) * size])
+
+        return OnDemand(len(batches), pictured)
 
     def counted(self, experience: Experience) -> Experience:
         """The same steps, with what their rewards count as."""

@@ -11,6 +11,7 @@ import torch
 
 from rlft.data import replay_files
 from rlft.data.hindsight import check_goals, check_successes
+from rlft.data.on_demand import OnDemand
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
 from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
@@ -212,7 +213,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             replay_files.write_segment(folder, iteration, experience, inputs_of(self.rollout, self.rollouts.spec))
         self._kept.append(iteration)
 
-    def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Iterator[TensorRows]:
+    def _batches(self, learner: ReplayLearner, iteration: int, part: int, count: int) -> Sequence[TensorRows]:
         generator = generator_at([self.seed, iteration, part])
         if self._warms_up(learner, iteration):
             return self.buffer.returns(count, self.minibatch_size, learner.gamma, generator)
@@ -226,7 +227,9 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             relabelled = sum(relabelled for *_, relabelled in sources)
             learner.add_metrics({"charts/her_share": relabelled / self.minibatch_size})
         parts = [part for source in sources for part in self._parts(learner, *source, count, generator)]
-        return parts[0] if len(parts) == 1 else (ReplayBatch.cat(group) for group in zip(*parts, strict=True))
+        if len(parts) == 1:
+            return parts[0]
+        return OnDemand(count, lambda place: ReplayBatch.cat([batches[place] for batches in parts]))
 
     def _relabelled(self, buffer: ReplayBuffer, size: int) -> int:
         """Of `size` transitions of a buffer, those that get another goal."""
@@ -241,7 +244,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         relabelled: int,
         count: int,
         generator: torch.Generator,
-    ) -> Iterator[Iterator[ReplayBatch]]:
+    ) -> Iterator[Sequence[ReplayBatch]]:
         """The transitions of `count` minibatches that come of a buffer: as they were, then with other goals."""
         n_step, gamma, returns = learner.n_step, learner.gamma, learner.needs_returns
         if size > relabelled:

@@ -54,7 +54,7 @@ class IQNModule(ReplayModule):
         inject: which part: `encoder`, `advantage`, `encoder+advantage`, or the `full` actor.
         gamma: discount per env step.
         n_step: env steps whose rewards a target has.
-        double: the actor says which choice a target values; else the copy does.
+        double_q: the actor says which choice a target values; else the copy does.
         quantiles: levels at which the values of a gradient step are asked for.
         target_quantiles: likewise of the targets.
         kappa: error beyond which the loss is linear, in units of scaled returns; where it is not small beside them, the
@@ -81,7 +81,7 @@ class IQNModule(ReplayModule):
         inject: Start[Inject] = "none",
         gamma: float = 0.99,
         n_step: int = 3,
-        double: bool = True,
+        double_q: bool = True,
         quantiles: int = 8,
         target_quantiles: int = 8,
         kappa: float = 0.01,
@@ -113,14 +113,14 @@ class IQNModule(ReplayModule):
         own: Actor = start_actor(policy, actor, obs_dim, action_dim)
         if not isinstance(own, QuantileActor):
             raise UserError(
-                f"The start of an IQNModule is a QuantileActor, not a {type(own).__name__}; give model.actor the class, "
-                "and take parts of another policy with model.inject_from."
+                f"model starts with a {type(own).__name__}, but an IQNModule learns a QuantileActor; take parts of "
+                "others with model.inject_from."
             )
         self.actor = own
         self.critic: Critic = NoCritic()
         self.notes += inject_part(self.actor, inject_from, inject)
         self.target = frozen_copy(self.actor)
-        self.gamma, self.n_step, self.double, self.polyak = gamma, n_step, double, polyak
+        self.gamma, self.n_step, self.double_q, self.polyak = gamma, n_step, double_q, polyak
         self.quantiles, self.target_quantiles = quantiles, target_quantiles
         self.kappa, self.reward_scale, self.value_noise = kappa, reward_scale, value_noise
         self.warmup_iterations, self.optimizer = warmup_iterations, optimizer
@@ -135,7 +135,9 @@ class IQNModule(ReplayModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One RAdam, or one Adam."""
-        return self.optimisation.radam(self.learning_rate) if self.optimizer == "radam" else super().configure_optimizers()
+        return (
+            self.optimisation.radam(self.learning_rate) if self.optimizer == "radam" else super().configure_optimizers()
+        )
 
     # ---- collecting ----------------------------------------------------------------------------------------------
 
@@ -186,7 +188,7 @@ class IQNModule(ReplayModule):
         """Samples of the scaled return, `[B, m]`."""
         tau = stratified(len(ahead.reward), self.target_quantiles, self.noise)  # [B, m]
         quantiles = self.target.quantiles(ahead.next_obs, tau)  # [B, m, A]
-        judge = self.actor.quantiles(ahead.next_obs, tau) if self.double else quantiles
+        judge = self.actor.quantiles(ahead.next_obs, tau) if self.double_q else quantiles
         best = judge.mean(1).argmax(-1, keepdim=True)  # [B, 1]
         following = _of_choice(quantiles, best)
         return self.reward_scale * ahead.reward[:, None] + ahead.discount[:, None] * following

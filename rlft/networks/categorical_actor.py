@@ -30,6 +30,8 @@ class CategoricalActor(Actor):
         head_dim: width of the hidden layer of `advantage`; 0 for none.
     """
 
+    choices: int
+
     def __init__(
         self,
         obs_dim: int,
@@ -49,7 +51,7 @@ class CategoricalActor(Actor):
         self.encoder = ObsEncoder(obs_dim, image, convolutions, pixels, float_dim)
         self.advantage = head(self.encoder.width, head_dim, choices)
         with torch.no_grad():
-            self.advantage[-1].weight.mul_(0.01)  # at first every choice is about as likely as any other
+            next(self.advantage[-1].parameters()).mul_(0.01)  # at first every choice is about as likely as any other
 
     def distribution(self, obs: Obs) -> Categorical:
         """Of the choices that it makes."""

@@ -49,10 +49,10 @@ class Categorical:
     log_probs: Tensor  # [..., C], normalised
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Choices `[..., 1]` int64 of standard normal noise `[..., 1]`: where Phi of it falls among the summed shares."""
-        shares = self.log_probs.double().exp().cumsum(-1)
-        uniform = torch.special.ndtr(noise.double())
-        return (shares[..., :-1] <= uniform).sum(-1, keepdim=True)
+        """Choices `[..., 1]` int64 of standard normal noise `[..., 1]`: between which sums of shares its Phi is."""
+        summed = self.log_probs.double().exp().cumsum(-1)[..., :-1]
+        choice: Tensor = (summed <= torch.special.ndtr(noise.double())).sum(-1, keepdim=True)
+        return choice
 
     def mode(self) -> Tensor:
         """The likeliest, `[..., 1]` int64."""

@@ -34,7 +34,10 @@ class ConvEncoder(nn.Module):
     """
 
     def __init__(
-        self, image: tuple[int, int, int], convolutions: Convolutions = CONVOLUTIONS, pixels: tuple[float, float] = PIXELS
+        self,
+        image: tuple[int, int, int],
+        convolutions: Convolutions = CONVOLUTIONS,
+        pixels: tuple[float, float] = PIXELS,
     ) -> None:
         super().__init__()
         finite = all(map(math.isfinite, pixels)) and pixels[1] > 0

@@ -19,11 +19,13 @@ class EpsilonGreedy(Actor):
         noise: its standard deviation, in units of the values.
     """
 
+    choices: int
+
     def __init__(self, actor: QuantileActor, epsilon: float, noisy: float, noise: float) -> None:
         super().__init__()
         self.actor, self.epsilon, self.noisy, self.noise = actor, epsilon, noisy, noise
         self.obs_dim, self.action_dim, self.choices = actor.obs_dim, actor.action_dim, actor.choices
-        self.noise_dim = 2 + actor.choices  # how to decide, which choice, noise of the values
+        self.noise_dim = 2 + self.choices  # how to decide, which choice, noise of the values
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """The density is not known."""

@@ -35,6 +35,8 @@ class QuantileActor(Actor):
         act_quantiles: of the mean by which it decides.
     """
 
+    choices: int
+
     def __init__(
         self,
         obs_dim: int,
