@@ -135,8 +135,8 @@ class ObsEncoder(nn.Module):
         self.width = sum(part.width for part in (self.image, self.floats) if part is not None)
         if not self.width:
             raise UserError(
-                "A network has nothing to look at: give image its channels, height and width, or float_dim a width "
-                "where observations have numbers."
+                "A network has nothing to look at: it needs an image, given as channels, height and width, or a "
+                "float_dim above 0 and observations that have numbers."
             )
 
     def forward(self, obs: Obs) -> Tensor:
