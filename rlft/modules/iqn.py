@@ -58,7 +58,7 @@ class IQNModule(ReplayModule):
         quantiles: levels at which the values of a gradient step are asked for.
         target_quantiles: likewise of the targets.
         kappa: error beyond which the loss is linear, in units of scaled returns; where it is not small beside them, the
-            values of risky choices are wrong (docs/iqn.md).
+            values of risky choices are wrong (docs/methods/iqn.md).
         reward_scale: what rewards are multiplied by.
         polyak: how far the copy follows at every gradient step.
         warmup_iterations: of those that collect the first ones, in which nothing is learned.
