@@ -119,6 +119,7 @@ class IQNModule(ReplayModule):
         self.actor = own
         self.critic: Critic = NoCritic()
         self.notes += inject_part(self.actor, inject_from, inject)
+        self._fits_moments = policy is None and inject in ("none", "advantage")
         self.target = frozen_copy(self.actor)
         self.gamma, self.n_step, self.double_q, self.polyak = gamma, n_step, double_q, polyak
         self.quantiles, self.target_quantiles = quantiles, target_quantiles
@@ -152,7 +153,9 @@ class IQNModule(ReplayModule):
         return None
 
     def begin(self, experience: Experience) -> None:
-        """Standardises numbers of observations by the first ones, unless the start policy has done so already."""
+        """Standardises numbers of observations by the first ones; an encoder that has learned knows its numbers."""
+        if not self._fits_moments:
+            return
         state = experience.obs.state[experience.usable]
         for network in (self.actor, self.target):
             network.encoder.fit_moments(state)
