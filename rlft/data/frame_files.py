@@ -5,21 +5,23 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from rlft.data.frames import differing
 from rlft.errors import UserError
-from rlft.types import Experience
+from rlft.types import Experience, Rollout
 
-PACKED, SIZES, APART = "frames.zlib", "frames.sizes", "frames.apart"  # entries of the file
+S = TypeVar("S", Experience, Rollout)
+PACKED, SIZES, APART = ENTRIES = "frames.zlib", "frames.sizes", "frames.apart"  # of the file
 LEVEL = 1  # of zlib: the fastest, at which drawn pictures take a small part of their size already
 
 
-def packed(experience: Experience) -> dict[str, Tensor]:
+def packed(steps: Experience | Rollout) -> dict[str, Tensor]:
     """The pictures of steps `[T, N]`, as the entries of a file; nothing if there are none."""
-    image, next_image = experience.obs.image, experience.next_obs.image
+    image, next_image = steps.obs.image.cpu(), steps.next_obs.image.cpu()
     if not image.shape[-1]:
         return {}
     apart = differing(image, next_image)  # [T, N]
@@ -32,14 +34,14 @@ def packed(experience: Experience) -> dict[str, Tensor]:
     }
 
 
-def with_pictures(experience: Experience, entries: Mapping[str, Tensor]) -> Experience:
+def with_pictures(steps: S, entries: Mapping[str, Tensor]) -> S:
     """Steps `[T, N]` with the pictures among the entries of their file.
 
     Raises:
         UserError: if there are other ones than those that the file speaks of.
     """
     if PACKED not in entries:
-        return experience
+        return steps
     apart, sizes = entries[APART], entries[SIZES].tolist()
     try:
         pictures = torch.frombuffer(bytearray(zlib.decompress(entries[PACKED].numpy().data)), dtype=torch.uint8)
@@ -49,5 +51,5 @@ def with_pictures(experience: Experience, entries: Mapping[str, Tensor]) -> Expe
         next_image[apart] = pictures[apart.numel() :]
     except (zlib.error, RuntimeError) as error:
         raise UserError(f"The pictures of a replay file are not those that it speaks of: {error}.") from error
-    obs, next_obs = replace(experience.obs, image=image), replace(experience.next_obs, image=next_image)
-    return replace(experience, obs=obs, next_obs=next_obs)
+    obs, next_obs = replace(steps.obs, image=image), replace(steps.next_obs, image=next_image)
+    return replace(steps, obs=obs, next_obs=next_obs)

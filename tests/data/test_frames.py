@@ -2,10 +2,13 @@
 
 import torch
 
-from rlft.data import replay_files
+from rlft.data import RolloutDataModule, replay_files
+from rlft.data.dataset_file import Dataset, read_dataset, write_dataset
 from rlft.data.frames import Frames
 from rlft.data.replay_buffer import ReplayBuffer
+from rlft.networks import CategoricalActor
 from rlft.types import Experience, Obs
+from tests.support.pictured import PicturedReach
 
 ENVS, SIZE = 3, 8
 
@@ -101,3 +104,16 @@ def test_files_keep_pictures_once_and_give_them_back(tmp_path):
         assert torch.equal(obs.image, found.image)
         assert torch.equal(obs.state, found.state)
     assert replay_files.segment(tmp_path, 0).stat().st_size < whole.obs.image.numel()
+
+
+def test_a_data_set_has_its_pictures_and_its_choices(tmp_path):
+    data = RolloutDataModule(PicturedReach(), 4, 30, 1, 1, num_workers=0)
+    rollout, *_ = data.rollouts.collect(CategoricalActor(6, 1, 5), data.rollouts.initial_states(1), 30, 1, 0)
+    data.teardown("fit")
+    sizes = {"num_steps": 30, "num_envs": 4, "obs_dim": 6, "action_dim": 1}
+    info = {**sizes, "metrics": {}, "task": "PicturedReach", "env_steps": 120, "sim_steps": 120}
+    write_dataset(tmp_path / "data.safetensors", Dataset(rollout, None, info))
+    again = read_dataset(tmp_path / "data.safetensors").rollout
+    assert torch.equal(again.next_obs.image, rollout.next_obs.image)
+    assert torch.equal(again.obs.image, rollout.obs.image)
+    assert torch.equal(again.action, rollout.action)
