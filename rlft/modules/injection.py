@@ -17,13 +17,14 @@ from rlft.networks.policy_checks import check_shapes
 from rlft.networks.policy_files import load_policy
 from rlft.types import Actor
 
-Inject = Literal["none", "encoder", "action_head", "both", "advantage", "encoder+advantage", "full"]
+Inject = Literal["none", "encoder", "action_head", "both", "advantage", "encoder+advantage", "image", "full"]
 PARTS: dict[str, tuple[str, ...]] = {
     "encoder": ("encoder",),
     "action_head": ("action_head",),
     "both": ("encoder", "action_head"),
     "advantage": ("advantage",),
     "encoder+advantage": ("encoder", "advantage"),
+    "image": ("encoder.image",),
 }  # `full` is everything that either side has
 
 
@@ -34,7 +35,7 @@ def inject_part(actor: Actor, inject_from: str | None, mode: Inject) -> list[str
         actor: receives the weights.
         inject_from: zoo policy, policy file or checkpoint.
         mode: the part: `both` are encoder and action head, `full` is the whole actor with its log standard deviation;
-            `advantage` is the head of an actor that chooses.
+            `advantage` is the head of an actor that chooses, `image` the part of its encoder that looks at pictures.
 
     Returns:
         What a report should say of it; nothing if `mode` is `none`.
@@ -131,7 +132,7 @@ def _refuse_other_pixels(part: str, ours: Actor, theirs: Actor, setting: str, so
 
 
 def _within(name: str, parts: Iterable[str]) -> bool:
-    return name.partition(".")[0] in parts
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def _counted(tensors: Mapping[str, Tensor]) -> str:

@@ -51,7 +51,7 @@ class IQNModule(ReplayModule):
         actor: how to build the network when there is no `policy`.
         policy: the policy to start from, a `QuantileActor`: a policy or checkpoint file; `null` starts from scratch.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
-        inject: which part: `encoder`, `advantage`, `encoder+advantage`, or the `full` actor.
+        inject: which part: `encoder`, its part `image`, `advantage`, `encoder+advantage`, or the `full` actor.
         gamma: discount per env step.
         n_step: env steps whose rewards a target has.
         double_q: the actor says which choice a target values; else the copy does.
@@ -119,7 +119,7 @@ class IQNModule(ReplayModule):
         self.actor = own
         self.critic: Critic = NoCritic()
         self.notes += inject_part(self.actor, inject_from, inject)
-        self._fits_moments = policy is None and inject in ("none", "advantage")
+        self._fits_moments = policy is None and inject in ("none", "advantage", "image")
         self.target = frozen_copy(self.actor)
         self.gamma, self.n_step, self.double_q, self.polyak = gamma, n_step, double_q, polyak
         self.quantiles, self.target_quantiles = quantiles, target_quantiles

@@ -34,6 +34,7 @@ REQUIRED = {  # arguments without which a class cannot be built at all
     "ReplayDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
     "OffPolicyModule": {"objective": {"class_path": "Anchored"}},
     "IQNModule": {"actor": {"class_path": "QuantileActor", "init_args": {"choices": 5}}},
+    "AutoencoderModule": {"actor": {"class_path": "QuantileActor", "init_args": {"choices": 5, "image": [1, 64, 64]}}},
     "CategoricalActor": {"choices": 5},
     "FinetuneModule": BASE["model"]["init_args"],
     "FreezeSchedule": {"schedule": [{"module": "critic"}]},
