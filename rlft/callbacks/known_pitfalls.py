@@ -27,8 +27,8 @@ def _strong_start(facts: Facts) -> bool:
 
 
 def _misleading_name(facts: Facts) -> bool:
-    said = re.search(r"(?:^|[_-])(?:mc|k)(\d+)(?:[_-]|$)", facts.run_name or "")
-    return said is not None and facts.num_samples is not None and int(said[1]) != facts.num_samples
+    named = re.search(r"(?:^|[_-])(?:mc|k)(\d+)(?:[_-]|$)", facts.run_name or "")
+    return named is not None and facts.num_samples is not None and int(named[1]) != facts.num_samples
 
 
 def _tight_kl(facts: Facts) -> bool:
@@ -74,7 +74,7 @@ PITFALLS = (
         "the first step of Adam, which is as long as the learning rate whatever the gradient, may exceed a target_kl "
         "below 1; the iteration then ends with it, and the steps that would mend it are not made",
         "established: PPO with 20 epochs at 0.1 ended below its start in 10 of 15 runs, with any critic, and in none "
-        "of 5 with a warm-up, docs/critics.md",
+        "of 5 with a warm-up, docs/results_critics.md",
         "Set model.learning_rate_warmup 100, or model.update.target_kl 100.",
     ),
     Pitfall(
@@ -82,7 +82,8 @@ PITFALLS = (
         "short-warmup",
         lambda facts: _tight_kl(facts) and 0 < facts.warmup_iterations <= 3,
         "a critic that was warmed up for three iterations or fewer is not ready for a target_kl below 1",
-        "doubtful: it is not the critic, with a pretrained one 4 of 5 runs ended below their start, docs/critics.md",
+        "doubtful: it is not the critic, with a pretrained one 4 of 5 runs ended below their start, "
+        "docs/results_critics.md",
         "Set model.learning_rate_warmup 100, or model.update.target_kl 100.",
     ),
     Pitfall(
@@ -99,7 +100,7 @@ PITFALLS = (
         lambda facts: _differ(facts.critic_of, facts.rollout_policy or facts.start_policy),
         "the critic that the run starts with is of another policy than the one whose value is wanted: if of a better "
         "one, an oracle",
-        "doubtful as a mistake: an expert's critic gave 92.5%, a new one 85.5%, docs/critics.md",
+        "doubtful as a mistake: an expert's critic gave 92.5%, a new one 85.5%, docs/results_critics.md",
         "Say so in comparisons; configs/pretrain_critic.yaml makes one of the start policy.",
     ),
     Pitfall(
@@ -108,7 +109,7 @@ PITFALLS = (
         lambda facts: facts.offline and facts.update == "AWR" and _differ(facts.rollout_policy, facts.data_policy),
         "advantages of fixed data are measured by re-rollouts of another policy than the one that collected them",
         "doubtful as a mistake: AWR on fixed data reaches 74.2% and 84.4% with an expert's, 57.0% and 64.8% with "
-        "those of the policy that collected them, RECAP 98.7% with an expert's, docs/rerollouts.md",
+        "those of the policy that collected them, RECAP 98.7% with an expert's, docs/results_rerollouts.md",
         "Say in comparisons that an expert was there; RECAP makes more of it than AWR.",
     ),
     Pitfall(
@@ -134,7 +135,7 @@ PITFALLS = (
         "re-rollouts of another policy, an expert's, hardly tell early success from late at a gamma above 0.95; PPO "
         "on those of the policy itself forgets late successes below 0.9",
         "established: AWR with an expert's reaches 87.7% at 0.99, slower in two of three seeds, and 97.1% to 98.2% at "
-        "0.8 to 0.95, PPO with its own 88.3% at 0.8 and 97.1% at 0.95 (three seeds), docs/rerollouts.md",
+        "0.8 to 0.95, PPO with its own 88.3% at 0.8 and 97.1% at 0.95 (three seeds), docs/results_rerollouts.md",
         "Set model.advantage.gamma 0.8 with an expert, 0.95 without.",
     ),
     Pitfall(
@@ -158,7 +159,7 @@ PITFALLS = (
             and ((facts.batch_size is not None and facts.batch_size < 25_600) or facts.update_epochs > 4)
         ),
         "AWR on fewer than 25,600 fixed transitions, or with more than 4 epochs per iteration, overfits",
-        "claimed; online, 200 epochs on 5,000 transitions do: docs/rerollouts.md",
+        "claimed; online, 200 epochs on 5,000 transitions do: docs/results_rerollouts.md",
         "Collect 128 x 200 or more, with update_epochs 4 and num_minibatches 32.",
     ),
     *OFF_POLICY,

@@ -115,8 +115,8 @@ class RunReport(lightning.Callback):
         """Says why the run ended early."""
         if self._begun:
             kind = type(exception).__name__
-            said = " ".join(str(exception).split())
-            self._write(trainer, "ended early", reason=f"{kind} {said}".strip())
+            message = " ".join(str(exception).split())
+            self._write(trainer, "ended early", reason=f"{kind} {message}".strip())
             self._log(trainer)
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

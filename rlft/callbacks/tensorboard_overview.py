@@ -41,8 +41,8 @@ class TensorBoardOverview(lightning.Callback):
 
         writer = trainer.logger.experiment
         writer.add_custom_scalars(LAYOUT)
-        said = {name: _primitive(value) for name, value in self._settings.items()}
-        summaries: Any = hparams(said, {SUCCESS: 0.0})  # type: ignore[no-untyped-call]  # names the metric
+        values = {name: _primitive(value) for name, value in self._settings.items()}
+        summaries: Any = hparams(values, {SUCCESS: 0.0})  # type: ignore[no-untyped-call]  # names the metric
         for summary in summaries:
             writer._get_file_writer().add_summary(summary)
 

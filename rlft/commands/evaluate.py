@@ -17,7 +17,7 @@ from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, make_rollouts
-from rlft.runs.behaviour import measures, said
+from rlft.runs.behaviour import failure_sentence, measures
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
 from rlft.types import Behaviour, EpisodeResults, Rollouts
@@ -138,7 +138,7 @@ def _print_behaviour(results: dict[str, EpisodeResults], behaviour: Behaviour) -
         table.add_row(name, *(f"{measures(metrics, '')[name]:.3g}" for metrics in found.values()))
     _show("What it does", table)
     for kind, metrics in found.items():
-        if sentence := said(metrics, ""):
+        if sentence := failure_sentence(metrics, ""):
             print(f"{kind}: {sentence}")
 
 

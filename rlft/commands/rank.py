@@ -133,7 +133,7 @@ def rank_in(
 ) -> Ranking:
     """The study in any environment; see `rank`."""
     console = Console()
-    parts = Parts(_file_in(out), {**asdict(settings), "policy": _digest(policy), "env": _said(env)})
+    parts = Parts(_file_in(out), {**asdict(settings), "policy": _digest(policy), "env": _description(env)})
     with _progress(console) as report:
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
@@ -215,7 +215,7 @@ def _file_in(out: Path) -> Path:
     return out / "simulation.safetensors"
 
 
-def _said(env: EnvFactory) -> str:
+def _description(env: EnvFactory) -> str:
     """Tells environments apart, also by what is in modules that they import."""
     imports = env.data_settings().get("imports")
     return repr(env) if imports is None else f"{env!r}, imports {imports}"

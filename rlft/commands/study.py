@@ -58,8 +58,8 @@ def study(
         raise UserError("executor_options are for --executor slurm or ray.")
     read = read_study(config_path(file, STUDIES))
     runs = plan(read)
-    for said in repeats(runs):
-        print(f"# {said}")
+    for message in repeats(runs):
+        print(f"# {message}")
     path = Path(log_dir) / read.name
     folder = StudyFolder(path, read.name, runs)
     _refuse_wrong_configurations(folder, file, quiet=dry_run)
@@ -96,9 +96,9 @@ def _refuse_wrong_configurations(folder: StudyFolder, file: str, *, quiet: bool)
     if done.returncode:
         raise UserError(f"{file}: its configurations cannot be looked at: {(done.stderr.splitlines() or ['-'])[-1]}.")
     wrong = json.loads(done.stdout.splitlines()[-1])
-    for arm, said in wrong.items():
+    for arm, message in wrong.items():
         others = f" {len(wrong) - 1} more of its arms are refused." if len(wrong) > 1 else ""
-        raise UserError(f"{file}: {arm}: {said}{others}")
+        raise UserError(f"{file}: {arm}: {message}{others}")
 
 
 def _executor(name: Cluster, options: Mapping[str, Any], study: Path, jobs: int, lock: int) -> tuple[Executor, int]:
@@ -145,8 +145,8 @@ def _counting_signals() -> Iterator[list[int]]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        said = b"Runs end at a safe point; once more ends them now.\n" if len(received) == 1 else b"Runs end now.\n"
-        os.write(2, said)  # print() may be what was interrupted
+        message = b"Runs end at a safe point; once more ends them now.\n" if len(received) == 1 else b"Runs end now.\n"
+        os.write(2, message)  # print() may be what was interrupted
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
         number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)

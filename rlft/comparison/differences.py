@@ -30,8 +30,8 @@ def labels(configurations: Sequence[Settings]) -> list[str]:
 def summary(configurations: Sequence[Settings]) -> str:
     """What differs among configurations, with the values that there are: `clip_coef 0.1 or 0.2; horizon 5 or 10`."""
     columns = _columns(configurations)
-    said = [_alternatives(list(dict.fromkeys(filter(None, texts)))) for texts in list(columns.values())[:FEW]]
-    return "; ".join(said + ["..."] * (len(columns) > FEW)) or "what they go on from"
+    columns_differ = [_alternatives(list(dict.fromkeys(filter(None, texts)))) for texts in list(columns.values())[:FEW]]
+    return "; ".join(columns_differ + ["..."] * (len(columns) > FEW)) or "what they go on from"
 
 
 def _alternatives(texts: Sequence[str]) -> str:
@@ -103,7 +103,7 @@ def _text(name: str, value: Any) -> str:
     """`gamma 0.8`; `no target_kl` where it is null or not there; a callback is known by its class."""
     if value is None:
         return f"no {name}"
-    said = value if isinstance(value, str) else _value(value)
-    if name.rsplit(".", 1)[-1].startswith(said):
+    text = value if isinstance(value, str) else _value(value)
+    if name.rsplit(".", 1)[-1].startswith(text):
         return name
-    return f"{name} {said if len(said) <= LONGEST else said[: LONGEST - 3] + '...'}"
+    return f"{name} {text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}"

@@ -86,8 +86,8 @@ def read_sessions(path: Path) -> tuple[list[Session], int]:
     except OSError as error:
         raise UserError(f"The event file {path} cannot be read: {error.strerror}.") from error
     except UnicodeEncodeError as error:
-        said = f"The event file {str(path)!r} cannot be read: its path is no UTF-8; rename its folder."
-        raise UserError(said) from error
+        message = f"The event file {str(path)!r} cannot be read: its path is no UTF-8; rename its folder."
+        raise UserError(message) from error
     return found, size - read
 
 

@@ -88,7 +88,7 @@ def _renamed(one: Counting) -> Counting:
     own = [tag for tag in (*one.scalars, *one.unclear) if tag not in NAMES]
     taken = {tag for tag in (*one.scalars, *one.unclear) if tag in NAMES and NAMES[tag] in own}
     scalars = {canonical(tag): points for tag, points in one.scalars.items() if tag not in taken}
-    unclear = {canonical(tag): said for tag, said in one.unclear.items() if tag not in taken}
+    unclear = {canonical(tag): message for tag, message in one.unclear.items() if tag not in taken}
     return Counting(scalars, unclear, one.notes)
 
 
@@ -99,7 +99,7 @@ def _together(found: Mapping[str, Counting], name: str) -> tuple[Scalars, dict[s
     for place, one in found.items():
         names = {tag: _named(place, tag, tags) for tag in (*one.scalars, *one.unclear)}
         scalars |= {names[tag]: points for tag, points in one.scalars.items()}
-        unclear |= {names[tag]: said for tag, said in one.unclear.items()}
+        unclear |= {names[tag]: message for tag, message in one.unclear.items()}
         for tag in names.keys() & {tag for tag in names if names[tag] != tag}:
             others.setdefault(tag, []).append(names[tag])
     for tag in others.keys() - scalars.keys() - unclear.keys():

@@ -66,11 +66,11 @@ def _folders(pattern: str) -> list[Path]:
 
 def _ambiguous(argument: str, readings: Sequence[tuple[str, str]]) -> str:
     """Folders may be called like `lr=0.001`, as Hydra does."""
-    said = [
+    unambiguous = [
         f"{_with_label(label, f'./{pattern}')!r} for {f'the label {label}' if label else 'the folders of that name'}"
         for label, pattern in readings
     ]
-    return f"{argument!r} can be read in several ways; write {' or '.join(said)}."
+    return f"{argument!r} can be read in several ways; write {' or '.join(unambiguous)}."
 
 
 def _with_label(label: str, pattern: str) -> str:

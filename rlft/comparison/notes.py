@@ -9,7 +9,7 @@ from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Arm, Comparison, Pair, Question
 from rlft.comparison.curve_summary import LASTING
 from rlft.comparison.tables import MOST_ROWS, shown, x_text
-from rlft.runs.behaviour import said
+from rlft.runs.behaviour import failure_sentence
 
 FEW_SEEDS = 5
 
@@ -37,7 +37,7 @@ def notes(comparison: Comparison) -> list[str]:
 
 def _behaviour(comparison: Comparison) -> list[str]:
     """What the policies of an arm do where they fail, as far as the task tells."""
-    told = {arm.label: said(arm.behaviour, comparison.question.evaluation) for arm in comparison.arms}
+    told = {arm.label: failure_sentence(arm.behaviour, comparison.question.evaluation) for arm in comparison.arms}
     return [f"{label}, last evaluation: {sentence}" for label, sentence in told.items() if sentence]
 
 
@@ -164,19 +164,19 @@ def _intervals(arms: tuple[Arm, ...]) -> list[str]:
 
 
 def _definitions(question: Question) -> str:
-    said = [
+    sentences = [
         "Last 20%: mean of the last fifth of the evaluations since training began. Best: the maximum of noisy values, "
         "biased upwards, the more so the more evaluations there are. Area: mean height of the curve over the stretch "
         f"of {AXIS_NAMES[question.axis]} that all runs cover."
     ]
     if not math.isnan(question.threshold):
-        said.append(
+        sentences.append(
             f"To {shown(question, question.threshold)}: the first evaluation at or above it, its (upper) median over "
             "seeds and how many seeds got there."
         )
     if not math.isnan(question.collapse):
         fall = f"{100 * question.collapse:g} points" if question.is_rate else f"{question.collapse:g}"
-        said.append(
+        sentences.append(
             f"Collapsed: runs that fell more than {fall} below their own best, for {LASTING} evaluations or to the end."
         )
-    return " ".join(said)
+    return " ".join(sentences)

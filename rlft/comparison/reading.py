@@ -39,7 +39,7 @@ def read_history(history: History, name: str, seed: int | None = None) -> Run:
     status = history.status
     own = history.run.name
     stem, _ = named(own.replace(f"-{status.digest[:SHORT]}", "") if status.digest else own)
-    unclear = {tag: said for log in logs for tag, said in log.unclear.items()}
+    unclear = {tag: message for log in logs for tag, message in log.unclear.items()}
     return Run(
         name,
         history.run.with_name(stem or own),

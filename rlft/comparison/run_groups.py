@@ -201,8 +201,8 @@ def _doubts(label: str, runs: Sequence[Run], metric: str) -> Iterator[str]:
     if len(different := readable(list({run.digest: run for run in runs if run.digest}.values()))) > 1:
         yield f"{label} holds runs that differ in more than the seed: {differences.summary(different)}."
     if len(commits := {run.commit for run in runs if run.commit}) > 1:
-        said = ", ".join(commit[:SHORT] for commit in sorted(commits))
-        yield f"{label} holds runs of {len(commits)} commits of the code: {said}."
+        shortened = ", ".join(commit[:SHORT] for commit in sorted(commits))
+        yield f"{label} holds runs of {len(commits)} commits of the code: {shortened}."
     for run in runs:
         yield from run.notes
         if others := run.others.get(metric):

@@ -135,8 +135,8 @@ class _Stream:
 
 def _listed(steps: Sequence[int]) -> str:
     """`300, 500 and 2 others`."""
-    said = ", ".join(f"{step:,}" for step in steps[:FEW])
-    return f"{said} and {len(steps) - FEW} others" if len(steps) > FEW else said
+    first = ", ".join(f"{step:,}" for step in steps[:FEW])
+    return f"{first} and {len(steps) - FEW} others" if len(steps) > FEW else first
 
 
 def _unclear(name: str, file: Path, fallen: Mapping[str, int], *, alone: bool) -> str:

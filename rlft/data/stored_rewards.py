@@ -35,7 +35,7 @@ class RewardRecord:
             (before.normalization, self.normalization, "reward_normalization "),
         )
         return [
-            f"{prefix}{name} {_said(then.get(name))} (here {_said(now.get(name))})"
+            f"{prefix}{name} {_description(then.get(name))} (here {_description(now.get(name))})"
             for then, now, prefix in of_both
             for name in sorted({*then, *now})
             if then.get(name) != now.get(name)
@@ -159,7 +159,7 @@ def _recomputed(
     return replace(experience, reward=reward.to(experience.reward.dtype))
 
 
-def _said(value: Primitive) -> str:
+def _description(value: Primitive) -> str:
     return "nothing" if value is None else str(value)
 
 

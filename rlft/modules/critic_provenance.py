@@ -39,8 +39,8 @@ def check(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any], accept
     """
     differing = [key for key in get_args(Setting) if found.get(key) != wanted[key] and key not in accepted]
     if differing:
-        said = ", ".join(f"{key} {found.get(key, 'unknown')} (here {wanted[key]})" for key in differing)
+        different = ", ".join(f"{key} {found.get(key, 'unknown')} (here {wanted[key]})" for key in differing)
         raise UserError(
-            f"The critic of {name!r} was made with {said}; to use it all the same set "
+            f"The critic of {name!r} was made with {different}; to use it all the same set "
             f"--model.accept_critic_mismatch '[{', '.join([*accepted, *differing])}]'."
         )

@@ -16,7 +16,7 @@ from rlft.networks.action_values import ActionValueCritic
 from rlft.networks.actors import GaussianActor, place_in_parts
 from rlft.networks.conditioned_actor import ConditionedActor
 from rlft.networks.critics import ValueCritic
-from rlft.networks.foreign import Said
+from rlft.networks.foreign import Hints
 from rlft.networks.foreign.contents import LIGHTNING
 from rlft.types import Actor, Critic
 
@@ -28,18 +28,18 @@ def are_ours(names: Iterable[str]) -> bool:
     return any(OURS.fullmatch(name) for name in names)
 
 
-def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic | None]:
+def networks(weights: Mapping[str, Tensor], hints: Hints) -> tuple[Actor, Critic | None]:
     """The actor and the critic, if there is one, of tensors by name.
 
     Raises:
         UserError: if they are not those of such networks. Says it of "it", the file.
     """
     actor, critic = actor_and_critic(weights)
-    if said.log_std is not None:
-        raise UserError(f"it has actor.log_std, and {said.beside} says another log_std; leave that out.")
+    if hints.log_std is not None:
+        raise UserError(f"it has actor.log_std, and {hints.beside} says another log_std; leave that out.")
     try:
-        actor_net = _actor(_in_parts(actor), said)
-        return actor_net, _critic(critic, actor_net.action_dim, said) if critic else None
+        actor_net = _actor(_in_parts(actor), hints)
+        return actor_net, _critic(critic, actor_net.action_dim, hints) if critic else None
     except (KeyError, IndexError, RuntimeError) as error:
         found = ", ".join(f"{name} {list(weights[name].shape)}" for name in sorted(weights)[:4])
         raise UserError(
@@ -48,13 +48,13 @@ def networks(weights: Mapping[str, Tensor], said: Said) -> tuple[Actor, Critic |
         ) from error
 
 
-def assumed(content: object, said: Said) -> tuple[str, ...]:
+def assumed(content: object, hints: Hints) -> tuple[str, ...]:
     """What has to be said of the networks of a file that holds this."""
     is_checkpoint = isinstance(content, Mapping) and LIGHTNING in content
-    if said.activation is not None or is_checkpoint or said.beside.is_file():
+    if hints.activation is not None or is_checkpoint or hints.beside.is_file():
         return ()  # checkpoints of ours and a json that do not say it are of a time without another activation
     return (
-        f"It is read with tanh after every hidden layer, as older files of rlft have it; {said.beside} is missing.",
+        f"It is read with tanh after every hidden layer, as older files of rlft have it; {hints.beside} is missing.",
     )
 
 
@@ -82,19 +82,19 @@ def _in_parts(actor: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _actor(weights: dict[str, Tensor], said: Said) -> Actor:
+def _actor(weights: dict[str, Tensor], hints: Hints) -> Actor:
     layers = [*_layers(weights, "encoder"), *_layers(weights, "action_head")]
     obs_dim, hidden_dim, action_dim = layers[0].shape[1], layers[0].shape[0], layers[-1].shape[0]
-    dims, activation = _hidden_dims(layers, said), said.activation or "tanh"
+    dims, activation = _hidden_dims(layers, hints), hints.activation or "tanh"
     gaussian = GaussianActor(obs_dim, action_dim, hidden_dim, len(layers) - 1, hidden_dims=dims, activation=activation)
     actor = ConditionedActor(gaussian) if "embedding" in weights else gaussian
     actor.load_state_dict(weights)
     return actor
 
 
-def _critic(weights: dict[str, Tensor], action_dim: int, said: Said) -> Critic:
+def _critic(weights: dict[str, Tensor], action_dim: int, hints: Hints) -> Critic:
     layers = _layers(weights, "value")
-    dims, activation = _hidden_dims(layers, said), said.activation or "tanh"
+    dims, activation = _hidden_dims(layers, hints), hints.activation or "tanh"
     value = ValueCritic(layers[0].shape[1], layers[0].shape[0], len(layers) - 1, dims, activation)
     num_q = len({key.split(".")[1] for key in weights if key.startswith("q.")})
     critic = ActionValueCritic(value, action_dim, num_q) if num_q else value
@@ -102,15 +102,15 @@ def _critic(weights: dict[str, Tensor], action_dim: int, said: Said) -> Critic:
     return critic
 
 
-def _hidden_dims(layers: list[Tensor], said: Said) -> tuple[int, ...] | None:
+def _hidden_dims(layers: list[Tensor], hints: Hints) -> tuple[int, ...] | None:
     """The widths of hidden layers if they are not all the same, which no file without a description has been given."""
     widths = tuple(len(layer) for layer in layers[:-1])
     if len(set(widths)) < 2:
         return None
-    if said.activation is None:
+    if hints.activation is None:
         raise UserError(
             f"its hidden layers are {', '.join(map(str, widths))} wide, and a json that says their activation was "
-            f'written with it; put {said.beside} back, or write the right one into it, as {{"activation": "tanh"}}.'
+            f'written with it; put {hints.beside} back, or write the right one into it, as {{"activation": "tanh"}}.'
         )
     return widths
 

@@ -26,7 +26,7 @@ from rlft.files.atomic import replacing
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
 from rlft.networks import NoCritic, old_policy_files
 from rlft.networks.descriptions import build, describe, shapes
-from rlft.networks.foreign import SAID_KEYS, Contents, contents_of, said_of, stable_baselines, translate
+from rlft.networks.foreign import HINT_KEYS, Contents, contents_of, hints_of, stable_baselines, translate
 from rlft.types import Actor, Critic, Network
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -165,7 +165,7 @@ def decided_beside(path: Path) -> dict[str, Any]:
         UserError: if it is no json.
     """
     info = _read_info(path.with_suffix(".json"))
-    return {} if info.get("format") == FORMAT else {k: info[k] for k in (NETWORKS, *SAID_KEYS) if k in info}
+    return {} if info.get("format") == FORMAT else {k: info[k] for k in (NETWORKS, *HINT_KEYS) if k in info}
 
 
 def _read(path: Path) -> _File:
@@ -211,10 +211,10 @@ def _networks(file: _File) -> tuple[Actor, Critic | None, tuple[str, ...]]:
     tensors = file.contents.tensors
     if file.networks is not None:
         return *_built(tensors, file.networks), ()
-    said = said_of(file.beside, file.info, file.contents.activations)
+    hints = hints_of(file.beside, file.info, file.contents.activations)
     if old_policy_files.are_ours(tensors):
-        return *old_policy_files.networks(tensors, said), old_policy_files.assumed(file.content, said)
-    translation = translate(tensors, file.content, said)
+        return *old_policy_files.networks(tensors, hints), old_policy_files.assumed(file.content, hints)
+    translation = translate(tensors, file.content, hints)
     return *_built(translation.weights, translation.networks), translation.notes
 
 
@@ -257,5 +257,5 @@ def _refuse_misfit(weights: Mapping[str, Tensor], expected: Mapping[str, torch.S
     found = {name: tensor.shape for name, tensor in weights.items()}
     for name in (*expected, *found):
         if found.get(name) != expected.get(name):
-            said = [str(list(of[name])) if name in of else "missing" for of in (found, expected)]
-            raise UserError(f"its tensor {name} is {said[0]}, and {said[1]} in the {NETWORKS} that it describes.")
+            shapes = [str(list(of[name])) if name in of else "missing" for of in (found, expected)]
+            raise UserError(f"its tensor {name} is {shapes[0]}, and {shapes[1]} in the {NETWORKS} that it describes.")

@@ -13,7 +13,7 @@ def measures(metrics: Mapping[str, float], evaluation: str = EVALUATED) -> dict[
     return _under(f"{evaluation}{MEASURE}", metrics)
 
 
-def said(metrics: Mapping[str, float], evaluation: str = EVALUATED) -> str:
+def failure_sentence(metrics: Mapping[str, float], evaluation: str = EVALUATED) -> str:
     """A sentence on what failed episodes do; nothing if the task does not tell.
 
     `It fails in 84.4% of its episodes: in 80.5% it hovers open handed, in 3.9% it grasps but does not lift.`

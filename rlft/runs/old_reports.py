@@ -47,8 +47,8 @@ def _old_status(version: Path, followed: frozenset[Path]) -> Status | None:
     configuration = _configuration(version)
     settings = deciding(configuration)
     checkpoint = str(configuration.get("ckpt_path") or "")
-    said = re.findall(r"^- (Continues .+)$", report, re.M)
-    continues = _continues(version, checkpoint, settings, said, followed | {version.resolve()})
+    sentences = re.findall(r"^- (Continues .+)$", report, re.M)
+    continues = _continues(version, checkpoint, settings, sentences, followed | {version.resolve()})
     seed = _whole(configuration.get("seed_everything"), -1)
     state, reason = _state(report)
     commit = _fact(report, "commit")
@@ -64,7 +64,7 @@ def _old_status(version: Path, followed: frozenset[Path]) -> Status | None:
         settings=settings,
         continues=continues,
         checkpoint=checkpoint,
-        checkpoint_iterations=int([0, *re.findall(r" after iteration (\d{1,9})", said[-1] if said else "")][-1]),
+        checkpoint_iterations=int([0, *re.findall(r" after iteration (\d{1,9})", "".join(sentences[-1:]))][-1]),
         reason=reason,
         commit=commit.partition(" ")[0],
         dirty=" with uncommitted changes" in commit,
@@ -72,7 +72,7 @@ def _old_status(version: Path, followed: frozenset[Path]) -> Status | None:
 
 
 def _continues(
-    version: Path, checkpoint: str, settings: Mapping[str, Any], said: Sequence[str], followed: frozenset[Path]
+    version: Path, checkpoint: str, settings: Mapping[str, Any], sentences: Sequence[str], followed: frozenset[Path]
 ) -> str:
     """The digest of the run of other settings before this one.
 
@@ -80,13 +80,13 @@ def _continues(
         version: of this run.
         checkpoint: it goes on from, if any.
         settings: that decide its results.
-        said: what its report says of all checkpoints that it went on from, one after the other.
+        sentences: what its report says of all checkpoints that it went on from, one after the other.
         followed: versions that it is reached from.
     """
     for place in places_before(version, checkpoint):
         if place not in followed and (before := _old_status(place, followed)) and before.digest:
             return before.continues if before.settings == settings else before.digest
-    if all("Nothing else changed." in one for one in said):
+    if all("Nothing else changed." in one for one in sentences):
         return ""
     return Identity({"checkpoint": checkpoint}, seed=-1).digest  # gone, and nobody can tell what it was
 

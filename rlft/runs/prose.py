@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rlft.runs.behaviour import EVALUATED, MEASURE, measures, said
+from rlft.runs.behaviour import EVALUATED, MEASURE, failure_sentence, measures
 from rlft.runs.iterations import ITERATION, Row
 from rlft.runs.status import Status
 
@@ -48,7 +48,7 @@ def behaviour_table(rows: Sequence[Row]) -> list[str]:
     if not evaluated:
         return []
     columns = {f"{EVALUATED}{MEASURE}{name}": name.replace("_", " ") for row in evaluated for name in measures(row)}
-    sentence = said(evaluated[-1])
+    sentence = failure_sentence(evaluated[-1])
     told = [f"The last policy: {sentence[0].lower()}{sentence[1:]}", ""] if sentence else []
     return [*told, *_table(evaluated, columns)]
 

@@ -80,10 +80,10 @@ def start_process(
         )
 
 
-def note_end(log: Path, said: str) -> None:
+def note_end(log: Path, message: str) -> None:
     """Adds a last line to the output of a run that could not say itself how it ended."""
     with log.open("a") as output:
-        output.write(f"{said}\n")
+        output.write(f"{message}\n")
 
 
 def threads_of_each(jobs: int) -> int:
@@ -97,7 +97,7 @@ def reason_of(status: int, log: Path) -> str:
     if status < 0:
         return f"Ended by {signal.Signals(-status).name}."
     lines = log.read_bytes()[-TAIL:].decode(errors="replace").splitlines() if log.is_file() else []
-    said = [line for line in lines if line.strip()][-1:]
-    if not said or said[0].startswith(PROMPT):
+    message = [line for line in lines if line.strip()][-1:]
+    if not message or message[0].startswith(PROMPT):
         return f"Exit status {status} without a word."
-    return said[0].removeprefix("rlft: ").strip()
+    return message[0].removeprefix("rlft: ").strip()

@@ -100,8 +100,8 @@ def slurm_executor(study: Path, options: Mapping[str, Any], cluster: str = "slur
         executor = submitit.AutoExecutor(study / FOLDER, cluster=cluster)
         executor.update_parameters(**{"name": study.name, **options})
     except Exception as error:  # submitit has no errors of its own for these
-        said = f"submitit cannot use SLURM with executor_options {dict(options)}: {one_line(error)}"
-        raise UserError(said) from error
+        message = f"submitit cannot use SLURM with executor_options {dict(options)}: {one_line(error)}"
+        raise UserError(message) from error
 
     def start(args: Sequence[str], log: Path, threads: int) -> Job:
         note = log.with_name(JOB_ID)

@@ -19,7 +19,7 @@ from rlft.networks.policy_files import load_policy
 from rlft.training.config_tree import Setting, imported, members, parameters
 from rlft.types import Actor, Mark
 
-SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def refuse_nulls(settings: Iterable[Setting]) -> None:
@@ -32,7 +32,7 @@ def refuse_nulls(settings: Iterable[Setting]) -> None:
         kinds = members(setting.parameter.hint)
         if setting.value is None and setting.parameter.default is not None and not {type(None), Any, object} & {*kinds}:
             choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
-            allowed = f"one of {', '.join(map(str, choices))}" if choices else SAID.get(kinds[0], "given")
+            allowed = f"one of {', '.join(map(str, choices))}" if choices else KINDS.get(kinds[0], "given")
             raise UserError(f"{setting.key} is null; it must be {allowed}.")
 
 

@@ -129,8 +129,9 @@ def check_continues(path: Path, saved: Mapping[str, Any], settings: Sequence[Set
         key, value = setting.key, setting.value
         if Mark.START in setting.marks and value not in (None, "none") and value != before.get(key):
             raise UserError(
-                f"{key} is {_said(value)}, but {path} was made with {_said(before.get(key))}; a continued run keeps "
-                f"the networks of its checkpoint: leave it as it was, or start a new run with --model.policy {path}."
+                f"{key} is {_description(value)}, but {path} was made with {_description(before.get(key))}; a "
+                "continued run keeps the networks of its checkpoint: leave it as it was, or start a new run with "
+                f"--model.policy {path}."
             )
 
 
@@ -165,9 +166,9 @@ def changes(before: Mapping[str, Any], settings: Iterable[Setting]) -> list[str]
         if old == new or where or any(key.startswith(f"{changed}.") for changed in found):
             continue
         if key in before and key in after:
-            found[key] = f"{key} {_said(old)} -> {_said(new)}"
+            found[key] = f"{key} {_description(old)} -> {_description(new)}"
         else:
-            value = _said(new if key in after else old)
+            value = _description(new if key in after else old)
             what = key if key.endswith(f".{value}") else f"{key} {value}"  # a callback is known by its class
             found[key] = f"{what} {'added' if key in after else 'removed'}"
     return list(found.values())
@@ -185,8 +186,8 @@ def iterations_done(saved: Mapping[str, Any]) -> int:
 
 
 def _content_said(value: Any) -> str:
-    return "another file" if str(value).startswith("sha256:") else _said(value)
+    return "another file" if str(value).startswith("sha256:") else _description(value)
 
 
-def _said(value: Any) -> str:
+def _description(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

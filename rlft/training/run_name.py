@@ -30,8 +30,8 @@ def run_name(identity: Identity, settings: Sequence[Setting], base: Sequence[Set
         base: those of the config files alone; nothing without one.
         begins: the names of the config files.
     """
-    said = [_safe("+".join(begins)), *words(settings, base), *(["continued"] if identity.continues else [])]
-    return "-".join([*_shortened([word for word in said if word]), identity.short, f"seed{identity.seed}"])
+    parts = [_safe("+".join(begins)), *words(settings, base), *(["continued"] if identity.continues else [])]
+    return "-".join([*_shortened([word for word in parts if word]), identity.short, f"seed{identity.seed}"])
 
 
 def is_of(name: str, identity: Identity) -> bool:
@@ -70,22 +70,22 @@ def _word(setting: Setting, ends: Sequence[str]) -> str:
     if setting.value is True:
         return _safe(name)
     is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and Path(str(setting.value)).is_file()
-    said = Path(setting.value).stem if is_file else setting.value
-    return _safe(name + _joined(said))
+    value = Path(setting.value).stem if is_file else setting.value
+    return _safe(name + _joined(value))
 
 
 def _joined(value: Any) -> str:
     """`0.99` or `_pickcube_weak`: what follows a word."""
-    said = _said(value)
-    return said if re.match(r"-?\.?\d", said) else f"_{said}"
+    word = _text(value)
+    return word if re.match(r"-?\.?\d", word) else f"_{word}"
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        said = {key: one for key, one in value.items() if one is not None and not (one == 0 and type(one) is int)}
-        return "_".join(f"{key}{_joined(one)}" for key, one in said.items())
+        given = {key: one for key, one in value.items() if one is not None and not (one == 0 and type(one) is int)}
+        return "_".join(f"{key}{_joined(one)}" for key, one in given.items())
     if isinstance(value, list | tuple):
-        return "_".join(map(_said, value))
+        return "_".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -94,11 +94,11 @@ def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).lstrip("-.")
 
 
-def _shortened(said: Sequence[str]) -> list[str]:
+def _shortened(parts: Sequence[str]) -> list[str]:
     """As many words as a name has room for; the digest knows the others."""
-    kept = list(said)
+    kept = list(parts)
     while len("-".join(kept)) > LONGEST and len(kept) > 1:
         kept.pop()
-    left = len(said) - len(kept)
+    left = len(parts) - len(kept)
     kept[:1] = [word[:LONGEST] for word in kept[:1]]
     return [*kept, f"{left}_more"] if left else kept

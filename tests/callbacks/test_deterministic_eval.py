@@ -4,7 +4,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rlft.callbacks import DeterministicEval, RunReport
 from rlft.rollout import LocalRollouts
 from rlft.runs import outcomes
-from rlft.runs.behaviour import said
+from rlft.runs.behaviour import failure_sentence
 from rlft.runs.iterations import read_iterations
 from rlft.statistics.evaluations import summarize
 from tests.support.telling import BEHAVIOUR, TellingReach
@@ -71,7 +71,7 @@ def test_a_task_that_tells_is_told_of_everywhere(tmp_path):
         assert terms[0][step] + terms[1][step] == pytest.approx(reward, abs=1e-6)
     report = (version / "report.md").read_text()
     assert "## What the policy did" in report
-    assert said(read_iterations(version)[-1])[1:] in report
+    assert failure_sentence(read_iterations(version)[-1])[1:] in report
     assert "| iteration | least distance | greatest distance | mean moved | distance at end |" in report
 
 

@@ -1,6 +1,6 @@
 """What a policy does, in words and in tables."""
 
-from rlft.runs.behaviour import measures, said
+from rlft.runs.behaviour import failure_sentence, measures
 from rlft.runs.prose import behaviour_table
 
 ROW = {
@@ -15,15 +15,18 @@ ROW = {
 
 def test_a_sentence_has_the_most_frequent_first_and_leaves_out_what_never_happens():
     assert (
-        said(ROW)
+        failure_sentence(ROW)
         == "It fails in 87.5% of its episodes: in 75.0% it hovers open handed, in 12.5% it does something else."
     )
-    assert said(ROW, "eval_stochastic/") == "It fails in 100.0% of its episodes: in 100.0% it hovers open handed."
+    assert (
+        failure_sentence(ROW, "eval_stochastic/")
+        == "It fails in 100.0% of its episodes: in 100.0% it hovers open handed."
+    )
 
 
 def test_tasks_that_tell_nothing_have_no_sentence():
-    assert said({"eval/success_rate": 0.5}) == ""
-    assert said({"eval/failed/hovers": 0.0}) == "It fails in none of its episodes."
+    assert failure_sentence({"eval/success_rate": 0.5}) == ""
+    assert failure_sentence({"eval/failed/hovers": 0.0}) == "It fails in none of its episodes."
     assert behaviour_table([{"iteration": 0, "eval/success_rate": 0.5}]) == []
 
 
@@ -31,7 +34,7 @@ def test_a_report_has_a_row_per_evaluation_and_the_last_one_in_words():
     rows = [{"iteration": 0, **ROW}, {"iteration": 1, "losses/value_loss": 1.0}, {"iteration": 2, **ROW}]
     assert measures(ROW) == {"max_cube_z": 0.0123}
     assert behaviour_table(rows) == [
-        f"The last policy: i{said(ROW)[1:]}",
+        f"The last policy: i{failure_sentence(ROW)[1:]}",
         "",
         "| iteration | max cube z |",
         "|---:|---:|",

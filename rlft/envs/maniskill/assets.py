@@ -39,10 +39,10 @@ def _sources(asset: str) -> list[str]:
 
 def missing(who: str, asset: str) -> str:
     """One sentence: whose assets are missing, and the command that fetches them, if there is one."""
-    said = f"{who} needs assets that are not on this machine"
+    message = f"{who} needs assets that are not on this machine"
     if asset not in _registry().DATA_SOURCES and not _registry().DATA_GROUPS.get(asset):
-        return f"{said}, and ManiSkill's registry has none to download for it; {DOCUMENTED}."
-    return f"{said}; fetch them with `python -m mani_skill.utils.download_asset {asset}`."
+        return f"{message}, and ManiSkill's registry has none to download for it; {DOCUMENTED}."
+    return f"{message}; fetch them with `python -m mani_skill.utils.download_asset {asset}`."
 
 
 def missing_file(task: str, error: FileNotFoundError) -> str:

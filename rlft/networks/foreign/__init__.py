@@ -1,8 +1,8 @@
 """Policies that other libraries wrote, in rlft's words: what a file holds, whose it is, and what to build of it."""
 
 from rlft.networks.foreign.contents import Contents, contents_of
-from rlft.networks.foreign.said import KEYS as SAID_KEYS
-from rlft.networks.foreign.said import Said, said_of
+from rlft.networks.foreign.hints import KEYS as HINT_KEYS
+from rlft.networks.foreign.hints import Hints, hints_of
 from rlft.networks.foreign.translate import Translation, translate
 
-__all__ = ["SAID_KEYS", "Contents", "Said", "Translation", "contents_of", "said_of", "translate"]
+__all__ = ["HINT_KEYS", "Contents", "Hints", "Translation", "contents_of", "hints_of", "translate"]

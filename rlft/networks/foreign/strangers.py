@@ -33,8 +33,8 @@ OPTIMIZER = {"state", "param_groups"}
 
 def stranger(names: Collection[str]) -> str | None:
     """What a file of tensors of these names is, and why it cannot be read, if it is one of these."""
-    said = (text for pattern, text in STRANGERS if any(re.fullmatch(pattern, name) for name in names))
-    return next(said, None)
+    known = (text for pattern, text in STRANGERS if any(re.fullmatch(pattern, name) for name in names))
+    return next(known, None)
 
 
 def without_policy(content: object, names: Collection[str]) -> str:

@@ -13,9 +13,9 @@ from torch import Tensor
 from rlft.errors import UserError
 from rlft.networks.actors import GaussianActor, place_in_parts
 from rlft.networks.critics import ValueCritic
+from rlft.networks.foreign.hints import Hints
 from rlft.networks.foreign.layouts import Layer, Layout, layers, layout_of
 from rlft.networks.foreign.normalisers import OF_ACTOR, OF_CRITIC, Normaliser, normaliser
-from rlft.networks.foreign.said import Said
 from rlft.networks.foreign.strangers import stranger, without_policy
 
 
@@ -28,13 +28,13 @@ class Translation:
     notes: tuple[str, ...]
 
 
-def translate(tensors: Mapping[str, Tensor], content: object, said: Said) -> Translation:
+def translate(tensors: Mapping[str, Tensor], content: object, hints: Hints) -> Translation:
     """Reads the tensors of a file as the policy of the library whose names they have.
 
     Args:
         tensors: of the file.
         content: what it holds as it is there, for messages.
-        said: what the tensors cannot tell.
+        hints: what the tensors cannot tell.
 
     Raises:
         UserError: if they are none, or do not determine a policy. Says it of "it", the file.
@@ -43,11 +43,11 @@ def translate(tensors: Mapping[str, Tensor], content: object, said: Said) -> Tra
     actor, critic = layers(layout.actor, tensors), layers(layout.critic, tensors)
     of_actor, of_critic = normaliser(OF_ACTOR, tensors), normaliser(OF_CRITIC, tensors)
     _refuse_unread(layout, tensors, [*actor, *critic], [n for n in (of_actor, of_critic) if n])
-    said = _complete(layout, tensors, said)
-    log_std = _log_std(layout, tensors, said, actor[-1])
+    hints = _complete(layout, tensors, hints)
+    log_std = _log_std(layout, tensors, hints, actor[-1])
     critic, notes = _seeing_the_same(actor, critic)
-    networks, weights = _in_our_words(_folded(actor, of_actor), _folded(critic, of_critic), log_std, said)
-    return Translation(networks, weights, (_note(layout, said, of_actor), *notes))
+    networks, weights = _in_our_words(_folded(actor, of_actor), _folded(critic, of_critic), log_std, hints)
+    return Translation(networks, weights, (_note(layout, hints, of_actor), *notes))
 
 
 def _layout(tensors: Mapping[str, Tensor], content: object) -> Layout:
@@ -78,31 +78,31 @@ def _is_real(name: str, tensor: Tensor) -> bool:
     return tensor.is_floating_point() or name.endswith(".count")
 
 
-def _complete(layout: Layout, tensors: Mapping[str, Tensor], said: Said) -> Said:
+def _complete(layout: Layout, tensors: Mapping[str, Tensor], hints: Hints) -> Hints:
     """What is known of the activation and the deviation, all in all."""
     found = [name for name in (layout.log_std, layout.std) if name in tensors]
-    if len(found) + (said.log_std is not None) > 1:
+    if len(found) + (hints.log_std is not None) > 1:
         raise UserError(
-            f"its deviation is given more than once: {', '.join(map(str, found))}, log_std in {said.beside}."
+            f"its deviation is given more than once: {', '.join(map(str, found))}, log_std in {hints.beside}."
         )
     missing: dict[str, Any] = {}
-    if (activation := said.activation or layout.activation) is None:
+    if (activation := hints.activation or layout.activation) is None:
         missing["activation"] = "elu"
-    if not found and said.log_std is None:
+    if not found and hints.log_std is None:
         missing["log_std"] = -0.5
     if missing:
         raise UserError(
             f"it has the layers of {layout.whose}, but nothing says its {' and '.join(missing)}; if you know, write it "
-            f"into {said.beside}, such as {json.dumps(missing)}."
+            f"into {hints.beside}, such as {json.dumps(missing)}."
         )
-    return Said(said.beside, activation, said.log_std)
+    return Hints(hints.beside, activation, hints.log_std)
 
 
-def _log_std(layout: Layout, tensors: Mapping[str, Tensor], said: Said, last: Layer) -> Tensor:
+def _log_std(layout: Layout, tensors: Mapping[str, Tensor], hints: Hints, last: Layer) -> Tensor:
     """Of every action dimension, `[A]`."""
     size = len(last.bias)
-    if said.log_std is not None:
-        return torch.full((size,), said.log_std)
+    if hints.log_std is not None:
+        return torch.full((size,), hints.log_std)
     name = layout.log_std if layout.log_std in tensors else layout.std
     found = tensors[str(name)]
     if found.shape not in ((size,), (1, size)):
@@ -137,11 +137,11 @@ def _folded(found: list[Layer], of_observations: Normaliser | None) -> list[Laye
 
 
 def _in_our_words(
-    actor: Sequence[Layer], critic: Sequence[Layer], log_std: Tensor, said: Said
+    actor: Sequence[Layer], critic: Sequence[Layer], log_std: Tensor, hints: Hints
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    networks = {"actor": _described(GaussianActor, actor, said), "critic": None}
+    networks = {"actor": _described(GaussianActor, actor, hints), "critic": None}
     if critic:
-        networks["critic"] = _described(ValueCritic, critic, said)
+        networks["critic"] = _described(ValueCritic, critic, hints)
     weights = {"actor.log_std": log_std}
     for number, layer in enumerate(actor):
         part = place_in_parts(2 * number, len(actor) - 1)  # among layers and activations
@@ -151,7 +151,7 @@ def _in_our_words(
     return networks, {name: tensor.to(torch.float32).contiguous() for name, tensor in weights.items()}
 
 
-def _described(network: type[GaussianActor | ValueCritic], found: Sequence[Layer], said: Said) -> dict[str, Any]:
+def _described(network: type[GaussianActor | ValueCritic], found: Sequence[Layer], hints: Hints) -> dict[str, Any]:
     """As `describe` says it."""
     sizes = {"obs_dim": found[0].weight.shape[1]}
     if network is GaussianActor:
@@ -163,16 +163,16 @@ def _described(network: type[GaussianActor | ValueCritic], found: Sequence[Layer
     shape = same if len(set(widths)) == 1 else {"hidden_dims": widths}
     return {
         "class_path": f"rlft.networks.{network.__name__}",
-        "init_args": {**sizes, **shape, "activation": said.activation},
+        "init_args": {**sizes, **shape, "activation": hints.activation},
     }
 
 
-def _note(layout: Layout, said: Said, of_actor: Normaliser | None) -> str:
+def _note(layout: Layout, hints: Hints, of_actor: Normaliser | None) -> str:
     if of_actor is None:
         around = f"; {layout.unknown}" if layout.unknown else ""
     else:
         around = f", with its {of_actor.name} before the first as {of_actor.formula} without clipping"
     return (
-        f"It is read as a policy of {layout.whose}: {said.activation} after every hidden layer, nothing after the "
+        f"It is read as a policy of {layout.whose}: {hints.activation} after every hidden layer, nothing after the "
         f"last{around}."
     )

@@ -17,7 +17,7 @@ KEYS = ("activation", "log_std")
 
 
 @dataclass(frozen=True)
-class Said:
+class Hints:
     """The activation after every hidden layer, and the log standard deviation; `None` is not said."""
 
     beside: Path  # the json in which they may be said
@@ -25,7 +25,7 @@ class Said:
     log_std: float | None = None
 
 
-def said_of(beside: Path, info: dict[str, Any], activations: Iterable[str]) -> Said:
+def hints_of(beside: Path, info: dict[str, Any], activations: Iterable[str]) -> Hints:
     """What a file and the json beside it say; takes it out of `info`, which is that json.
 
     Raises:
@@ -38,7 +38,7 @@ def said_of(beside: Path, info: dict[str, Any], activations: Iterable[str]) -> S
     finite = isinstance(log_std, int | float) and not isinstance(log_std, bool) and math.isfinite(log_std)
     if log_std is not None and not finite:
         raise UserError(f"log_std in {beside} is {log_std!r}; it must be a number.")
-    return Said(beside, next(iter(found), None), log_std)
+    return Hints(beside, next(iter(found), None), log_std)
 
 
 def _activation(text: object) -> Activation:
