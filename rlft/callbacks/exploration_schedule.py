@@ -5,8 +5,9 @@ from __future__ import annotations
 import lightning
 
 from rlft.callbacks.access import learner
-from rlft.callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
+from rlft.callbacks.schedule import Unit, check_unit, progress
 from rlft.errors import UserError
+from rlft.modules.piecewise import Interpolation, Piecewise
 
 
 class ExplorationSchedule(lightning.Callback):
@@ -28,7 +29,7 @@ class ExplorationSchedule(lightning.Callback):
         unit: Unit = "iterations",
         interpolation: Interpolation = "constant",
     ) -> None:
-        self.log_std = Piecewise(points, interpolation, "ExplorationSchedule")
+        self.log_std = Piecewise(points, interpolation, "ExplorationSchedule.points")
         self.unit = unit
         self._current = 0.0  # of the running iteration
 

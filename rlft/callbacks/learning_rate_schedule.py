@@ -5,9 +5,10 @@ from __future__ import annotations
 import lightning
 
 from rlft.callbacks.access import learner
-from rlft.callbacks.schedule import Interpolation, Piecewise, Unit, check_unit, progress
+from rlft.callbacks.schedule import Unit, check_unit, progress
 from rlft.errors import UserError
 from rlft.modules.parameters import ParameterGroup
+from rlft.modules.piecewise import Interpolation, Piecewise
 
 
 class LearningRateSchedule(lightning.Callback):
@@ -34,7 +35,7 @@ class LearningRateSchedule(lightning.Callback):
         for step, factor in points:
             if factor < 0:
                 raise UserError(f"LearningRateSchedule.points has {factor} at step {step}; it must be at least 0.")
-        self.factors = Piecewise(points, interpolation, "LearningRateSchedule")
+        self.factors = Piecewise(points, interpolation, "LearningRateSchedule.points")
         self.unit = unit
         self.group = group
         self._factor = 1.0  # of the running iteration

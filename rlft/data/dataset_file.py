@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlft.data import frame_files
 from rlft.errors import UserError
 from rlft.files.rows import entries_of, rows_of, with_log_prob_known
 from rlft.files.tensors import read_tensors, write_tensors
@@ -33,7 +34,7 @@ class Dataset:
     def tensors(self) -> dict[str, Tensor]:
         """Every field by name, such as `rollout.obs` and `estimate.advantage`."""
         entries = entries_of(self.rollout)
-        tensors = {f"rollout.{name}": entries[name] for name in ROLLOUT}
+        tensors = {f"rollout.{name}": entries[name] for name in ROLLOUT} | frame_files.packed(self.rollout)
         if self.labels is None:
             return tensors
         return tensors | {f"estimate.{name}": getattr(self.labels, name) for name in ESTIMATE}
@@ -43,6 +44,7 @@ class Dataset:
         """The inverse of `tensors()`, also of earlier versions; the estimate's metrics come from `info`."""
         tensors = with_log_prob_known(tensors, "rollout.")
         rollout = rows_of(Rollout, {name: tensors[f"rollout.{name}"] for name in ROLLOUT})
+        rollout = frame_files.with_pictures(rollout, tensors)
         if info.get("advantage.class") == UNLABELLED:
             return cls(rollout, None, {name: value for name, value in info.items() if name != "advantage.class"})
         if not any(f"estimate.{name}" in tensors for name in ESTIMATE):
@@ -91,6 +93,8 @@ def read_dataset(path: Path) -> Dataset:
 
 def _check(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int], *, labelled: bool) -> None:
     """Refuses tensors that are not what the header promises, and numbers that would spoil the weights."""
+    pictures = {name for name in frame_files.ENTRIES if name in tensors}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in pictures}
     names = {f"rollout.{name}" for name in ROLLOUT}
     if labelled:
         names |= {f"estimate.{name}" for name in ESTIMATE}
@@ -101,7 +105,8 @@ def _check(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int], 
     for key, tensor in tensors.items():
         name = key.split(".")[1]
         expected = [*shape, sizes[WIDTHS[name]]] if name in WIDTHS else shape
-        kind = "bool" if name in BOOLS else "int64" if name == "elapsed" else "float"
+        is_choice = name == "action" and not tensor.is_floating_point()
+        kind = "bool" if name in BOOLS else "int64" if name == "elapsed" or is_choice else "float"
         if list(tensor.shape) != expected or not str(tensor.dtype).startswith(f"torch.{kind}"):
             found = f"{tensor.dtype} {list(tensor.shape)}"
             raise UserError(f"data.dataset {path}: {key} is {found}, not {kind} {expected}.")

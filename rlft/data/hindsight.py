@@ -58,6 +58,11 @@ def check_goals(spec: EnvSpec, reward_mode: str | None, share: float) -> None:
             f"data.her is {share}, but {spec.task} as configured has no goals in its observations from which success "
             "follows; set data.her to 0, or take PickCube-v1 or PickCube-v2 with robot panda or so100."
         )
+    if spec.image is not None:
+        raise UserError(
+            f"data.her is {share}, but pictures of {spec.task} show the goal as it was; set data.her to 0, or take "
+            "observations without pictures."
+        )
     if reward_mode not in (None, "sparse"):
         raise UserError(
             f"data.her is {share}, which computes rewards under other goals, but of the sparse reward alone, and "

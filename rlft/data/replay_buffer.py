@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from rlft.data.frames import Frames
 from rlft.data.hindsight import Stretches
+from rlft.data.on_demand import OnDemand
 from rlft.errors import UserError
-from rlft.types import CalibratedBatch, Experience, Goals, ReplayBatch, ReturnBatch, Transition
+from rlft.types import CalibratedBatch, Experience, Goals, Obs, ReplayBatch, ReturnBatch, Transition
 
 Outcome = Callable[[Tensor], tuple[Tensor, Tensor]]  # of the steps of rows `[M]`: rewards, and whether they terminate
+R = TypeVar("R", bound=ReplayBatch | ReturnBatch)
+SLACK = 4  # a share of the capacity is kept as room for more, so that few additions copy everything
 
 
 class ReplayBuffer:
     """The last steps of `N` environments, each an unbroken series: episodes follow one another in it.
+
+    Pictures are kept apart, each once: `capacity` of every environment, and one for each episode that ended among them.
+    What `whole` shares, and what is drawn with other goals, has none.
 
     Args:
         capacity: steps to keep of each environment; the oldest ones go.
@@ -25,14 +33,21 @@ class ReplayBuffer:
 
     def __init__(self, capacity: int, counting: Callable[[Tensor], Tensor] = lambda reward: reward) -> None:
         self.capacity, self._counting = capacity, counting
-        self._store: Experience | None = None  # [rows, N], with room for more
+        self._store: Experience | None = None  # [rows, N], with room for more, without pictures
+        self._frames: Frames | None = None  # the pictures, if observations have some
         self._begin = self._end = 0  # rows that are kept
         # Of what is kept, [S, N], if somebody has asked since the last addition.
         self._returned: Tensor | None = None
         self._stretches: Stretches | None = None
 
     def add(self, experience: Experience) -> None:
-        """Adds the next `[T, N]` steps."""
+        """Adds the next `[T, N]` steps.
+
+        Raises:
+            UserError: if there is no memory for so many pictures.
+        """
+        self._add_frames(experience)
+        experience = without_pictures(experience)
         end = self._end + len(experience)
         if self._store is None or end > len(self._store):
             self._store = self._with_room(experience)
@@ -41,10 +56,19 @@ class ReplayBuffer:
         self._returned = self._stretches = None
         self._begin, self._end = max(self._begin, end - self.capacity), end
 
+    def _add_frames(self, experience: Experience) -> None:
+        image, next_image = experience.obs.image, experience.next_obs.image
+        if not image.shape[-1]:
+            return
+        if self._frames is None:
+            self._frames = Frames(self.capacity, image)
+        self._frames.add(image, next_image)
+
     def _with_room(self, experience: Experience) -> Experience:
-        """What is kept, at the beginning of twice the rows that it takes with `experience`: few additions copy it."""
+        """What is kept, at the beginning of more rows than it takes with `experience`: few additions copy it."""
         kept = experience[:0] if self._store is None else self.whole
-        rows = 2 * (len(kept) + len(experience))
+        needed = len(kept) + len(experience)
+        rows = max(needed, min(2 * needed, self.capacity + self.capacity // SLACK + len(experience)))
         store = experience.map(lambda tensor: tensor.new_empty(rows, *tensor.shape[1:]))
         store[: len(kept)] = kept
         self._begin, self._end = 0, len(kept)
@@ -57,14 +81,16 @@ class ReplayBuffer:
 
     @property
     def whole(self) -> Experience:
-        """All of it, `[S, N]`; shares memory."""
+        """All of it but the pictures, `[S, N]`; shares memory."""
         assert self._store is not None  # something has been added
         return self._store[self._begin : self._end]
 
     def transitions(
         self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator, *, returns: bool = False
-    ) -> list[ReplayBatch]:
+    ) -> Sequence[ReplayBatch]:
         """Batches of transitions, drawn uniformly with replacement from the usable steps.
+
+        Pictures are looked up when a batch is taken, so take them before the next addition.
 
         Args:
             count: how many batches.
@@ -80,9 +106,10 @@ class ReplayBuffer:
         def recorded(row: Tensor) -> tuple[Tensor, Tensor]:
             return self._counting(kept.reward[row, env]), kept.terminated[row, env]
 
-        ahead = _ahead(kept, start, env, n_step, gamma, recorded)
+        ahead, last = _ahead(kept, start, env, n_step, gamma, recorded)
         batch = ReplayBatch(kept.obs[start, env], kept.action[start, env], ahead)
-        return _split(batch, self._returns(gamma)[start, env] if returns else None, size)
+        batches = _split(batch, self._returns(gamma)[start, env] if returns else None, size)
+        return self._with_pictures(batches, start, last, env)
 
     def has_moved(self, goals: Goals) -> bool:
         """Whether there is a step that `relabelled` can draw."""
@@ -98,7 +125,7 @@ class ReplayBuffer:
         goals: Goals,
         *,
         returns: bool = False,
-    ) -> list[ReplayBatch]:
+    ) -> Sequence[ReplayBatch]:
         """Batches of transitions with goals that were reached later, drawn uniformly with replacement.
 
         Arguments as of `transitions`; there has to be something to draw, as `has_moved` says. What would have come of
@@ -112,7 +139,7 @@ class ReplayBuffer:
             reward, terminated = goals.outcome(kept.next_obs[row, env], goal)
             return self._counting(reward), terminated
 
-        ahead = _ahead(kept, start, env, n_step, gamma, with_goal)
+        ahead, _ = _ahead(kept, start, env, n_step, gamma, with_goal)
         ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, goal))
         batch = ReplayBatch(goals.put(kept.obs[start, env], goal), kept.action[start, env], ahead)
         return _split(batch, torch.full((len(start),), -torch.inf) if returns else None, size)
@@ -129,24 +156,62 @@ class ReplayBuffer:
             self._returned = returns_of(self.counted(self.whole), gamma)
         return self._returned
 
-    def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> list[ReturnBatch]:
+    def returns(self, count: int, size: int, gamma: float, generator: torch.Generator) -> Sequence[ReturnBatch]:
         """Batches of steps whose episode has ended, drawn uniformly with replacement, with their discounted returns.
 
         Raises:
             UserError: if there is none.
         """
-        known = ended(self.counted(self.whole), gamma)
+        returned, kept = self._returns(gamma), self.whole
+        known = (returned > -torch.inf).nonzero()  # [M, 2]
         if not len(known):
             raise UserError(
                 f"No episode has ended in the {self.steps} steps of warm-up, so there are no returns to learn; raise "
                 "data.num_steps or model.warmup_iterations."
             )
-        drawn = torch.randint(len(known), (count * size,), generator=generator)
-        return [known[drawn[i * size : (i + 1) * size]] for i in range(count)]
+        start, env = known[torch.randint(len(known), (count * size,), generator=generator)].unbind(1)
+        batch = ReturnBatch(kept.obs[start, env], kept.action[start, env], returned[start, env])
+        batches = [batch[first : first + size] for first in range(0, len(batch), size)]
+        return self._with_pictures(batches, start, start, env)
+
+    def _with_pictures(self, batches: Sequence[R], start: Tensor, last: Tensor, env: Tensor) -> Sequence[R]:
+        """The same with pictures, if there are any, which take memory only batch by batch.
+
+        Args:
+            batches: without them, of `M` steps in all.
+            start: rows of these steps, `[M]`.
+            last: rows of the steps that lead to their next observations, `[M]`.
+            env: environments, `[M]`.
+        """
+        frames = self._frames
+        if frames is None:
+            return batches
+        first, size = frames.end - self.steps, len(batches[0])  # the number of row 0
+        where = torch.stack([start + first, last + first, env])
+
+        def pictured(place: int) -> R:
+            return _pictured(batches[place], frames, *where[:, place * size : (place + 1) * size])
+
+        return OnDemand(len(batches), pictured)
 
     def counted(self, experience: Experience) -> Experience:
         """The same steps, with what their rewards count as."""
         return replace(experience, reward=self._counting(experience.reward))
+
+
+def without_pictures(experience: Experience) -> Experience:
+    """The same steps with only the numbers of their observations."""
+    obs, next_obs = Obs(state=experience.obs.state), Obs(state=experience.next_obs.state)
+    return replace(experience, obs=obs, next_obs=next_obs)
+
+
+def _pictured(batch: R, frames: Frames, start: Tensor, last: Tensor, env: Tensor) -> R:
+    """A batch `[B]` of steps `start [B]` whose next observations come of steps `last [B]`."""
+    pictured = replace(batch, obs=replace(batch.obs, image=frames.at(start, env)))
+    if isinstance(pictured, ReturnBatch):
+        return pictured
+    ahead = pictured.transition
+    return replace(pictured, transition=replace(ahead, next_obs=replace(ahead.next_obs, image=frames.after(last, env))))
 
 
 def ended(experience: Experience, gamma: float) -> ReturnBatch:
@@ -186,8 +251,14 @@ def _split(batch: ReplayBatch, returned: Tensor | None, size: int) -> list[Repla
     return [batch[first : first + size] for first in range(0, len(batch), size)]
 
 
-def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float, outcome: Outcome) -> Transition:
-    """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps."""
+def _ahead(
+    kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float, outcome: Outcome
+) -> tuple[Transition, Tensor]:
+    """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps.
+
+    Returns:
+        Where they lead, and the row of the last of them, `[M]`.
+    """
     reward, steps, last = torch.zeros(len(start)), torch.zeros(len(start), dtype=torch.int64), start
     alive, ended = torch.ones_like(start, dtype=torch.bool), torch.zeros_like(start, dtype=torch.bool)
     for ahead in range(n_step):
@@ -198,7 +269,7 @@ def _ahead(kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: flo
         last, steps, ended = torch.where(alive, now, last), steps + alive, torch.where(alive, terminated, ended)
         alive = alive & ~(terminated | kept.terminated[now, env] | kept.truncated[now, env])
     discount = torch.where(ended, 0.0, torch.tensor(gamma) ** steps)
-    return Transition(reward, kept.next_obs[last, env], discount)
+    return Transition(reward, kept.next_obs[last, env], discount), last
 
 
 def shares(total: int, parts: int) -> Sequence[int]:

@@ -11,6 +11,7 @@ import torch
 
 from rlft.data import replay_files
 from rlft.data.hindsight import check_goals, check_successes
+from rlft.data.on_demand import OnDemand
 from rlft.data.replay_buffer import ReplayBuffer, ended, shares
 from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
@@ -226,7 +227,9 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             relabelled = sum(relabelled for *_, relabelled in sources)
             learner.add_metrics({"charts/her_share": relabelled / self.minibatch_size})
         parts = [part for source in sources for part in self._parts(learner, *source, count, generator)]
-        return parts[0] if len(parts) == 1 else [ReplayBatch.cat(group) for group in zip(*parts, strict=True)]
+        if len(parts) == 1:
+            return parts[0]
+        return OnDemand(count, lambda place: ReplayBatch.cat([batches[place] for batches in parts]))
 
     def _relabelled(self, buffer: ReplayBuffer, size: int) -> int:
         """Of `size` transitions of a buffer, those that get another goal."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from rlft.data import frame_files
+from rlft.data.replay_buffer import without_pictures
 from rlft.errors import UserError
 from rlft.files.rows import entries_of, rows_of
 from rlft.files.tensors import read_tensors, write_tensors
@@ -25,7 +27,7 @@ def segment(version: Path, iteration: int) -> Path:
 
 
 def write_segment(version: Path, iteration: int, experience: Experience, inputs: Inputs) -> None:
-    """Writes what an iteration has collected; it appears complete or not at all.
+    """Writes what an iteration has collected, pictures once and compressed; it appears complete or not at all.
 
     Args:
         version: the directory of the run.
@@ -39,7 +41,8 @@ def write_segment(version: Path, iteration: int, experience: Experience, inputs:
     path = segment(version, iteration)
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {f"{REWARD_INPUT}{name}": tensor.contiguous() for name, tensor in inputs.items()}
-    write_tensors(path, {**entries_of(experience), **named}, {"format": "rlft-replay-1"})
+    entries = {**entries_of(without_pictures(experience)), **frame_files.packed(experience), **named}
+    write_tensors(path, entries, {"format": "rlft-replay-1"})
 
 
 def read_segment(version: Path, iteration: int) -> tuple[Experience, Inputs]:
@@ -56,7 +59,7 @@ def read_segment(version: Path, iteration: int) -> tuple[Experience, Inputs]:
         )
     tensors, _ = read_tensors(path, "Replay file")
     inputs = {name.removeprefix(REWARD_INPUT): t for name, t in tensors.items() if name.startswith(REWARD_INPUT)}
-    return rows_of(Experience, tensors), inputs
+    return frame_files.with_pictures(rows_of(Experience, tensors), tensors), inputs
 
 
 def take_over(source: Path, version: Path, iterations: Sequence[int], again: Recompute | None) -> None:

@@ -15,7 +15,8 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
 from rlft.modules.offsets import actions_at, checked_weights
-from rlft.networks import GaussianActor, NoCritic
+from rlft.networks import CategoricalActor, GaussianActor, NoCritic
+from rlft.networks.choice_heads import ChoiceHeads
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
 from rlft.networks.policy_checks import check_shapes
@@ -48,6 +49,10 @@ class BCModule(IterationModule):
     dropout: `losses/validation_policy_loss`, `losses/validation_offset_<o>`, and `losses/validation_mse`, the mean
     squared error of the mean action whatever the loss is.
 
+    Of a `CategoricalActor`, whose actions are choices, the loss is the cross-entropy; of held-out episodes
+    `charts/validation_accuracy` and `charts/validation_accuracy_<o>`, the shares of choices that are predicted rightly,
+    take the place of the squared error.
+
     The optimiser's arguments are documented in `IterationModule`; the heads of other offsets are the submodule `heads`.
 
     Args:
@@ -57,12 +62,12 @@ class BCModule(IterationModule):
             file; `null` clones the start policy. Of no meaning where `data.dataset` holds them.
         policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
             starts from scratch.
-        actor: how to build the actor when there is no `policy`.
+        actor: how to build the actor when there is no `policy`: a `GaussianActor`, or a `CategoricalActor` of choices.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
         inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
         data_policy: who played the data, if they come from a file; taken from the data.
-        loss: `gaussian`, the negative log likelihood of the unclipped action; `mse`, the mean squared error of the mean
-            action, which leaves the standard deviation as it was at the start.
+        loss: `gaussian`, the negative log likelihood of the unclipped action, of choices the cross-entropy; `mse`, the
+            mean squared error of the mean action, which leaves the standard deviation as it was at the start.
         offsets: which actions to predict, in env steps from now: 0, the actor's own, and any others.
         offset_weights: of the offsets in the loss, in their order; `null` makes them equal.
         encoder_dropout: share of the encoder's features that a gradient step does not see.
@@ -71,7 +76,8 @@ class BCModule(IterationModule):
             deterministic; `null` sets no bound.
     """
 
-    actor: GaussianActor
+    actor: GaussianActor | CategoricalActor
+    heads: FutureHeads | ChoiceHeads
     advantage: AdvantageEstimator
     offset_weights: Tensor  # [K], they sum to 1
 
@@ -81,7 +87,7 @@ class BCModule(IterationModule):
         action_dim: int,
         demonstrator: PolicyName | None = None,
         policy: Start[PolicyName | None] = None,
-        actor: Start[Callable[[int, int], GaussianActor]] = GaussianActor,
+        actor: Start[Callable[[int, int], Actor]] = GaussianActor,
         inject_from: Start[PolicyName | None] = None,
         inject: Start[Inject] = "none",
         data_policy: str | None = None,
@@ -120,14 +126,20 @@ class BCModule(IterationModule):
         self.head_dropout = head_dropout
         self.log_std_min = log_std_min
         own = start_actor(policy, actor, obs_dim, action_dim)
-        if not isinstance(own, GaussianActor):
-            raise UserError(f"model.policy {policy!r} is a conditioned policy; BCModule starts from a plain one.")
+        if not isinstance(own, GaussianActor | CategoricalActor):
+            what = f"model.actor is a {type(own).__name__}" if policy is None else f"model.policy {policy!r} is another"
+            raise UserError(f"{what}; BCModule trains a plain GaussianActor or a CategoricalActor.")
+        if loss == "mse" and isinstance(own, CategoricalActor):
+            raise UserError("model.loss is mse, but choices have no mean; it must be gaussian, their cross-entropy.")
         self.actor = own
         self.notes += inject_part(self.actor, inject_from, inject)
-        if head_dropout and len(self.actor.action_head) == 1:
+        head = own.action_head if isinstance(own, GaussianActor) else own.advantage
+        if head_dropout and len(head) == 1:
             raise UserError("model.head_dropout has no place: a head of one hidden layer in all has a single layer.")
         self.critic: Critic = NoCritic()
-        self.heads = FutureHeads(self.actor, self.offsets)
+        self.heads = (
+            FutureHeads(own, self.offsets) if isinstance(own, GaussianActor) else ChoiceHeads(own, self.offsets)
+        )
 
     def critic_info(self) -> dict[str, Any] | None:
         """There is no critic."""
@@ -179,7 +191,7 @@ class BCModule(IterationModule):
         losses = self.offset_losses(batch, self._dropout)  # [K]
         loss = losses @ self.offset_weights
         with torch.no_grad():
-            metrics = {"losses/entropy": self.actor.entropy(batch.obs), **self._named(losses.detach())}
+            metrics = {"losses/entropy": self.actor.entropy(batch.obs).mean(), **self._named(losses.detach())}
             self.metrics.average({**metrics, **({"losses/total_loss": loss.detach()} if self.heads else {})})
         if not loss.requires_grad:  # all that could learn is frozen
             return None
@@ -188,28 +200,46 @@ class BCModule(IterationModule):
 
     def offset_losses(self, batch: CloningBatch, dropout: Dropout = no_dropout) -> Tensor:
         """The loss of every offset, `[K]`; 0 where none of the actions is known."""
+        return _mean_known(self._errors(batch, dropout), batch.known)
+
+    def _errors(self, batch: CloningBatch, dropout: Dropout) -> Tensor:
+        """Of every action, `[B, K]`."""
         shares = (self.encoder_dropout, self.head_dropout)
+        if isinstance(self.actor, CategoricalActor):
+            assert isinstance(self.heads, ChoiceHeads)
+            return -self.heads.predict(self.actor, batch.obs, *shares, dropout).log_prob(batch.action)
+        assert isinstance(self.heads, FutureHeads)
         mean, log_std = self.heads.predict(self.actor, batch.obs, *shares, dropout)  # [B, K, A], [K, A]
         if self.loss == "mse":
-            error = ((batch.action - mean) ** 2).mean(-1)  # [B, K]
-        else:
-            error = -DiagonalGaussian(mean, log_std).log_prob(batch.action)  # [B, K]
-        return torch.where(batch.known, error, 0).sum(0) / batch.known.sum(0).clamp(min=1)
+            return ((batch.action - mean) ** 2).mean(-1)
+        return -DiagonalGaussian(mean, log_std).log_prob(batch.action)
 
     def after_step(self) -> None:
         """Raises log standard deviations to their bound."""
-        if self.loss == "gaussian" and self.log_std_min is not None:
-            for head in self.heads.all(self.actor):
-                head.clamp_exploration(self.log_std_min, None)
+        if self.loss == "mse" or self.log_std_min is None or not isinstance(self.actor, GaussianActor):
+            return
+        assert isinstance(self.heads, FutureHeads)
+        for head in self.heads.all(self.actor):
+            head.clamp_exploration(self.log_std_min, None)
 
     def _validate(self, held_out: CloningBatch) -> dict[str, float]:
         """How well the demonstrations that never train are predicted."""
         weights = self.evaluated()
-        own = self.offsets.index(0)
-        error = held_out.action[:, own] - weights.actor.mode(held_out.obs)  # [M, A]
         found = torch.where(held_out.known.any(0), weights.offset_losses(held_out), torch.nan)  # [K]
         losses = {name.replace("/", "/validation_"): float(loss) for name, loss in self._named(found).items()}
+        if isinstance(weights.actor, CategoricalActor):
+            return {**losses, **weights.accuracies(held_out)}
+        error = held_out.action[:, self.offsets.index(0)] - weights.actor.mode(held_out.obs)  # [M, A]
         return {**losses, "losses/validation_mse": float((error**2).mean())}
+
+    def accuracies(self, held_out: CloningBatch) -> dict[str, float]:
+        """Shares of the choices of every offset that are predicted rightly."""
+        assert isinstance(self.heads, ChoiceHeads)
+        assert isinstance(self.actor, CategoricalActor)
+        right = self.heads.predict(self.actor, held_out.obs).mode() == held_out.action  # [M, K, 1]
+        shares = _mean_known(right.squeeze(-1).float(), held_out.known).tolist()
+        names = ["" if offset == 0 else f"_{offset}" for offset in self.offsets]
+        return {f"charts/validation_accuracy{name}": share for name, share in zip(names, shares, strict=True)}
 
     def _named(self, losses: Tensor) -> dict[str, Tensor]:
         names = ["losses/policy_loss" if offset == 0 else f"losses/offset_{offset}" for offset in self.offsets]
@@ -221,3 +251,8 @@ class BCModule(IterationModule):
             return hidden
         kept = torch.rand(hidden.shape, generator=self.noise, device=hidden.device) >= share
         return hidden * kept / (1 - share)
+
+
+def _mean_known(values: Tensor, known: Tensor) -> Tensor:
+    """Over the rows of `[B, K]` that are known, `[K]`; 0 where none is."""
+    return torch.where(known, values, 0).sum(0) / known.sum(0).clamp(min=1)

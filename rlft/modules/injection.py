@@ -12,15 +12,19 @@ import torch
 from torch import Tensor
 
 from rlft.errors import UserError
+from rlft.networks.encoders import ConvEncoder
 from rlft.networks.policy_checks import check_shapes
 from rlft.networks.policy_files import load_policy
 from rlft.types import Actor
 
-Inject = Literal["none", "encoder", "action_head", "both", "full"]
+Inject = Literal["none", "encoder", "action_head", "both", "advantage", "encoder+advantage", "image", "full"]
 PARTS: dict[str, tuple[str, ...]] = {
     "encoder": ("encoder",),
     "action_head": ("action_head",),
     "both": ("encoder", "action_head"),
+    "advantage": ("advantage",),
+    "encoder+advantage": ("encoder", "advantage"),
+    "image": ("encoder.image",),
 }  # `full` is everything that either side has
 
 
@@ -30,14 +34,15 @@ def inject_part(actor: Actor, inject_from: str | None, mode: Inject) -> list[str
     Args:
         actor: receives the weights.
         inject_from: zoo policy, policy file or checkpoint.
-        mode: the part: `both` are encoder and action head, `full` is the whole actor with its log standard deviation.
+        mode: the part: `both` are encoder and action head, `full` is the whole actor with its log standard deviation;
+            `advantage` is the head of an actor that chooses, `image` the part of its encoder that looks at pictures.
 
     Returns:
         What a report should say of it; nothing if `mode` is `none`.
 
     Raises:
-        UserError: if a tensor of the part is missing on one side or has another shape there, if there is no such
-            policy, or if only one of `inject_from` and `mode` is given.
+        UserError: if a tensor of the part is missing on one side or has another shape there, if pictures are normalised
+            otherwise there, if there is no such policy, or if only one of `inject_from` and `mode` is given.
     """
     check_source(inject_from, mode)
     if inject_from is None:
@@ -47,6 +52,7 @@ def inject_part(actor: Actor, inject_from: str | None, mode: Inject) -> list[str
     parts = PARTS.get(mode) or tuple(dict.fromkeys(name.partition(".")[0] for name in (*ours, *theirs)))
     for part in parts:
         _refuse_misfit(part, ours, theirs, f"model.inject {mode}", inject_from)
+        _refuse_other_pixels(part, actor, policy.actor, f"model.inject {mode}", inject_from)
     injected = [name for name in ours if _within(name, parts)]
     with torch.no_grad():
         for name in injected:
@@ -69,7 +75,7 @@ def check_source(inject_from: str | None, mode: Inject) -> None:
     if mode == "none" and inject_from is not None:
         raise UserError(
             f"model.inject_from {inject_from!r} is of no use without model.inject: "
-            "choose encoder, action_head, both or full."
+            f"choose {', '.join(mode for mode in PARTS)} or full."
         )
     if mode != "none" and inject_from is None:
         raise UserError(f"model.inject {mode} needs model.inject_from: a zoo policy, a policy file or a checkpoint.")
@@ -111,8 +117,22 @@ def _refuse_misfit(
             )
 
 
+def _refuse_other_pixels(part: str, ours: Actor, theirs: Actor, setting: str, source: str) -> None:
+    """A network that has learned of pixels from -1 to 1 sees something else in pixels from 0 to 1."""
+    others = dict(theirs.named_modules())
+    for name, module in ours.named_modules():
+        other = others.get(name)
+        if not (_within(name, [part]) and isinstance(module, ConvEncoder) and isinstance(other, ConvEncoder)):
+            continue
+        if module.pixels != other.pixels:
+            raise UserError(
+                f"{setting}: the {name} of {source!r} was trained with pixels {list(other.pixels)} and this actor has "
+                f"{list(module.pixels)}; set model.actor.pixels {list(other.pixels)}."
+            )
+
+
 def _within(name: str, parts: Iterable[str]) -> bool:
-    return name.partition(".")[0] in parts
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def _counted(tensors: Mapping[str, Tensor]) -> str:

@@ -19,8 +19,19 @@ from rlft.modules.number_watch import NumberWatch
 from rlft.modules.optimisation import Optimisation, gradients_of
 from rlft.modules.record import Began, IterationRecord, with_costs
 from rlft.modules.source import source_of
+from rlft.networks.policy_checks import check_pictures
 from rlft.networks.policy_files import NETWORKS, describe_networks
-from rlft.types import AdvantageEstimate, Critic, DataSource, Learner, Primitive, Rollout, Steps, generator_at
+from rlft.types import (
+    AdvantageEstimate,
+    Critic,
+    DataSource,
+    EnvSource,
+    Learner,
+    Primitive,
+    Rollout,
+    Steps,
+    generator_at,
+)
 from rlft.update import PolicyUpdate
 
 
@@ -153,9 +164,12 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         """What follows a gradient step before any callback sees the weights; called without gradients."""
 
     def setup(self, stage: str) -> None:
-        """Refuses names of submodules that do not exist, and data that say nothing, before anything is simulated."""
+        """Refuses names of submodules that do not exist, data that say nothing, and pictures of other sizes."""
         self.optimisation.check_names()
-        source_of(self.trainer, type(self).__name__)
+        source = source_of(self.trainer, type(self).__name__)
+        if isinstance(source, EnvSource):
+            for name, network in (("actor", self.actor), ("critic", self.critic)):
+                check_pictures(network, source.rollouts.spec, f"model.{name}")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam."""

@@ -12,8 +12,7 @@ from rlft.errors import UserError, require
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.critic_provenance import OWN
 from rlft.modules.injection import Inject, inject_part, start_actor, start_name
-from rlft.modules.iteration import IterationModule
-from rlft.modules.source import environments_of
+from rlft.modules.replay import ReplayModule, check_learning
 from rlft.networks import GaussianActor, ResidualActor
 from rlft.networks.action_values import follow, frozen_copy
 from rlft.networks.noisy_mode import NoisyMode
@@ -22,28 +21,22 @@ from rlft.networks.residual import Gradual
 from rlft.networks.value_heads import Probability
 from rlft.off_policy import ActorObjective, Conservative
 from rlft.off_policy.objective import Bounds
-from rlft.statistics.fit import correlation
 from rlft.types import (
     Actor,
-    AdvantageEstimate,
     EnvSource,
     Experience,
-    LearningRows,
     NeedsLength,
     Obs,
     PolicyName,
     ReplayBatch,
-    ReplayLearner,
     ReplaySource,
-    Rerollouts,
     ReturnBatch,
-    Rollout,
     Start,
     Warmup,
 )
 
 
-class OffPolicyModule(IterationModule, ReplayLearner):
+class OffPolicyModule(ReplayModule):
     """Critics learn from everything that has been collected, and the actor from the critics.
 
     A critic's target is r_1 + ... + gamma^(k-1) r_k + gamma^k min_i Q_i'(s_k, a'), where Q' are slowly following copies
@@ -129,14 +122,11 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         )
         finite = 0 <= critic_learning_rate < float("inf")
         require(finite, "model.critic_learning_rate", critic_learning_rate, "at least 0 and finite")
-        require(0 <= gamma <= 1, "model.gamma", gamma, "from 0 to 1")
-        require(0 < polyak <= 1, "model.polyak", polyak, "above 0 and at most 1")
+        check_learning(gamma, n_step, polyak, warmup_iterations)
         require(
             num_targets is None or num_targets >= 1, "model.num_targets", num_targets, "at least 1, or null for all"
         )
-        require(n_step >= 1, "model.n_step", n_step, "at least 1")
         require(actor_interval >= 1, "model.actor_interval", actor_interval, "at least 1")
-        require(warmup_iterations >= 0, "model.warmup_iterations", warmup_iterations, "at least 0")
         rising = 0 <= exploration[0] <= exploration[1] < float("inf")
         require(rising, "model.exploration", list(exploration), "two numbers that do not fall, at least 0 and finite")
         right = 0 <= final_exploration < float("inf")
@@ -199,11 +189,6 @@ class OffPolicyModule(IterationModule, ReplayLearner):
             "estimator": type(self).__name__,
         }
 
-    @property
-    def trains_actor(self) -> bool:
-        """The policy changes."""
-        return True
-
     def network_rates(self) -> dict[str, float]:
         """Actor and temperature learn at one rate, the critics at theirs."""
         own = {"objective": self.learning_rate} if any(True for _ in self.objective.parameters()) else {}
@@ -214,13 +199,11 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         return [self.actor, self.critic]
 
     def setup(self, stage: str) -> None:
-        """Refuses data without a replay buffer, and learns the bounds of actions."""
+        """Refuses data without a replay buffer, or with returns that the critics cannot have; learns the bounds."""
         super().setup(stage)
         source = self.source
-        if not (isinstance(source, ReplaySource) and isinstance(source, EnvSource)):
-            raise UserError(
-                f"model OffPolicyModule needs data ReplayDataModule; {type(source).__name__} replays nothing."
-            )
+        assert isinstance(source, ReplaySource)
+        assert isinstance(source, EnvSource)
         if source.normalizes_rewards and isinstance(self.critic.reading, Probability):
             raise UserError(
                 "data.reward_normalization makes returns of any size, but critics with head bce have values from 0 to "
@@ -230,10 +213,6 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         self.action_high.copy_(source.rollouts.spec.action_high)
 
     # ---- collecting ----------------------------------------------------------------------------------------------
-
-    needs_visited = False
-    fewest_envs = 1
-    relabels = False
 
     @property
     def bounds(self) -> Bounds:
@@ -260,38 +239,11 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         """For critics that are calibrated with them."""
         return self.conservative is not None and self.conservative.calibrated
 
-    @property
-    def x_axis(self) -> int:
-        """Env steps; before there are any, iterations that are still offline after this one, below 0."""
-        left = self.source.offline_iterations - self.iteration if isinstance(self.source, ReplaySource) else 0
-        return self.env_steps - max(0, left)
-
-    def warms_up(self, iteration: int) -> bool:
-        """In the first iterations that collect."""
-        return iteration < self.warmup_iterations
-
     def begin(self, experience: Experience) -> None:
         """Standardises observations by the first ones."""
         state = experience.obs.state[experience.usable]
         for critic in (self.critic, self.target):
             critic.fit_moments(state)
-
-    def to_rows(
-        self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
-    ) -> LearningRows:
-        """Every step, with the action that the environment got."""
-        spec = environments_of(self.trainer, type(self).__name__).rollouts.spec  # prior data come before `setup`
-        usable = self.usable(rollout) & rollout.next_obs.state.isfinite().all(-1)  # targets ask for the next ones
-        rows = Experience(
-            obs=rollout.obs,
-            action=rollout.action.clamp(spec.action_low.to(self.device), spec.action_high.to(self.device)),
-            reward=rollout.reward,
-            next_obs=rollout.next_obs,
-            terminated=rollout.terminated,
-            truncated=rollout.truncated,
-            usable=usable,
-        )
-        return LearningRows(rows, usable, None)
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 
@@ -378,22 +330,6 @@ class OffPolicyModule(IterationModule, ReplayLearner):
         """What the networks make of a minibatch, `[B, ...]` each."""
         return {"mean_action": self.actor.mode(batch.obs), "critic": self.critic.values(batch.obs, batch.action)[0]}
 
-    @torch.no_grad()
-    def _validate_held_out(self) -> None:
-        """How far the critics are off for the episodes of this iteration, whose returns are known by now."""
-        recent = self.source.recent if isinstance(self.source, ReplaySource) else None
-        if recent is None or not len(recent):
-            return
-        recent = recent.to(self.device)
-        value = self.critic.values(recent.obs, recent.action).mean(0)
-        self.metrics.set(
-            {
-                "charts/q_bias": float((value - recent.value_target).mean()),
-                "charts/q_correlation": correlation(value, recent.value_target),
-                "charts/return_mean": float(recent.value_target.mean()),
-            }
-        )
-
-    def _validate(self, held_out: Any) -> dict[str, float]:
-        """Nothing is held out."""
-        return {}
+    def mean_value(self, obs: Obs, action: Tensor) -> Tensor:
+        """Of the critics, `[B]`."""
+        return self.critic.values(obs, action).mean(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning
 import torch
@@ -99,8 +100,15 @@ class Optimisation:
 
     def adam(self, rate: float, *, fused: bool) -> torch.optim.Adam:
         """A new one over all groups; rates are set before every gradient step."""
-        groups = [{"params": list(group.parameters.values()), "name": group.name} for group in self.groups()]
-        return torch.optim.Adam(groups, lr=rate, eps=1e-5, fused=fused)
+        return torch.optim.Adam(self._of_torch(), lr=rate, eps=1e-5, fused=fused)
+
+    def radam(self, rate: float) -> torch.optim.RAdam:
+        """The same as RAdam, whose steps are short until it knows the size of gradients (Liu et al. 2020)."""
+        return torch.optim.RAdam(self._of_torch(), lr=rate, eps=1e-4, foreach=True)
+
+    def _of_torch(self) -> list[dict[str, Any]]:
+        """The groups as optimisers take them."""
+        return [{"params": list(group.parameters.values()), "name": group.name} for group in self.groups()]
 
     def begin_iteration(self) -> None:
         """Looks which groups there are, and sets their rates."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
@@ -39,6 +40,31 @@ class DiagonalGaussian:
     def entropy(self) -> Tensor:
         """Nats, with the leading dimensions of `log_std`: a scalar if that is `[A]`."""
         return (self.log_std + 0.5 + LOG_SQRT_2PI).sum(-1)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Choices with these log probabilities."""
+
+    log_probs: Tensor  # [..., C], normalised
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Choices `[..., 1]` int64 of standard normal noise `[..., 1]`: between which sums of shares its Phi is."""
+        summed = self.log_probs.double().exp().cumsum(-1)[..., :-1]
+        choice: Tensor = (summed <= torch.special.ndtr(noise.double())).sum(-1, keepdim=True)
+        return choice
+
+    def mode(self) -> Tensor:
+        """The likeliest, `[..., 1]` int64."""
+        return self.log_probs.argmax(-1, keepdim=True)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """Log probability `[...]` of choices `[..., 1]`."""
+        return self.log_probs.gather(-1, action.long()).squeeze(-1)
+
+    def entropy(self) -> Tensor:
+        """Nats, `[...]`."""
+        return -(self.log_probs.exp() * self.log_probs).sum(-1)
 
 
 def approx_kl(log_ratio: Tensor) -> Tensor:

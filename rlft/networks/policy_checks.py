@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rlft.errors import UserError
 from rlft.networks.policy_files import Policy
-from rlft.types import EnvFactory, EnvSpec, mismatches, unrecorded
+from rlft.types import Actor, Critic, EnvFactory, EnvSpec, mismatches, unrecorded
 
 MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment: what numbers mean to a policy
 Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
@@ -45,7 +45,19 @@ def check_fits(policy: Policy, env: EnvFactory, spec: EnvSpec, accepted: Collect
         raise UserError(
             f"Policy {policy.name} acts by {found}, but {spec.task} by {wanted}; choose a policy of this task."
         )
+    check_pictures(policy.actor, spec, f"Policy {policy.name}")
     return check_made_for(policy, env.describe(spec), accepted)
+
+
+def check_pictures(network: Actor | Critic, spec: EnvSpec, name: str) -> None:
+    """Refuses a network that looks at other pictures than an environment has; it need not look at any.
+
+    Raises:
+        UserError: if it does.
+    """
+    if network.image is not None and network.image != spec.image:
+        has = "no pictures" if spec.image is None else f"pictures of {list(spec.image)}"
+        raise UserError(f"{name} looks at pictures of {list(network.image)}, but {spec.task} has {has}.")
 
 
 def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Collection[str] = ()) -> list[str]:

@@ -101,13 +101,14 @@ def _choices(message: str, keys: list[str], classes: list[str]) -> str:
 def _names(kind: Any) -> list[str]:
     """The usable classes of rlft of a kind, or if it has none those of whoever exports some.
 
-    Of a callable, as for a network, those that a user need not give anything else to.
+    Of a callable, as for a network, those that a user need not give anything else to, if there are some.
     """
     numbers = 0
     if get_origin(kind) is Callable:
         inputs, kind = get_args(kind)
         numbers = len(inputs)
-    found = [cls for cls in _exported(kind) if not numbers or _required(cls) == numbers]
+    exported = _exported(kind)
+    found = [cls for cls in exported if not numbers or _required(cls) == numbers] or exported
     ours = [cls.__name__ for cls in found if cls.__module__.startswith("rlft.")]
     return ours or [cls.__name__ for cls in found]
 

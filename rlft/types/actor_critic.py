@@ -62,6 +62,7 @@ class Actor(Network):
     obs_dim: int
     action_dim: int
     choices: int | None = None  # its actions are numbers below this, int64 [..., 1]; `None` for vectors
+    image: tuple[int, int, int] | None = None  # channels, height and width of the pictures that it looks at, if any
     noise_dim: int  # Z: standard normal numbers per decision; whoever asks for one addresses them
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
@@ -122,6 +123,7 @@ class Critic(Network):
     """A state-value function."""
 
     obs_dim: int
+    image: tuple[int, int, int] | None = None  # as of an `Actor`
     widths: tuple[int, ...] = ()  # of its hidden layers, where that has a meaning
 
     def forward(self, obs: Obs) -> Tensor:

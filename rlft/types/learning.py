@@ -111,6 +111,13 @@ class CloningBatch(TensorRows):
 
 
 @dataclass(frozen=True)
+class Observed(TensorRows):
+    """What was seen, `[B]` or `[T, N]`, for learners that need nothing else."""
+
+    obs: Obs
+
+
+@dataclass(frozen=True)
 class LearningRows:
     """What a learner makes of a rollout."""
 

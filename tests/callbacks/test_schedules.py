@@ -4,10 +4,10 @@ import pytest
 
 from rlft.callbacks import ExplorationSchedule, FreezeSchedule, LearningRateSchedule, PlateauBreaker
 from rlft.callbacks.freeze_schedule import Freeze
-from rlft.callbacks.schedule import Piecewise
 from rlft.data import OfflineDataModule
 from rlft.envs import PointReach
 from rlft.errors import UserError
+from rlft.modules.piecewise import Piecewise
 from rlft.networks import GaussianActor
 from rlft.update import PPO
 from tests.support.hand_made import is_sentence, same
@@ -19,7 +19,7 @@ from tests.support.training import UPDATES, MemoryLogger, data, fit, module, sca
     ("interpolation", "numbers"), [("constant", [4, 4, 4, 4, 1, 1]), ("linear", [4, 4, 3, 2, 1, 1])]
 )
 def test_a_number_between_points_and_beyond(interpolation, numbers):
-    schedule = Piecewise([(10, 4.0), (40, 1.0)], interpolation, "Test")
+    schedule = Piecewise([(10, 4.0), (40, 1.0)], interpolation, "Test.points")
     assert [schedule.at(step) for step in (0, 10, 20, 30, 40, 1000)] == numbers
 
 

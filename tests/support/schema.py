@@ -33,6 +33,9 @@ REQUIRED = {  # arguments without which a class cannot be built at all
     "RolloutDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
     "ReplayDataModule": {"env": {"class_path": "PointReach"}, "num_workers": 0},
     "OffPolicyModule": {"objective": {"class_path": "Anchored"}},
+    "IQNModule": {"actor": {"class_path": "QuantileActor", "init_args": {"choices": 5}}},
+    "AutoencoderModule": {"actor": {"class_path": "QuantileActor", "init_args": {"choices": 5, "image": [1, 64, 64]}}},
+    "CategoricalActor": {"choices": 5},
     "FinetuneModule": BASE["model"]["init_args"],
     "FreezeSchedule": {"schedule": [{"module": "critic"}]},
     "StartCurriculum": {"stages": ["near"]},
@@ -128,6 +131,8 @@ def places() -> list[Place]:
     found = [Place(p.name, p.cls, OF_REPLAY) if p.name == "RewardNormalization" else p for p in found]
     found += [Place("ResidualActor", rlft.networks.ResidualActor, OF_OFF_POLICY[2])]
     found += [Place("GaussianActor", rlft.networks.GaussianActor, ("model", "actor"))]
+    found += [Place("CategoricalActor", rlft.networks.CategoricalActor, ("model", "actor"))]
+    found += [Place("EncodedCritic", rlft.networks.EncodedCritic, ("model", "critic"))]
     found += [Place("ValueCritic", rlft.networks.ValueCritic, ("model", "critic"))]
     found += [Place("Freeze", Freeze, ("trainer", "callbacks"))]
     return [Place(p.name, p.cls, (IN_EVERY_RUN[p.name],)) if p.name in IN_EVERY_RUN else p for p in found]

@@ -78,7 +78,8 @@ def smoke(log_dir, *options, config="gae_ppo"):
 def with_overlay(log_dir, *options, config):
     """The arguments of `rlft fit` with a config and the overlay that makes it finish in seconds."""
     path = REPO / f"configs/{config}.yaml"
-    overlay = "smoke_replay" if "ReplayDataModule" in path.read_text() else "smoke"
+    text = path.read_text()
+    overlay = "smoke_racing" if "Racing" in text else "smoke_replay" if "ReplayDataModule" in text else "smoke"
     files = (f"--config={path}", f"--config={REPO / 'configs' / overlay}.yaml")
     return ["fit", *files, f"--log_dir={log_dir}", *map(str, options)]
 

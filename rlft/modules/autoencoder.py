@@ -1,0 +1,150 @@
+"""Pretraining of the part of an encoder that looks at pictures: to tell them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlft.errors import UserError
+from rlft.modules.bad_numbers import OnBadNumbers
+from rlft.modules.injection import start_actor, start_name
+from rlft.modules.iteration import IterationModule
+from rlft.networks import CategoricalActor, NoCritic, QuantileActor
+from rlft.networks.decoder import ConvDecoder, reconstruction_error
+from rlft.networks.encoders import ConvEncoder
+from rlft.networks.policy_checks import check_shapes
+from rlft.networks.policy_files import load_policy
+from rlft.types import (
+    Actor,
+    AdvantageEstimate,
+    Critic,
+    LearningRows,
+    NeedsLength,
+    Observed,
+    PolicyName,
+    Rerollouts,
+    Rollout,
+    Start,
+)
+
+
+class AutoencoderModule(IterationModule):
+    """Trains `encoder.image` of an actor, with a decoder that is left behind, to reproduce pictures.
+
+    The policy that it writes is the actor with that encoder, everything else as it was at the start: another run takes
+    it by `inject_from` and `inject: image`. Pictures go in as that actor normalises them; the error is that of pixels
+    from 0 to 1. `losses/reconstruction` and, of held-out episodes, `losses/validation_reconstruction` are it.
+
+    The optimiser's arguments are documented in `IterationModule`; the decoder is the submodule `decoder`.
+
+    Args:
+        obs_dim: numbers per observation; taken from the environment.
+        action_dim: numbers per action; taken from the environment.
+        actor: how to build the actor when there is no `policy`; one that looks at pictures.
+        demonstrator: who plays what is seen: a zoo name, or a policy or checkpoint file; `null` has the actor do it. Of
+            no meaning where `data.dataset` holds it.
+        policy: the policy to start from: a policy or checkpoint file; `null` starts from scratch.
+        data_policy: whose data they are, if they come from a file; taken from the data.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        actor: Start[Callable[[int, int], Actor]],
+        demonstrator: PolicyName | None = None,
+        policy: Start[PolicyName | None] = None,
+        data_policy: str | None = None,
+        learning_rate: float = 1e-3,
+        learning_rate_factors: dict[str, float] | None = None,
+        learning_rate_warmup: int = 0,
+        anneal_lr: NeedsLength[bool] = False,
+        max_grad_norm: float = 1.0,
+        on_bad_numbers: OnBadNumbers = "stop",
+    ) -> None:
+        super().__init__(
+            learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
+        )
+        if data_policy is not None:
+            self.unused = frozenset({"demonstrator"})
+        elif demonstrator is not None:
+            check_shapes(load_policy(demonstrator), obs_dim, action_dim)
+        self.demonstrator = demonstrator
+        self.policy = demonstrator or start_name(policy, None, "none")
+        self.actor = start_actor(policy, actor, obs_dim, action_dim)
+        self.decoder = ConvDecoder(eye_of(self.actor))
+        self.critic: Critic = NoCritic()
+
+    def critic_info(self) -> dict[str, Any] | None:
+        """There is no critic."""
+        return None
+
+    @property
+    def trains_actor(self) -> bool:
+        """What it does is of no meaning: only a part of it learns."""
+        return False
+
+    def network_rates(self) -> dict[str, float]:
+        """Both learn at one rate."""
+        return {"actor": self.learning_rate, "decoder": self.learning_rate}
+
+    # ---- what is seen --------------------------------------------------------------------------------------------
+
+    needs_visited = False
+    fewest_envs = 1
+    relabels = False
+
+    @property
+    def needs_rewards(self) -> bool:
+        """Pictures are pictures, whatever they were worth."""
+        return False
+
+    @property
+    def collector(self) -> Actor:
+        """The policy that acts in rollouts."""
+        return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
+
+    def to_rows(
+        self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None
+    ) -> LearningRows:
+        """Every observation is a row."""
+        return LearningRows(Observed(rollout.obs), self.usable(rollout), None)
+
+    # ---- one iteration -------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Observed) -> Tensor | None:
+        """The error of a minibatch, or `None` if nothing is to be learned."""
+        loss = self.error(batch)
+        self.metrics.average({"losses/reconstruction": loss.detach()})
+        return loss if loss.requires_grad else None
+
+    def error(self, batch: Observed) -> Tensor:
+        """Mean squared error of the pictures of observations `[B]`."""
+        image = batch.obs.image
+        return reconstruction_error(self.decoder(eye_of(self.actor)(image)), image)
+
+    @torch.no_grad()
+    def _outputs(self, batch: Observed) -> dict[str, Tensor]:
+        """What the networks make of a minibatch, `[B, F]`."""
+        return {"features": eye_of(self.actor)(batch.obs.image)}
+
+    def _validate(self, held_out: Observed) -> dict[str, float]:
+        """How well pictures that never train are reproduced."""
+        return {"losses/validation_reconstruction": float(self.evaluated().error(held_out))}
+
+
+def eye_of(actor: Actor) -> ConvEncoder:
+    """The part of an actor that looks at pictures.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if isinstance(actor, QuantileActor | CategoricalActor) and actor.encoder.image is not None:
+        return actor.encoder.image
+    raise UserError(
+        f"model.actor {type(actor).__name__} as configured looks at no picture; it must be a QuantileActor or a "
+        "CategoricalActor with an image."
+    )
