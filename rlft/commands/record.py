@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rlft.commands.arguments import parse
-from rlft.commands.environments import environment_of, task_of
+from rlft.commands.environments import environment_of
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
@@ -24,7 +24,7 @@ from rlft.videos.choice import Choice, Which
 from rlft.videos.drawing import DrawingProcess, check_size
 from rlft.videos.file_names import label, stem
 from rlft.videos.files import check_encoder
-from rlft.videos.film import Film, Take, make_film
+from rlft.videos.film import Film, Take, frames, make_film
 
 SCENES = 128  # in which episodes are played
 
@@ -78,27 +78,28 @@ def record(
     if seed < 0:
         raise UserError(f"--seed is {seed}; it must be at least 0.")
     policies = [load_policy(name) for name in (policy, beside) if name is not None]
-    envs = [_drawn(environment_of(one, task, control_mode, env_settings)) for one in policies]
+    envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
     if envs[0].starts() != envs[-1].starts():
         raise UserError(f"{policy} is for {envs[0].starts()}, {beside} for {envs[-1].starts()}; they share no states.")
-    envs = [replace(env, max_episode_steps=envs[0].max_episode_steps) for env in envs]  # they run side by side
+    envs = _as_long(envs)
     check_encoder()
     stages = _Stages()
     with stages.status, closing(DrawingProcess(envs[0], size)) as renderer:
         playing = _Playing(choice, num_workers, seed, deterministic, tuple(accept_mismatch), stages)
         takes = playing.takes(policies, envs)
-        stages.begin_drawing(renderer.device, sum(take.frames for take in takes))
+        stages.begin_drawing(renderer.device, frames(takes))
         name = stem([one.name for one in policies], which, deterministic=deterministic)
         film = make_film(renderer, takes, Path(out) / name, stages.drawn)
     print(f"{film.video}  {film.video.stat().st_size / 1e6:.2f} MB\n{film.sheet}\n{stages.summary()}")
     return film
 
 
-def _drawn(env: EnvFactory) -> ManiSkill:
-    """Refuses what cannot be drawn."""
-    if not isinstance(env, ManiSkill):
-        raise UserError(f"{task_of(env)} cannot be drawn for a film; only tasks of ManiSkill can be recorded.")
-    return env
+def _as_long(envs: Sequence[EnvFactory]) -> list[EnvFactory]:
+    """With the first one's time limit, for they run side by side."""
+    first = envs[0]
+    if not isinstance(first, ManiSkill):
+        return list(envs)
+    return [replace(env, max_episode_steps=first.max_episode_steps) for env in envs if isinstance(env, ManiSkill)]
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class _Playing:
     accepted: tuple[Mismatch, ...]
     stages: _Stages
 
-    def takes(self, policies: Sequence[Policy], envs: Sequence[ManiSkill]) -> list[Take]:
+    def takes(self, policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[Take]:
         """The same episodes of every policy; the first one's successes decide which."""
         takes: list[Take] = []
         for policy, env in zip(policies, envs, strict=True):

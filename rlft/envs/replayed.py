@@ -104,6 +104,10 @@ class ReplayedBatch:
             if self._replay(row, seed, actions[:count]):
                 self._check(row, states.obs[[i]])
 
+    def scene(self, row: int) -> Scene:
+        """One that has been put into a state."""
+        return self._scenes[row]
+
     def activate(self, rows: Sequence[int]) -> int:
         """From now on only these scenes are stepped."""
         self._active = list(rows)

@@ -180,6 +180,22 @@ class EnvFactory(ABC):
         """Whether a GPU simulates, which one process drives better than several."""
         return False
 
+    def drawing_device(self) -> str:
+        """What would draw states in this process, in words.
+
+        Raises:
+            UserError: if nothing can, or these environments have no pictures for people.
+        """
+        raise NotImplementedError
+
+    def renderer(self, size: int) -> Renderer:
+        """What draws states for people, in pictures `size` pixels wide.
+
+        Raises:
+            UserError: if the task cannot be drawn.
+        """
+        raise NotImplementedError
+
     def describe(self, spec: EnvSpec) -> dict[str, Any]:
         """What a policy of this environment is made for, as its file records it; see `mismatches`.
 

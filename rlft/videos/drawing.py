@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlft.envs import ManiSkill
 from rlft.envs.maniskill.drawing import NO_DEVICE, NoDevice
 from rlft.errors import UserError, require
 from rlft.types import EnvFactory, EnvStates
@@ -55,16 +54,16 @@ class DrawingProcess:
     """
 
     def __init__(self, env: EnvFactory, size: int) -> None:
-        if not isinstance(env, ManiSkill) or env.task == "PointReach":
-            name = env.task if isinstance(env, ManiSkill) else type(env).__name__
-            raise UserError(f"{name} has no pictures; only tasks of ManiSkill can be recorded.")
+        if type(env).renderer is EnvFactory.renderer or getattr(env, "task", "") == "PointReach":
+            name = getattr(env, "task", type(env).__name__)
+            raise UserError(f"{name} has no pictures; tasks of ManiSkill and Racing can be recorded.")
         for variables in _devices():
             with suppress(NoDevice):
                 self._start(env, size, variables)
                 return
         raise NoDevice(NO_DEVICE)
 
-    def _start(self, env: ManiSkill, size: int, variables: dict[str, str]) -> None:
+    def _start(self, env: EnvFactory, size: int, variables: dict[str, str]) -> None:
         """Begins a process and hears what it draws with."""
         self._connection, theirs = Pipe()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes it

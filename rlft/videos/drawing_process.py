@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from rlft.envs.maniskill.drawing import render_device
 from rlft.errors import UserError
 from rlft.system import end_with_parent
 from rlft.videos.drawing import Answer, receive, send
@@ -27,7 +26,7 @@ def main(descriptor: int, parent: int) -> None:
     torch.set_num_threads(1)
     connection = Connection(descriptor)
     env, size = receive(connection)
-    if not _answer(connection, lambda: str(render_device().name)):
+    if not _answer(connection, env.drawing_device):
         return
     renderer: Any = None
 

@@ -30,11 +30,6 @@ class Take:
         numbers: list[int] = self.episodes.states.episode[:, 0].tolist()
         return numbers
 
-    @property
-    def frames(self) -> int:
-        """How many states there are to draw."""
-        return self.episodes.states.elapsed.numel()
-
 
 @dataclass(frozen=True)
 class Film:
@@ -66,11 +61,11 @@ def make_film(renderer: Renderer, takes: Sequence[Take], stem: Path, progress: C
 def _shoot(renderer: Renderer, takes: Sequence[Take], video: Path, progress: Callable[[], None]) -> Picture:
     """Writes the film and returns its contact sheet: a row for each episode of each policy."""
     renderer.aim(EnvStates.cat([_flat(take.episodes.states) for take in takes]))
-    horizon = takes[0].episodes.success.shape[1]
     rows: list[list[Picture]] = []
     with writing_mp4(video, FPS) as add:
         for episode in range(len(takes[0].episodes)):
             shown = []
+            horizon = moving(takes, episode)
             for step in range(horizon + 1):
                 panels = [_panel(renderer, take, episode, step, progress) for take in takes]
                 for _ in range(HOLD if step == horizon else 1):
@@ -88,6 +83,21 @@ def _panel(renderer: Renderer, take: Take, episode: int, step: int, progress: Ca
     progress()
     text, good = caption(int(states.episode), step, take.episodes.success[episode])
     return captioned(picture, take.policy, text, good=good)
+
+
+def moving(takes: Sequence[Take], episode: int) -> int:
+    """After how many env steps nothing changes any more in an episode of any of the takes; 1 at least."""
+    last = 1
+    for take in takes:
+        states = take.episodes.states.physics[episode]  # [T + 1, P]
+        changes = (states[1:] != states[:-1]).any(-1).nonzero().flatten()
+        last = max([last, *(changes[-1:] + 1).tolist()])
+    return last
+
+
+def frames(takes: Sequence[Take]) -> int:
+    """How many states there are to draw."""
+    return len(takes) * sum(moving(takes, episode) + 1 for episode in range(len(takes[0].episodes)))
 
 
 def caption(episode: int, step: int, success: Tensor) -> tuple[str, bool]:

@@ -205,3 +205,22 @@ def test_missing_packages_are_a_sentence(monkeypatch):
     with pytest.raises(UserError, match=r'pip install "rlft\[racing\]"') as refused:
         Racing().make(1)
     assert is_sentence(str(refused.value))
+
+
+def test_a_film_shows_every_state_as_the_stock_environment_would():
+    config = replace(SHORT, max_frames=16)
+    seen = [(states_of(batch, obs), scene.shown((100, 80))) for batch, obs, scene in _driven(config)]
+    renderer = config.renderer(100)
+    for states, picture in [*seen, seen[1]]:  # also back in time
+        assert np.array_equal(renderer.frames(states)[0], picture)
+
+
+def _driven(config):
+    """A batch of one car, what it observes, and its scene: at the start, and after each of four decisions."""
+    batch = config.make(1)
+    batch.restore([0], batch.initial_states(1))
+    obs = batch.initial_states(1).obs
+    yield batch, obs, batch.scene(0)
+    for _ in range(4):
+        step = batch.step(torch.tensor([[0]]))
+        yield batch, step.obs, batch.scene(0)

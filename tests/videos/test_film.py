@@ -9,7 +9,7 @@ from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.rollout import LocalRollouts
 from rlft.videos.file_names import label, stem
-from rlft.videos.film import HOLD, Take, caption, columns, make_film
+from rlft.videos.film import HOLD, Take, caption, columns, frames, make_film
 from tests.support.drawing import POINT, PointRenderer, pictures_of
 from tests.support.hand_made import ConstantActor
 
@@ -29,7 +29,7 @@ def takes():
 def test_a_film_shows_every_state_of_every_episode_in_order(takes, tmp_path):
     drawn, renderer = [], PointRenderer(SIZE)
     film = make_film(renderer, takes[:1], tmp_path / "one", lambda: drawn.append(1))
-    assert len(drawn) == 2 * 7 == takes[0].frames
+    assert len(drawn) == 2 * 7 == frames(takes[:1])
     shown = pictures_of(film.video)
     assert len(shown) == 2 * (6 + HOLD)  # of 7 states the last stands still
     height = shown.shape[1] - SIZE
@@ -40,6 +40,15 @@ def test_a_film_shows_every_state_of_every_episode_in_order(takes, tmp_path):
         assert marked.mean((0, 1)) == pytest.approx(POINT, abs=40)  # of an encoder that halves the colours' resolution
     assert len(renderer.aimed) == 1
     assert len(renderer.aimed[0]) == 14  # at everything that will be seen
+
+
+def test_what_stands_still_to_the_end_is_not_drawn(takes, tmp_path):
+    rollouts = LocalRollouts(ENV, 2)
+    still = Take("still", rollouts.record(ConstantActor([0.0, 0.0]), [3, 5], seed=1, deterministic=True))
+    film = make_film(PointRenderer(SIZE), [still], tmp_path / "still", lambda: None)
+    assert frames([still]) == 2 * 2  # the start, and one state after it
+    assert len(pictures_of(film.video)) == 2 * (1 + HOLD)
+    assert frames([still, takes[0]]) == 4 * 7  # beside one that moves
 
 
 def test_a_contact_sheet_has_a_row_for_each_episode_of_each_policy(takes, tmp_path):

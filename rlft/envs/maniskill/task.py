@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlft.envs.maniskill.batch import ManiSkillBatch
 from rlft.envs.maniskill.building import registered
-from rlft.envs.maniskill.drawing import ManiSkillRenderer
+from rlft.envs.maniskill.drawing import ManiSkillRenderer, render_device
 from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.imports import look_for, source_digest
 from rlft.envs.maniskill.physics import geometry
@@ -118,6 +118,14 @@ class ManiSkill(EnvFactory):
         if flaw := flaw_of_restores(self):
             raise UserError(flaw)
         return batch
+
+    def drawing_device(self) -> str:
+        """What SAPIEN draws with in this process.
+
+        Raises:
+            NoDevice: if nothing can.
+        """
+        return str(render_device().name)
 
     def renderer(self, size: int) -> Renderer:
         """What draws states of these scenes in pictures of `size` pixels; see `ManiSkillRenderer`.

@@ -48,6 +48,7 @@ class Car(CarRacing):  # type: ignore[misc]  # Gymnasium's environments have no 
     def __init__(self, seed: int) -> None:
         super().__init__(continuous=True)
         self._raster: Raster | None = None
+        self._size = SIDE, SIDE  # of the stock environment's next picture
         self.reset(seed=seed)
         self._polygons = [(corners, grey(colour)) for corners, colour in self.road_poly]  # tiles change when driven on
         self._middle = np.array([place for _, _, *place in self.track])  # of every tile, units
@@ -56,13 +57,19 @@ class Car(CarRacing):  # type: ignore[misc]  # Gymnasium's environments have no 
         """Nothing: the stock environment would draw after every frame."""
 
     def _create_image_array(self, screen: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-        picture: NDArray[np.uint8] = super()._create_image_array(screen, (SIDE, SIDE))
+        picture: NDArray[np.uint8] = super()._create_image_array(screen, self._size)
         return picture
 
     def stock_picture(self) -> NDArray[np.uint8]:
         """Drawn by the stock environment, grey, `[SIDE, SIDE]`."""
+        self._size = SIDE, SIDE
         colours = np.ascontiguousarray(super()._render("state_pixels"))
         return np.array(Image.fromarray(colours).convert("L"))
+
+    def shown(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """As the stock environment shows it to people, `[height, width, 3]`, of this width and height."""
+        self._size = size
+        return np.ascontiguousarray(super()._render("rgb_array"))
 
     def raster_picture(self) -> NDArray[np.uint8]:
         """The same from the raster of the track, which is made when it is first needed."""

@@ -12,7 +12,7 @@ from rlft.envs.racing.raster import SIDE
 from rlft.envs.racing.scene import HIGH, INFO, LOW, NUM_FLOATS, TABLES, Actions, Drive
 from rlft.envs.replayed import ReplayedBatch
 from rlft.errors import UserError, require
-from rlft.types import BatchEnv, Behaviour, EnvFactory, EnvSpec, Failure, Measure
+from rlft.types import BatchEnv, Behaviour, EnvFactory, EnvSpec, Failure, Measure, Renderer
 
 View = Literal["raster", "stock"]
 BEHAVIOUR = Behaviour(
@@ -84,6 +84,16 @@ class Racing(EnvFactory):
                 'pip install "rlft[racing]" brings both.'
             ) from error
         return ReplayedBatch(self.spec(), lambda: Drive(self), num_envs)
+
+    def drawing_device(self) -> str:
+        """See `EnvFactory.drawing_device`."""
+        return "pygame"
+
+    def renderer(self, size: int) -> Renderer:
+        """See `rlft.envs.racing.drawing.RacingRenderer`."""
+        from rlft.envs.racing.drawing import RacingRenderer
+
+        return RacingRenderer(self, size)
 
     def spec(self) -> EnvSpec:
         """What a policy needs to know."""

@@ -70,6 +70,10 @@ class Drive:
         raster = self.config.view == "raster"
         return state, (self._car.raster_picture() if raster else self._car.stock_picture())[None]
 
+    def shown(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The picture for people; see `Car.shown`."""
+        return self._car.shown(size)
+
     def _floats(self) -> NDArray[np.float32]:
         hull, wheels = self._car.car.hull, self._car.car.wheels
         measured = [self._car.speed, *(wheel.omega for wheel in wheels), wheels[0].joint.angle, hull.angularVelocity]
