@@ -175,7 +175,7 @@ class _Collector:
 
     def _write(self, writer: TrajectoryWriter, policy: Policy, episode: Episode) -> None:
         info = {
-            "control_mode": self.gym_kwargs.get("control_mode"),
+            "control_mode": self.gym_kwargs.get("control_mode", self.rollouts.spec.control_mode),
             "episode_seed": episode.number,  # ManiSkill wants one; that it does not reset to this state is why ...
             "bank_seed": self.seed,
             "bank_episode": episode.number,

@@ -33,6 +33,7 @@ from rlft.types import (
 DATASET = "dataset.safetensors"  # in the run directory
 TRAJECTORIES = (".h5", ".hdf5")  # how the names of such files end
 LABELS = "advantage.class"  # what a dataset's labels are
+PICTURED = 1024  # steps `[N]` with pictures that an actor is asked about at once: features of more take much memory
 NOT_LABELLED = "none"  # what is said instead of those that have not been measured
 
 
@@ -133,11 +134,11 @@ class OfflineDataModule(RolloutDataModule):
         if learner.needs_visited:
             kind = learner.data_settings()["advantage.class"]
             raise UserError(f"model.advantage {kind} goes back to simulator states, which {path} has none of.")
-        control_mode = getattr(self.env, "control_mode", None)
+        spec = self.rollouts.spec
         self._recorded = read_trajectories(
             path,
-            self.rollouts.spec,
-            control_mode,
+            spec,
+            getattr(self.env, "control_mode", spec.control_mode),
             self.reward_mode,
             max_episodes=self.max_episodes,
             needs_rewards=learner.needs_rewards,
@@ -258,8 +259,10 @@ def _with_log_prob(rollout: Rollout, actor: Actor) -> Rollout:
     """Puts the density under `actor` where that of the policy that acted is not known."""
     if not actor.can("log_prob"):
         return rollout
+    size = PICTURED if rollout.obs.image.shape[-1] else len(rollout)
+    parts = (rollout[first : first + size] for first in range(0, len(rollout), size))
     with torch.no_grad():
-        log_prob = actor.log_prob(rollout.obs, rollout.action)  # [T, N]
+        log_prob = torch.cat([actor.log_prob(part.obs, part.action) for part in parts])  # [T, N]
     known = rollout.log_prob_known
     return replace(
         rollout, log_prob=torch.where(known, rollout.log_prob, log_prob), log_prob_known=torch.ones_like(known)

@@ -126,7 +126,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             self.reward_normalization.begin(replay_learner_of(self).gamma)
         if stage != "fit" or self.prior is None:
             return
-        spec, control_mode = self.rollouts.spec, getattr(self.env, "control_mode", None)
+        spec = self.rollouts.spec
+        control_mode = getattr(self.env, "control_mode", spec.control_mode)
         rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
         self._prior = ReplayBuffer(len(rollout), self.rewards.counted)
         self._prior.add(self._experience(replay_learner_of(self), rollout))

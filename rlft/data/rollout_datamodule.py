@@ -146,7 +146,10 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
                 "any vector" if choices is None else f"one of {choices} choices"
                 for choices in (spec.choices, actor.choices)
             )
-            raise UserError(f"An action of {spec.task} is {has}, but model.actor {kind} decides for {acts}.")
+            raise UserError(
+                f"An action of {spec.task} is {has}, but model.actor {kind} decides for {acts}; "
+                f"{_remedy(spec.choices, actor.choices)}."
+            )
 
     def _check_early_stopping(self) -> None:
         assert self.trainer is not None
@@ -316,6 +319,14 @@ class RolloutLoader:
 
     def __iter__(self) -> Iterator[TensorRows]:
         return self.data.iterate()
+
+
+def _remedy(wanted: int | None, found: int | None) -> str:
+    """What to do where actions are other choices than an actor's; `None` for vectors."""
+    if wanted is None:
+        return "set model.actor to one of vectors, such as GaussianActor"
+    choices = f"model.actor.choices {wanted}"
+    return f"set {choices}" if found is not None else f"set model.actor CategoricalActor and {choices}"
 
 
 def episode_metrics(rollout: Rollout, spec: EnvSpec) -> dict[str, float]:

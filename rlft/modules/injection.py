@@ -86,7 +86,7 @@ def start_actor(name: str | None, build: Callable[[int, int], Actor], obs_dim: i
     if name is None:
         return build(obs_dim, action_dim)
     policy = load_policy(name)
-    check_shapes(policy, obs_dim, action_dim)
+    check_shapes(policy, obs_dim, action_dim, "choose a policy of this task, or start anew with model.policy null")
     return policy.actor
 
 

@@ -13,8 +13,14 @@ MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment
 Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
 
 
-def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
+def check_shapes(policy: Policy, obs_dim: int, action_dim: int, remedy: str = "choose a policy of this task") -> None:
     """Refuses a policy that was made for another task.
+
+    Args:
+        policy: that is to be used.
+        obs_dim: numbers per observation of the task.
+        action_dim: numbers per action.
+        remedy: what to do, as the end of the sentence.
 
     Raises:
         UserError: if the observation or action dimensions differ.
@@ -23,7 +29,7 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int) -> None:
     if shape != (obs_dim, action_dim):
         raise UserError(
             f"Policy {policy.name} maps {shape[0]} observations to {shape[1]} actions, "
-            f"but the task has {obs_dim} observations and {action_dim} actions; choose a policy of this task."
+            f"but the task has {obs_dim} observations and {action_dim} actions; {remedy}."
         )
 
 

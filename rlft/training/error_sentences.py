@@ -54,8 +54,8 @@ def one_sentence(message: str) -> str:
     lines = (re.sub(r'^[ -]*Parser key "[^"]+":', "", line).strip(" -") for line in message.splitlines())
     reasons = list(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
     reason = "; ".join(reasons).replace("a typing.Literal", "one of ") or message
-    for kind, message in TYPES.items():
-        reason = reason.replace(f"a <class '{kind}'>", message)
+    for kind, name in TYPES.items():
+        reason = reason.replace(f"a <class '{kind}'>", name)
     return f"{place}: {reason.rstrip('.')}." if place else reason
 
 

@@ -136,7 +136,7 @@ def _conversion(path: Path, recorded: set[str], wanted: str) -> str:
     """How actions of one control mode become those of another, if there is a way."""
     if all(wanted.startswith(CONVERTS.get(mode, ())) for mode in recorded):
         return f"{_replay_command(path, f'-o state -c {wanted}')} may convert them"
-    return "ManiSkill cannot convert them, so set control_mode of the environment to theirs"
+    return "ManiSkill cannot convert them, so give the environment theirs"
 
 
 def _check_names(path: Path, found: list[str], listed: list[str]) -> None:
@@ -172,14 +172,13 @@ class _Episode:
         """Its steps `[L]`."""
         length = self.length
         obs = self._observations()  # [L+1]
-        actions = "unclipped_actions" if "unclipped_actions" in self.group else "actions"
         terminated = self._array("terminated", "bool", length)  # [L]
         self._array("truncated", "bool", length)
         no, known = torch.zeros(length, dtype=torch.bool), "log_prob" in self.group
         end = int(terminated.int().argmax()) if terminated.any() else length - 1
         rollout = Rollout(
             obs=obs[:-1],
-            action=self._array(actions, "float" if self.spec.choices is None else "int", length, self.spec.action_dim),
+            action=self._actions(),
             log_prob=self._array("log_prob", "float", length) if known else torch.zeros(length),
             log_prob_known=torch.full((length,), known),
             next_obs=obs[1:],
@@ -201,6 +200,14 @@ class _Episode:
         if self.spec.image is None:
             return Obs(state)
         return Obs(state, self._array("images", "picture", self.length + 1, *self.spec.image))
+
+    def _actions(self) -> Tensor:
+        name, choices = "unclipped_actions" if "unclipped_actions" in self.group else "actions", self.spec.choices
+        actions = self._array(name, "float" if choices is None else "int", self.length, self.spec.action_dim)
+        if choices is not None and not bool(((actions >= 0) & (actions < choices)).all()):
+            found = f"{int(actions.min())} to {int(actions.max())}"
+            raise UserError(f"{self.where}: {name} are choices {found}, but {self.spec.task} has 0 to {choices - 1}.")
+        return actions
 
     def _rewards(self, modes: _RewardModes) -> Tensor:
         recorded = "rewards" in self.group

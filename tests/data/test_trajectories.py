@@ -340,7 +340,7 @@ def test_no_episodes_are_refused(path):
 def test_a_control_mode_that_cannot_be_converted_recommends_no_command(path):
     with pytest.raises(UserError) as refused:
         read(path, control_mode="pd_ee_delta_pose")
-    assert "ManiSkill cannot convert them" in str(refused.value)
+    assert "ManiSkill cannot convert them, so give the environment theirs" in str(refused.value)
     assert "`" not in str(refused.value)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from rlft.cli import main
 from rlft.errors import UserError
-from rlft.modules.injection import inject_part, start_name
+from rlft.modules.injection import inject_part, start_actor, start_name
 from rlft.networks import ConditionedActor, GaussianActor, ValueCritic
 from rlft.networks.policy_files import load_policy, save_policy
 from rlft.update import ConditionedRECAP
@@ -238,3 +238,9 @@ def test_a_refused_injection_writes_nothing(options, words, tmp_path, capsys):
     assert words in text
     assert len(text.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_start_policy_of_another_task_is_refused_with_the_way_to_have_none(source):
+    with pytest.raises(UserError, match=r"or start anew with model\.policy null") as refused:
+        start_actor(source, GaussianActor, 4, 1)
+    assert is_sentence(str(refused.value))

@@ -1,14 +1,20 @@
 """Observations with pictures and actions that are choices go where vectors go."""
 
+from dataclasses import dataclass, replace
+
 import h5py
 import pytest
 import torch
 
 from rlft.advantage import MonteCarloRerollout
-from rlft.data import RolloutDataModule
+from rlft.commands.collect import collect
+from rlft.data import OfflineDataModule, RolloutDataModule
+from rlft.data.offline_datamodule import PICTURED, _with_log_prob
 from rlft.errors import UserError
 from rlft.files.rows import entries_of, rows_of
-from rlft.modules import FinetuneModule
+from rlft.modules import BCModule, FinetuneModule
+from rlft.networks import CategoricalActor
+from rlft.networks.policy_files import save_policy
 from rlft.rollout.local import LocalRollouts
 from rlft.trajectories.reader import read_trajectories
 from rlft.trajectories.writer import writing_trajectories
@@ -92,7 +98,8 @@ def pictured(**options):
 
 
 def test_a_policy_of_vectors_is_refused_where_actions_are_choices():
-    with pytest.raises(UserError, match=r"is one of 5 choices, but model\.actor GaussianActor decides for any"):
+    said = r"is one of 5 choices, but model\.actor GaussianActor decides for any vector; set model\.actor Categorical"
+    with pytest.raises(UserError, match=said):
         fit(module(), pictured(), 1)
 
 
@@ -116,3 +123,43 @@ def test_trajectories_keep_each_picture_once(rollouts, tmp_path):
     assert torch.equal(read.obs.image[:, 0], episode.obs.image)
     assert torch.equal(read.next_obs.image[:, 0], episode.next_obs.image)
     assert torch.equal(read.action[:, 0], episode.action)
+    with pytest.raises(UserError, match="actions are choices 0 to 4, but PicturedReach has 0 to 1"):
+        read_trajectories(path, replace(rollouts.spec, choices=2))
+
+
+@dataclass(frozen=True)
+class Meaning(PicturedReach):
+    """What its choices mean is a mode of control that has to be asked of what was built."""
+
+    meaning: str = "compass"
+
+    def make(self, num_envs):
+        built = super().make(num_envs)
+        built.spec = replace(built.spec, control_mode=self.meaning)
+        return built
+
+
+def test_choices_that_mean_something_else_are_not_cloned(tmp_path):
+    save_policy(tmp_path / "p.safetensors", CategoricalActor(6, 1, 5), None, {})
+    collect(str(tmp_path / "d.h5"), str(tmp_path / "p.safetensors"), episodes=2, env=Meaning(), num_workers=0)
+    options = {"num_minibatches": 1, "dataset": str(tmp_path / "d.h5"), "num_workers": 0}
+    learner = BCModule(6, 1, actor=lambda o, a: CategoricalActor(o, a, 5))
+    with pytest.raises(UserError, match="are of control mode compass, but this environment has clock"):
+        fit(learner, OfflineDataModule(Meaning(meaning="clock"), **options), 1)
+
+
+class Asked(CategoricalActor):
+    """Counts the observations of every question."""
+
+    def log_prob(self, obs, action):
+        self.sizes = [*getattr(self, "sizes", []), len(obs)]
+        return super().log_prob(obs, action)
+
+
+def test_of_recorded_pictures_few_become_features_at_once(rollouts):
+    part, *_ = rollouts.collect(Chooser(), rollouts.initial_states(1), 1, 1, 0)
+    rollout, actor = Rollout.cat([part] * (PICTURED + 3)), Asked(6, 1, 5)
+    known = _with_log_prob(rollout, actor)
+    assert actor.sizes == [PICTURED, 3]
+    assert known.log_prob_known.all()
+    assert torch.equal(known.log_prob[0], known.log_prob[-1])

@@ -4,6 +4,7 @@ import inspect
 import itertools
 
 import pytest
+import yaml
 
 import rlft.advantage
 import rlft.update
@@ -48,3 +49,8 @@ def test_every_pair_of_plugins_runs(advantage, update, tmp_path):
     others = {advantage, update} - {"GAE", "PPO"}  # those of the config file are not said again
     assert others <= set(run_dir.parent.name.split("-"))
     assert scalars(run_dir)["steps/env"] == [(320, 320.0)]
+
+
+def test_smoke_runs_of_racing_outlast_the_warm_up():
+    overlay = yaml.safe_load((REPO / "configs/smoke_racing.yaml").read_text())
+    assert overlay["model"]["init_args"]["warmup_iterations"] < overlay["trainer"]["max_epochs"]
