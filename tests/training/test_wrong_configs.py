@@ -50,7 +50,6 @@ LEGAL = {  # what looks wrong but has a meaning; whatever else the schema's type
     "AutoencoderModule.max_grad_norm=inf",
     "IQNModule.learning_rate_warmup=0",
     "IQNModule.max_grad_norm=inf",
-    "IQNModule.value_noise=0",
     "IQNModule.warmup_iterations=0",
     "CriticProbe.seed=0",
     "DeterministicEval.seed=0",
