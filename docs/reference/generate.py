@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from contextlib import redirect_stdout, suppress
 from typing import Any
 
-from rlft.cli import main
+from rlft.commands.completion import printed
 
 HELP = re.compile(r"^<!-- help of (\w*) ?-->$", re.M)
 
@@ -21,7 +19,4 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def help_of(command: str) -> str:
     """What is printed for `--help` of a command, or of rlft itself."""
     os.environ["COLUMNS"] = "110"
-    printed = io.StringIO()
-    with redirect_stdout(printed), suppress(SystemExit):
-        main([*([command] if command else []), "--help"])
-    return printed.getvalue()
+    return printed(*([command] if command else []), "--help")

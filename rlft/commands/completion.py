@@ -49,13 +49,13 @@ def completion(shell: Literal["bash", "zsh"]) -> None:
 
 def commands() -> Sequence[str]:
     """All of them, as the help has them."""
-    listed = _help().partition("commands:\n")[2].partition("\n\n")[0]
+    listed = printed().partition("commands:\n")[2].partition("\n\n")[0]
     return re.findall(r"^  (\w+)", listed, re.MULTILINE)
 
 
 def _words(command: str) -> Iterable[str]:
     """What may follow a command: options as its help has them, and names."""
-    yield from OPTION.findall(_help(command, "--help"))
+    yield from OPTION.findall(printed(command, "--help"))
     own = own_names()
     if command == "study":
         yield from (name.removeprefix(f"{STUDIES}/") for name in own if name.startswith(f"{STUDIES}/"))
@@ -73,17 +73,17 @@ def _words(command: str) -> Iterable[str]:
 @cache
 def _plugin_options() -> set[str]:
     """`--model.advantage.gamma`: options of everything that a module, a data module or a part of one can be."""
-    known = _plugins(_help("fit", "--help"))
+    known = _plugins(printed("fit", "--help"))
     return {option for part in ("model", "data") for name in known[part] for option in _of_class(part, name)}
 
 
 def _of_class(part: str, name: str) -> Iterable[str]:
     """Options of a module or data module, and of its parts."""
-    text = _help("fit", f"--{part}.help", name)
+    text = printed("fit", f"--{part}.help", name)
     yield from OPTION.findall(text)
     for option, names in _plugins(text).items():
         for plugin in names:  # whose help leaves out which part it is of
-            found = OPTION.findall(_help("fit", f"--{option}.help", plugin))
+            found = OPTION.findall(printed("fit", f"--{option}.help", plugin))
             yield from (one.replace("--", f"--{part}.", 1) for one in found)
 
 
@@ -94,7 +94,7 @@ def _plugins(text: str) -> Mapping[str, Sequence[str]]:
     return {option: re.findall(r"rlft\.[\w.]+", match[1]) for option, match in found.items() if match}
 
 
-def _help(*args: str) -> str:
+def printed(*args: str) -> str:
     """What a command line prints: options are taken from where users read them, whichever parser says so."""
     text = io.StringIO()
     with redirect_stdout(text), suppress(SystemExit):

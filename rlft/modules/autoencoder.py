@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlft.errors import UserError
 from rlft.modules.bad_numbers import OnBadNumbers
+from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import start_actor, start_name
-from rlft.modules.iteration import IterationModule
 from rlft.networks import CategoricalActor, NoCritic, QuantileActor
 from rlft.networks.decoder import ConvDecoder, reconstruction_error
 from rlft.networks.encoders import ConvEncoder
-from rlft.networks.policy_checks import check_shapes
-from rlft.networks.policy_files import load_policy
 from rlft.types import (
     Actor,
     AdvantageEstimate,
@@ -31,7 +28,7 @@ from rlft.types import (
 )
 
 
-class AutoencoderModule(IterationModule):
+class AutoencoderModule(DemonstratedModule):
     """Trains `encoder.image` of an actor, with a decoder that is left behind, to reproduce pictures.
 
     The policy that it writes is the actor with that encoder, everything else as it was at the start: another run takes
@@ -68,19 +65,11 @@ class AutoencoderModule(IterationModule):
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
         )
-        if data_policy is not None:
-            self.unused = frozenset({"demonstrator"})
-        elif demonstrator is not None:
-            check_shapes(load_policy(demonstrator), obs_dim, action_dim)
-        self.demonstrator = demonstrator
+        self._begin_with(demonstrator, data_policy, obs_dim, action_dim)
         self.policy = demonstrator or start_name(policy, None, "none")
         self.actor = start_actor(policy, actor, obs_dim, action_dim)
         self.decoder = ConvDecoder(eye_of(self.actor))
         self.critic: Critic = NoCritic()
-
-    def critic_info(self) -> dict[str, Any] | None:
-        """There is no critic."""
-        return None
 
     @property
     def trains_actor(self) -> bool:
@@ -92,20 +81,6 @@ class AutoencoderModule(IterationModule):
         return {"actor": self.learning_rate, "decoder": self.learning_rate}
 
     # ---- what is seen --------------------------------------------------------------------------------------------
-
-    needs_visited = False
-    fewest_envs = 1
-    relabels = False
-
-    @property
-    def needs_rewards(self) -> bool:
-        """Pictures are pictures, whatever they were worth."""
-        return False
-
-    @property
-    def collector(self) -> Actor:
-        """The policy that acts in rollouts."""
-        return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
 
     def to_rows(
         self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None

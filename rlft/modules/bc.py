@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,15 +12,13 @@ from torch import Tensor
 from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
 from rlft.modules.bad_numbers import OnBadNumbers
+from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
-from rlft.modules.iteration import IterationModule
 from rlft.modules.offsets import actions_at, checked_weights
 from rlft.networks import CategoricalActor, GaussianActor, NoCritic
 from rlft.networks.choice_heads import ChoiceHeads
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
-from rlft.networks.policy_checks import check_shapes
-from rlft.networks.policy_files import load_policy
 from rlft.types import (
     Actor,
     AdvantageEstimate,
@@ -35,7 +33,7 @@ from rlft.types import (
 )
 
 
-class BCModule(IterationModule):
+class BCModule(DemonstratedModule):
     """Clones demonstrations: those of a `demonstrator`, whom the data module lets play, or those of `data.dataset`.
 
     The demonstrations are fixed with an `OfflineDataModule`, and new in every iteration with a `RolloutDataModule`.
@@ -113,11 +111,7 @@ class BCModule(IterationModule):
         right = log_std_min is None or math.isfinite(log_std_min)
         require(right, "model.log_std_min", log_std_min, "finite, or null for no bound")
         check_source(inject_from, inject)
-        if data_policy is not None:
-            self.unused = frozenset({"demonstrator"})
-        elif demonstrator is not None:
-            check_shapes(load_policy(demonstrator), obs_dim, action_dim)
-        self.demonstrator = demonstrator
+        self._begin_with(demonstrator, data_policy, obs_dim, action_dim)
         self.policy = demonstrator or start_name(policy, inject_from, inject)  # who plays for the data module
         self.loss = loss
         self.offsets = tuple(offsets)
@@ -141,10 +135,6 @@ class BCModule(IterationModule):
             FutureHeads(own, self.offsets) if isinstance(own, GaussianActor) else ChoiceHeads(own, self.offsets)
         )
 
-    def critic_info(self) -> dict[str, Any] | None:
-        """There is no critic."""
-        return None
-
     @property
     def trains_actor(self) -> bool:
         """The policy changes."""
@@ -161,20 +151,6 @@ class BCModule(IterationModule):
             raise UserError("model.demonstrator is null; name one, or clone fixed data with data OfflineDataModule.")
 
     # ---- demonstrations ------------------------------------------------------------------------------------------
-
-    needs_visited = False
-    fewest_envs = 1
-    relabels = False
-
-    @property
-    def needs_rewards(self) -> bool:
-        """What was demonstrated is cloned, whatever it was worth."""
-        return False
-
-    @property
-    def collector(self) -> Actor:
-        """The policy that acts in rollouts."""
-        return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
 
     def to_rows(
         self, rollout: Rollout, rerollouts: Rerollouts, labels: AdvantageEstimate | None = None

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from rlft.networks.categorical_actor import CategoricalActor
 from rlft.networks.distributions import Categorical
-from rlft.networks.future_heads import Dropout, no_dropout
+from rlft.networks.future_heads import Dropout, no_dropout, through_head
 from rlft.types import Obs
 
 
@@ -48,9 +48,6 @@ class ChoiceHeads(nn.ModuleDict):
         features = dropout(actor.encoder(obs), encoder_dropout)  # [B, F]
         logits = []
         for offset in self.offsets:
-            *hidden_layers, output = actor.advantage if offset == 0 else cast(nn.Sequential, self[str(offset)])
-            hidden: Tensor = features
-            for layer in hidden_layers:
-                hidden = layer(hidden)
-            logits.append(output(dropout(hidden, head_dropout) if hidden_layers else hidden))
+            head = actor.advantage if offset == 0 else cast(nn.Sequential, self[str(offset)])
+            logits.append(through_head(head, features, head_dropout, dropout))
         return Categorical(F.log_softmax(torch.stack(logits, 1), -1))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlft.errors import UserError, require
+from rlft.networks.moments import moments
 from rlft.types import Obs
 
 LEAKY_GAIN = nn.init.calculate_gain("leaky_relu", 0.01)  # of layers before a LeakyReLU
@@ -104,9 +105,9 @@ class FloatEncoder(nn.Module):
         """Takes the moments of `[M, O]`, unless it has some already; what never varies keeps its scale."""
         if bool(self.fitted) or len(state) < 2:
             return
-        scale = state.std(0)
-        self.mean.copy_(state.mean(0))
-        self.scale.copy_(torch.where(scale > 1e-6, scale, 1.0))
+        mean, scale = moments(state)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
         self.fitted.fill_(True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import torch
@@ -18,6 +18,16 @@ Dropout = Callable[[Tensor, float], Tensor]  # zeros a share of hidden numbers
 def no_dropout(hidden: Tensor, share: float) -> Tensor:
     """What a network does when it is not being trained."""
     return hidden
+
+
+def through_head(head: Iterable[nn.Module], features: Tensor, share: float, dropout: Dropout) -> Tensor:
+    """What a head makes of features `[B, F]` where a share of what its last layer gets from the others is dropped."""
+    *hidden_layers, output = head
+    hidden = features
+    for layer in hidden_layers:
+        hidden = layer(hidden)
+    result: Tensor = output(dropout(hidden, share) if hidden_layers else hidden)
+    return result
 
 
 class FutureHead(nn.Module):
@@ -74,9 +84,5 @@ class FutureHeads(nn.ModuleDict):
         heads = self.all(actor)
         means = []
         for head in heads:
-            *hidden_layers, output = head.action_head
-            hidden = features
-            for layer in hidden_layers:
-                hidden = layer(hidden)
-            means.append(output(dropout(hidden, head_dropout) if hidden_layers else hidden))
+            means.append(through_head(head.action_head, features, head_dropout, dropout))
         return torch.stack(means, 1), torch.stack([head.log_std for head in heads])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rlft.errors import UserError, require
 from rlft.networks.mlp import widths_of
+from rlft.networks.moments import moments
 from rlft.networks.value_heads import Head, value_head
 from rlft.types import Critic, Obs
 
@@ -122,6 +123,6 @@ class QEnsemble(Critic):
     @torch.no_grad()
     def fit_moments(self, state: Tensor) -> None:
         """Standardises by the moments of observations `[M, O]`; what never varies keeps its scale."""
-        scale = state.std(0)
-        self.obs_mean.copy_(state.mean(0))
-        self.obs_scale.copy_(torch.where(scale > 1e-6, scale, 1.0))
+        mean, scale = moments(state)
+        self.obs_mean.copy_(mean)
+        self.obs_scale.copy_(scale)

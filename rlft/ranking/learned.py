@@ -12,6 +12,7 @@ from torch.nn.functional import logsigmoid, mse_loss
 from rlft.advantage.gae import gae
 from rlft.errors import UserError
 from rlft.networks.mlp import MLP
+from rlft.networks.moments import moments
 from rlft.ranking.estimators import Value, values
 from rlft.types import Obs, Rollout
 
@@ -35,9 +36,9 @@ class Scalar(nn.Module):
     def __init__(self, obs: Obs, *action: Tensor, hidden_dim: int = 256) -> None:
         super().__init__()
         examples = torch.cat([obs.state, *action], -1).flatten(0, -2)  # [B, I]
-        scale = examples.std(0)
-        self.register_buffer("mean", examples.mean(0))
-        self.register_buffer("scale", torch.where(scale > 1e-6, scale, 1.0))
+        mean, scale = moments(examples)
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
         self.layers = MLP(examples.shape[-1], 1, (hidden_dim,) * 3, output_gain=1.0)
 
     def forward(self, obs: Obs, *action: Tensor) -> Tensor:

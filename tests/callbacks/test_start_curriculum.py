@@ -13,11 +13,10 @@ from rlft.errors import UserError
 from rlft.runs.iterations import read_iterations
 from rlft.types import EnvSpec
 from tests.modules.test_off_policy import run as run_off_policy
-from tests.modules.test_off_policy import same
 from tests.support.hand_made import is_sentence
 from tests.support.schedules import last_checkpoint, with_callbacks
 from tests.support.staged import StagedReach
-from tests.support.training import MemoryLogger, fit, module, run, smoke
+from tests.support.training import MemoryLogger, fit, module, run, same_policies, smoke
 
 STAGED = "--data.env=tests.support.staged.StagedReach"
 OPTIONS = {"stages": ["close", "closer"], "share": 0.5, "rate": 0.2, "memory": 0.5}
@@ -108,11 +107,11 @@ def test_with_a_replay_buffer_as_well(tmp_path):
     whole = run_off_policy(tmp_path / "whole", *options)
     run_off_policy(tmp_path / "parts", *options, "--trainer.max_epochs=2")
     parts = run_off_policy(tmp_path / "parts", *options, "--ckpt_path=last", "--data.num_workers=2")
-    assert same(parts, whole)
+    assert same_policies(parts, whole)
     rows = read_iterations(whole)[1:]
     assert rows[0]["charts/stage_share"] == 0.5
     assert len({row["charts/stage_share"] for row in rows}) > 1
-    assert not same(whole, run_off_policy(tmp_path / "without", STAGED, "--data.her=0.25"))
+    assert not same_policies(whole, run_off_policy(tmp_path / "without", STAGED, "--data.her=0.25"))
 
 
 def test_evaluation_begins_as_ever(tmp_path):

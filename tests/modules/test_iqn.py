@@ -9,13 +9,12 @@ import torch
 from rlft.cli import main
 from rlft.data import replay_files
 from rlft.errors import UserError
-from rlft.files.tensors import read_tensors
 from rlft.modules import IQNModule
 from rlft.networks import CategoricalActor, QuantileActor
 from rlft.networks.policy_files import load_policy, save_policy
 from rlft.types import Experience, Obs, ReplayBatch, Transition
 from tests.support.hand_made import REPO, is_sentence
-from tests.support.training import made_by, scalars
+from tests.support.training import made_by, same_policies, scalars
 
 SMALL = {"float_dim": 16, "head_dim": 32, "cosines": 16, "act_quantiles": 32}
 
@@ -127,11 +126,6 @@ def run(log_dir, *options):
     return made_by(arguments(log_dir, *options), log_dir)
 
 
-def same(first, second):
-    one, other = (read_tensors(path / "policies/last.safetensors", "Policy file")[0] for path in (first, second))
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
     """Three iterations, of which the first only collects; the buffer holds one and a half of them."""
@@ -150,13 +144,13 @@ def test_an_iteration_has_its_steps_and_its_updates(three):
 
 
 def test_the_number_of_workers_changes_nothing(three, tmp_path):
-    assert same(run(tmp_path, "--data.num_workers=2"), three)
+    assert same_policies(run(tmp_path, "--data.num_workers=2"), three)
 
 
 def test_a_run_goes_on_to_the_same_weights_with_its_pictures(three, tmp_path):
     first = run(tmp_path, "--trainer.max_epochs=2")
-    assert not same(first, three)
-    assert same(run(tmp_path, "--ckpt_path=last"), three)
+    assert not same_policies(first, three)
+    assert same_policies(run(tmp_path, "--ckpt_path=last"), three)
     kept, _ = replay_files.read_segment(first, 1)
     assert kept.obs.image.shape == (40, 4, 1, 16, 16)
 

@@ -10,12 +10,11 @@ from rlft.cli import main
 from rlft.commands.collect import collect
 from rlft.data import replay_files
 from rlft.envs import PointReach
-from rlft.files.tensors import read_tensors
 from rlft.networks import QEnsemble
 from rlft.networks.policy_files import load_policy
 from rlft.runs.iterations import read_iterations
 from tests.support.hand_made import REPO, is_sentence
-from tests.support.training import made_by, scalars, with_overlay
+from tests.support.training import last_weights, made_by, same_policies, scalars, with_overlay
 
 SMALL = ("--model.critic.hidden_dim=16",)
 
@@ -27,16 +26,6 @@ def arguments(log_dir, *options, config="off_policy"):
 def run(log_dir, *options, config="off_policy"):
     """Trains and returns the new run directory."""
     return made_by(arguments(log_dir, *options, config=config), log_dir)
-
-
-def weights(version):
-    tensors, _ = read_tensors(version / "policies/last.safetensors", "Policy file")
-    return tensors
-
-
-def same(first, second):
-    one, other = weights(first), weights(second)
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +44,7 @@ def test_an_iteration_has_its_steps_and_its_updates(three):
 
 def test_what_is_exported_standardises_observations_as_what_learns(three):
     """The average has weights of its own, and the moments that the critics learned from the first data."""
-    saved, exported = torch.load(three / "checkpoints/last.ckpt", weights_only=False), weights(three)
+    saved, exported = torch.load(three / "checkpoints/last.ckpt", weights_only=False), last_weights(three)
     for name, initial in (("critic.obs_mean", 0.0), ("critic.obs_scale", 1.0)):
         moments = saved["current_model_state"][name]
         assert (moments != initial).any()
@@ -78,14 +67,14 @@ def test_it_learns_the_returns_of_the_start_policy(tmp_path):
 
 
 def test_the_number_of_workers_changes_nothing(three, tmp_path):
-    assert same(run(tmp_path, "--data.num_workers=2"), three)
+    assert same_policies(run(tmp_path, "--data.num_workers=2"), three)
 
 
 def test_a_run_goes_on_to_the_same_weights(three, tmp_path):
     first = run(tmp_path, "--trainer.max_epochs=2")
     second = run(tmp_path, "--ckpt_path=last")
-    assert same(second, three)
-    assert not same(first, three)
+    assert same_policies(second, three)
+    assert not same_policies(first, three)
     kept = [sorted(path.name for path in (version / "replay").iterdir()) for version in (first, second, three)]
     assert kept == [kept[2][:2], kept[2], kept[2]]
 
@@ -93,7 +82,7 @@ def test_a_run_goes_on_to_the_same_weights(three, tmp_path):
 def test_a_file_of_an_iteration_that_was_never_finished_is_made_anew(three, tmp_path):
     first = run(tmp_path, "--trainer.max_epochs=2")
     replay_files.segment(first, 2).write_bytes(b"half a file")
-    assert same(run(tmp_path, "--ckpt_path=last"), three)
+    assert same_policies(run(tmp_path, "--ckpt_path=last"), three)
 
 
 def test_a_run_without_its_experience_is_refused(tmp_path, capsys):
@@ -115,7 +104,7 @@ def test_a_policy_is_written_with_its_critics(three):
 
 def test_what_is_evaluated_is_the_average(three):
     checkpoint = torch.load(three / "checkpoints/last.ckpt", weights_only=True)
-    exported = weights(three)
+    exported = last_weights(three)
     averaged, raw = (checkpoint[key] for key in ("state_dict", "current_model_state"))
     name = "actor.action_head.2.weight" if "actor.action_head.2.weight" in exported else "actor.action_head.0.weight"
     assert torch.equal(exported[name], averaged[name])
@@ -180,7 +169,7 @@ def demos(tmp_path_factory):
 
 def test_prior_data_change_what_is_learned_but_not_what_is_collected(demos, three, tmp_path):
     version = run(tmp_path, f"--data.prior={demos}")
-    assert not same(version, three)
+    assert not same_policies(version, three)
     first = [replay_files.read_segment(one, 0)[0] for one in (version, three)]
     assert torch.equal(first[0].reward, first[1].reward)
     assert scalars(version)["steps/env"] == scalars(three)["steps/env"]
@@ -189,4 +178,4 @@ def test_prior_data_change_what_is_learned_but_not_what_is_collected(demos, thre
 def test_a_run_with_prior_data_goes_on_to_the_same_weights(demos, tmp_path):
     whole = run(tmp_path / "whole", f"--data.prior={demos}")
     run(tmp_path / "parts", f"--data.prior={demos}", "--trainer.max_epochs=1")
-    assert same(run(tmp_path / "parts", f"--data.prior={demos}", "--ckpt_path=last"), whole)
+    assert same_policies(run(tmp_path / "parts", f"--data.prior={demos}", "--ckpt_path=last"), whole)

@@ -7,8 +7,9 @@ from rlft.commands.collect import collect
 from rlft.data import replay_files
 from rlft.envs import PointReach
 from rlft.runs.iterations import read_iterations
-from tests.modules.test_off_policy import arguments, run, same
+from tests.modules.test_off_policy import arguments, run
 from tests.support.hand_made import is_sentence
+from tests.support.training import same_policies
 
 HER = "--data.her=0.5"
 
@@ -29,23 +30,23 @@ def test_half_of_every_minibatch_is_relabelled_once_the_warm_up_is_over(three):
 
 
 def test_it_changes_what_is_learned_but_not_what_is_kept(three, plain):
-    assert not same(three, plain)
+    assert not same_policies(three, plain)
     kept = [replay_files.read_segment(version, 1)[0] for version in (three, plain)]
     assert kept[0].obs.state[0].equal(kept[1].obs.state[0])
     assert (kept[0].reward == kept[0].terminated).all()  # of the goals that there were
 
 
 def test_none_of_it_is_as_before(plain, tmp_path):
-    assert same(run(tmp_path, "--data.her=0"), plain)
+    assert same_policies(run(tmp_path, "--data.her=0"), plain)
 
 
 def test_the_number_of_workers_changes_nothing(three, tmp_path):
-    assert same(run(tmp_path, HER, "--data.num_workers=2"), three)
+    assert same_policies(run(tmp_path, HER, "--data.num_workers=2"), three)
 
 
 def test_a_run_goes_on_to_the_same_weights(three, tmp_path):
     run(tmp_path, HER, "--trainer.max_epochs=2")
-    assert same(run(tmp_path, HER, "--ckpt_path=last"), three)
+    assert same_policies(run(tmp_path, HER, "--ckpt_path=last"), three)
 
 
 def test_prior_data_get_other_goals_as_well(tmp_path):

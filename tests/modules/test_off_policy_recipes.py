@@ -19,9 +19,9 @@ from rlft.off_policy import Anchored
 from rlft.runs.iterations import read_iterations
 from rlft.trajectories.reader import read_trajectories
 from rlft.types import Obs
-from tests.modules.test_off_policy import arguments, run, same
+from tests.modules.test_off_policy import arguments, run
 from tests.support.hand_made import is_sentence
-from tests.support.training import fit, scalars
+from tests.support.training import fit, same_policies, scalars
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_report_has_a_row_for_every_iteration(wsrl):
 def test_a_run_goes_on_from_any_iteration_to_the_same_weights(done, prior, wsrl, tmp_path):
     options = (*offline(prior), "--data.updates_per_step=0.1")
     run(tmp_path, *options, f"--trainer.max_epochs={done}", config="wsrl")
-    assert same(run(tmp_path, *options, "--trainer.max_epochs=4", "--ckpt_path=last", config="wsrl"), wsrl)
+    assert same_policies(run(tmp_path, *options, "--trainer.max_epochs=4", "--ckpt_path=last", config="wsrl"), wsrl)
 
 
 def test_the_number_of_env_steps_does_not_count_offline_iterations(prior, tmp_path):
@@ -114,7 +114,7 @@ def test_cal_ql_stays_conservative_and_goes_on_to_the_same_weights(prior, tmp_pa
     assert ["losses/conservative_gap" in row for row in read_iterations(whole)] == [False, True, True]
     run(tmp_path / "parts", *options, "--trainer.max_epochs=1", config="cal_ql")
     parts = run(tmp_path / "parts", *options, "--trainer.max_epochs=2", "--ckpt_path=last", config="cal_ql")
-    assert same(parts, whole)
+    assert same_policies(parts, whole)
 
 
 def test_with_a_weight_critics_say_less_of_actions_beside_those_of_the_data(prior, tmp_path):
@@ -190,7 +190,7 @@ def test_the_correction_comes_gradually(residual):
 
 def test_a_residual_run_goes_on_to_the_same_weights(residual, tmp_path):
     run(tmp_path, "--model.residual_steps=640", "--trainer.max_epochs=1", config="residual")
-    assert same(run(tmp_path, "--model.residual_steps=640", "--ckpt_path=last", config="residual"), residual)
+    assert same_policies(run(tmp_path, "--model.residual_steps=640", "--ckpt_path=last", config="residual"), residual)
 
 
 def test_a_corrected_policy_can_be_collected_with_and_started_from(residual, tmp_path):

@@ -13,10 +13,10 @@ from rlft.envs import PointReach
 from rlft.runs.iterations import read_iterations
 from rlft.trajectories.reader import read_trajectories
 from tests.data.test_reward_normalization import discounted
-from tests.modules.test_off_policy import arguments, run, same
+from tests.modules.test_off_policy import arguments, run
 from tests.support.hand_made import is_sentence
 from tests.support.hand_made import same as same_tensors
-from tests.support.training import scalars
+from tests.support.training import same_policies, scalars
 
 TELLING = ("--data.env=tests.support.telling.TellingReach", "--model.critic.head=mse")
 NORMALIZED = (*TELLING, "--data.reward_normalization=RewardNormalization")
@@ -105,7 +105,7 @@ def test_critics_learn_normalised_returns(normalized, plain):
 
 def test_it_goes_on_to_the_bit(normalized, two, tmp_path):
     second = run(tmp_path, *NORMALIZED, last(two))
-    assert same(second, normalized)
+    assert same_policies(second, normalized)
     assert same_tensors(checkpoint(second)["state_dict"], checkpoint(normalized)["state_dict"])
     mine, theirs = (of_data(version)["rewards"]["moments"] for version in (second, normalized))
     assert mine["moments"] == theirs["moments"]
@@ -148,7 +148,7 @@ def test_prior_data_count_once_however_often_a_run_goes_on(tmp_path):
     offline = (*options, "--data.offline_iterations=1")
     whole = run(tmp_path / "whole", *offline)
     first = run(tmp_path / "parts", *offline, "--trainer.max_epochs=2")
-    assert same(run(tmp_path / "parts", *offline, last(first)), whole)
+    assert same_policies(run(tmp_path / "parts", *offline, last(first)), whole)
     kept = of_data(whole)["rewards"]["moments"]["moments"]
     steps = read_trajectories(demos, PointReach().make(1).spec, None, None).reward.numel()
     assert kept["count"] == steps + 640

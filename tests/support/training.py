@@ -1,7 +1,9 @@
 """Real training on PointReach: through Lightning's Trainer, and through the command line."""
 
 import lightning
+import torch
 from lightning.pytorch.loggers.logger import Logger
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlft.advantage import GAE
@@ -95,6 +97,17 @@ def made_by(arguments, log_dir):
     assert main(arguments) == 0
     (created,) = set(log_dir.glob("*/version_*")) - before
     return created
+
+
+def last_weights(run_dir):
+    """The tensors of a run's last policy, by name."""
+    return load_file(run_dir / "policies/last.safetensors")
+
+
+def same_policies(first, second):
+    """Whether the last policies of two runs are bit-identical."""
+    one, other = last_weights(first), last_weights(second)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def scalars(run_dir):

@@ -6,14 +6,13 @@ import lightning
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from rlft.cli import main
 from rlft.training.cli import SECTIONS
 from rlft.training.config_tree import flattened, walk
 from rlft.training.resuming import changes
 from tests.support.hand_made import is_sentence, same
-from tests.support.training import run, scalars, smoke
+from tests.support.training import last_weights, run, scalars, smoke
 
 FACTORS = '--model.learning_rate_factors={"actor.encoder": 0.1, "critic": 2.0}'
 STEPS = 8  # gradient steps per iteration of the smoke overlay: 2 epochs x 4 minibatches
@@ -66,10 +65,6 @@ def last(run_dir):
     return run_dir / "checkpoints/last.ckpt"
 
 
-def weights(run_dir):
-    return load_file(run_dir / "policies/last.safetensors")
-
-
 def resume(first, log_dir, *options, until=4):
     return run(log_dir, f"--ckpt_path={last(first)}", f"--trainer.max_epochs={until}", *options)
 
@@ -100,7 +95,7 @@ def test_three_and_three_iterations_equal_six(options, tmp_path):
     expected = Watch.seen["end"]
     half = run(tmp_path / "parts", WATCH, *options, "--trainer.max_epochs=3")
     rest = resume(half, tmp_path / "parts", WATCH, *options, until=6)
-    assert same(weights(whole), weights(rest))
+    assert same(last_weights(whole), last_weights(rest))
     assert same(expected, Watch.seen["end"])
 
 
@@ -123,15 +118,17 @@ def test_moments_are_forgotten_when_asked(moments, first, log_dir):
     assert Watch.seen["start"] == {}
     assert {int(step) for name, step in Watch.seen["end"].items() if name.endswith(" step")} == {STEPS}
     kept = resume(first, log_dir)
-    assert not same(weights(kept), weights(again))
+    assert not same(last_weights(kept), last_weights(again))
 
 
 def test_what_is_frozen_from_here_on_stays_as_it_was_and_can_learn_again(first, log_dir):
     frozen = resume(first, log_dir, *FREEZE)
-    assert torch.equal(weights(frozen)["actor.log_std"], weights(first)["actor.log_std"])
-    assert not torch.equal(weights(frozen)["actor.encoder.0.weight"], weights(first)["actor.encoder.0.weight"])
+    assert torch.equal(last_weights(frozen)["actor.log_std"], last_weights(first)["actor.log_std"])
+    assert not torch.equal(
+        last_weights(frozen)["actor.encoder.0.weight"], last_weights(first)["actor.encoder.0.weight"]
+    )
     free = resume(frozen, log_dir, until=5)
-    assert not torch.equal(weights(free)["actor.log_std"], weights(first)["actor.log_std"])
+    assert not torch.equal(last_weights(free)["actor.log_std"], last_weights(first)["actor.log_std"])
 
 
 # ---- learning rates ----------------------------------------------------------------------------------------------
@@ -149,7 +146,7 @@ def test_learning_rates_are_those_of_the_command_line(first, log_dir):
 
 def test_a_gradient_step_has_the_size_of_its_learning_rate(first, log_dir):
     still = resume(first, log_dir, "--model.learning_rate=0")
-    assert same(weights(still), weights(first))
+    assert same(last_weights(still), last_weights(first))
 
 
 def test_hyperparameters_in_a_checkpoint_do_not_win_over_the_command_line(first, log_dir, tmp_path):
@@ -368,7 +365,7 @@ def test_last_is_the_newest_run_with_these_settings_whatever_it_is_called(tmp_pa
     assert note_of(second).endswith("Nothing else changed.")
     third = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3", "--eval.num_episodes=3")
     assert third == older.parent / "version_2"
-    assert same(weights(third), weights(run(tmp_path / "whole", "--trainer.max_epochs=3")))
+    assert same(last_weights(third), last_weights(run(tmp_path / "whole", "--trainer.max_epochs=3")))
     faster = run(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=2", "--model.learning_rate=0.001")
     assert faster.parent == other.parent
 
