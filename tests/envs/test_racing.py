@@ -199,11 +199,14 @@ def test_refusals(options, told):
     assert is_sentence(str(refused.value))
 
 
-def test_missing_packages_are_a_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gymnasium.envs.box2d.car_dynamics", None)
-    monkeypatch.delitem(sys.modules, "rlft.envs.racing.car", raising=False)
-    with pytest.raises(UserError, match=r'pip install "rlft\[racing\]"') as refused:
-        Racing().make(1)
+@pytest.mark.parametrize("missing", ["Box2D", "pygame"])
+@pytest.mark.parametrize("ask", [lambda: Racing().make(1), Racing().drawing_device])
+def test_missing_packages_are_a_sentence(missing, ask, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.box2d", "rlft.envs.racing.car"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UserError, match=rf'{missing}.*pip install "rlft\[racing\]"') as refused:
+        ask()
     assert is_sentence(str(refused.value))
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
+from gymnasium.error import DependencyNotInstalled
 
 from rlft.envs.racing.raster import SIDE
 from rlft.envs.racing.scene import HIGH, INFO, LOW, NUM_FLOATS, TABLES, Actions, Drive
@@ -76,17 +77,12 @@ class Racing(EnvFactory):
         Raises:
             UserError: if Box2D or pygame is missing.
         """
-        try:
-            importlib.import_module("rlft.envs.racing.car")
-        except ImportError as error:
-            raise UserError(
-                f"Racing needs Box2D and pygame, of which something is missing ({error}); "
-                'pip install "rlft[racing]" brings both.'
-            ) from error
+        _require_packages()
         return ReplayedBatch(self.spec(), lambda: Drive(self), num_envs)
 
     def drawing_device(self) -> str:
         """See `EnvFactory.drawing_device`."""
+        _require_packages()
         return "pygame"
 
     def renderer(self, size: int) -> Renderer:
@@ -119,3 +115,15 @@ class Racing(EnvFactory):
         options = {name: getattr(self, name) for name in ("view", "image", "floats", "waypoints", "frame_skip")}
         again = {"class_path": "rlft.envs.Racing", "init_args": asdict(self)}
         return {**super().describe(spec), "task_options": options, "environment": again}
+
+
+def _require_packages() -> None:
+    """Refuses to go on without what the stock environment is made of."""
+    try:
+        importlib.import_module("rlft.envs.racing.car")
+    except (ImportError, DependencyNotInstalled) as error:
+        missing = error.__cause__ or error  # Gymnasium advises to build from source what a wheel brings
+        raise UserError(
+            f"Racing needs Box2D and pygame, of which something is missing ({missing}); "
+            'pip install "rlft[racing]" brings both.'
+        ) from error
