@@ -241,17 +241,6 @@ def test_a_mistake_of_the_user_is_not_tried_again(start, doomed, tmp_path):
     assert doomed.workers_replaced == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_workers_do_not_hear_what_is_meant_for_the_run(workers, number):
-    workers.initial_states(1)  # once they have started: on a busy machine that takes a while
-    processes = processes_of(workers)
-    for process in processes:
-        os.kill(process, number)
-    workers.initial_states(1)
-    assert processes_of(workers) == processes
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and the main process still does
-
-
 # ---- the real simulator ------------------------------------------------------------------------------------------
 
 

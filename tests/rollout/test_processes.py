@@ -1,4 +1,6 @@
 import multiprocessing
+import os
+import signal
 
 import pytest
 import torch
@@ -57,6 +59,18 @@ def test_evaluation_is_bit_identical_with_any_number_of_workers(local, workers, 
 def test_fewer_episodes_than_workers(local, workers):
     ours, theirs = (r.evaluate(policy(), 1, seed=5, deterministic=True) for r in (workers, local))
     assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_workers_do_not_hear_what_is_meant_for_the_run(workers, number):
+    workers.initial_states(1)  # once they have started: on a busy machine that takes a while
+    processes = [worker._process.pid for worker in workers._pool._workers]
+    for process in processes:
+        os.kill(process, number)
+    workers.initial_states(1)
+    assert [worker._process.pid for worker in workers._pool._workers] == processes
+    assert workers.workers_replaced == 0
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and the main process still does
 
 
 @pytest.mark.gpu
