@@ -163,4 +163,12 @@ PITFALLS = (
         "Collect 128 x 200 or more, with update_epochs 4 and num_minibatches 32.",
     ),
     *OFF_POLICY,
+    Pitfall(
+        17,
+        "endless-warm-up",
+        lambda facts: facts.iterations is not None and 0 < facts.iterations <= facts.warmup_iterations,
+        "the run ends before its warm-up does, so the policy never changes",
+        "established: by what a warm-up is",
+        "Set model.warmup_iterations below trainer.max_epochs.",
+    ),
 )

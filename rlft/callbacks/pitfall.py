@@ -29,6 +29,7 @@ class Facts:
     actor_rate: float = 3e-4  # the highest learning rate of a part of the actor
     learning_rate_warmup: int = 0  # gradient steps
     warmup_iterations: int = 0
+    iterations: int | None = None  # of the whole run, if it has an end
     batch_size: int | None = None  # transitions per iteration
     offline: bool = False
     data_policy: str | None = None  # who collected the data

@@ -93,6 +93,7 @@ def facts_of(trainer: lightning.Trainer, module: IterationModule, data: EnvSourc
         actor_rate=_actor_rate(module),
         learning_rate_warmup=module.optimisation.warmup,
         warmup_iterations=module.warmup_iterations,
+        iterations=trainer.max_epochs,
         batch_size=data.batch_size,
         offline=data.fixed,
         data_policy=data.data_policy or own,

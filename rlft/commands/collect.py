@@ -109,11 +109,11 @@ def collect(
             for note in check_fits(policy, env, rollouts.spec, accept_mismatch):
                 print(note)
         described = ", ".join(f"{count} of {policy.name}" for count, policy in zip(counts, loaded, strict=True))
-        imports = {name: value for name, value in env.describe(rollouts.spec).items() if name == "imports"}
+        made_with = {k: v for k, v in env.describe(rollouts.spec).items() if k in ("imports", "task_options")}
         header = {
             "source_type": "rl",
             "source_desc": f"rlft collect: {described}",
-            "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs, **imports},
+            "rlft": {"version": version("rlft"), "seed": seed, "num_envs": rollouts.num_envs, **made_with},
         }
         collector = _Collector(env, rollouts, seed, deterministic=deterministic)
         with writing_trajectories(path, rollouts.spec, collector.gym_kwargs, header) as writer:

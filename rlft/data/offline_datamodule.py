@@ -140,6 +140,7 @@ class OfflineDataModule(RolloutDataModule):
             spec,
             getattr(self.env, "control_mode", spec.control_mode),
             self.reward_mode,
+            task_options=self.env.describe(spec)["task_options"],
             max_episodes=self.max_episodes,
             needs_rewards=learner.needs_rewards,
         )

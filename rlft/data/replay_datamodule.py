@@ -128,7 +128,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             return
         spec = self.rollouts.spec
         control_mode = getattr(self.env, "control_mode", spec.control_mode)
-        rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode)
+        options = self.env.describe(spec)["task_options"]
+        rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode, task_options=options)
         self._prior = ReplayBuffer(len(rollout), self.rewards.counted)
         self._prior.add(self._experience(replay_learner_of(self), rollout))
         self.rewards.add_apart(self._prior.whole)

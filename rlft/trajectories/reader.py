@@ -69,6 +69,7 @@ def read_trajectories(
     control_mode: str | None = None,
     reward_mode: str | None = None,
     *,
+    task_options: Mapping[str, Any] | None = None,
     max_episodes: int | None = None,
     needs_rewards: bool = True,
 ) -> Rollout:
@@ -86,6 +87,8 @@ def read_trajectories(
         spec: the environment that the trajectories must be of.
         control_mode: that they must have been recorded with; `None` accepts any.
         reward_mode: that their rewards must be of; `None` for an environment that has no choice of rewards.
+        task_options: of `EnvFactory.describe`, that they must have been collected with if their file says so; `None`
+            accepts any.
         max_episodes: read at most so many, the first ones that the `.json` lists; `None` reads all.
         needs_rewards: whether rewards are learned from. Where not, those that the file happens to have are as good as
             any, and zeros where it has none.
@@ -99,6 +102,7 @@ def read_trajectories(
     require(max_episodes is None or max_episodes >= 1, "max_episodes", max_episodes, "at least 1, or null for all")
     header = read_header(path)
     _check_header(path, header, spec, control_mode)
+    _check_options(path, header, task_options)
     recorded_mode = header["env_info"]["env_kwargs"].get("reward_mode") or spec.default_reward_mode
     modes = _RewardModes(recorded_mode, reward_mode, needed=needs_rewards)
     try:
@@ -129,6 +133,16 @@ def _check_header(path: Path, header: Mapping[str, Any], spec: EnvSpec, control_
         raise UserError(
             f"Trajectories {path} are of control mode {' and '.join(sorted(modes))}, but this environment has "
             f"{control_mode}; {_conversion(path, modes, control_mode)}."
+        )
+
+
+def _check_options(path: Path, header: Mapping[str, Any], task_options: Mapping[str, Any] | None) -> None:
+    ours = header.get("rlft")
+    recorded = ours.get("task_options") if isinstance(ours, Mapping) else None
+    if recorded is not None and task_options is not None and recorded != json.loads(json.dumps(dict(task_options))):
+        raise UserError(
+            f"Trajectories {path} were collected with task_options {recorded}, but this environment has "
+            f"{dict(task_options)}; give it theirs."
         )
 
 

@@ -187,6 +187,15 @@ def test_learning_from_a_file(update, demos, tmp_path):
     assert "losses/validation_policy_loss" in metrics
 
 
+def test_trajectories_of_other_options_are_refused(demos):
+    spec = LocalRollouts(PointReach(), 1).spec
+    assert len(read_trajectories(demos, spec, task_options={}))
+    with pytest.raises(
+        UserError, match=r"collected with task_options \{\}, but this environment has \{'view': 'stock'\}"
+    ):
+        read_trajectories(demos, spec, task_options={"view": "stock"})
+
+
 def test_the_run_says_which_file_it_learned_from(demos, tmp_path):
     run_dir = run(tmp_path / "logs", *offline(demos))
     data = read_dataset(run_dir / "dataset.safetensors")
