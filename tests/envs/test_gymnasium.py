@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from rlft.commands.environments import environment_of
 from rlft.envs import Gymnasium
+from rlft.envs.gymnasium.spaces import Observations
 from rlft.errors import UserError
 from rlft.networks import GaussianActor
 from rlft.networks.policy_files import load_policy, save_policy
@@ -134,6 +135,17 @@ def test_pictures_choices_and_success_that_the_steps_tell():
     assert [step.success.item() for step in steps] == [False, False, False, True, False]
     assert steps[-1].obs.image[0, 0, 1, 2] == 5
     assert steps[-1].obs.image.sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "obs_dim"),
+    [((84, 80, 8), (8, 84, 80), 0), ((8, 84, 80), (8, 84, 80), 0), ((7, 7, 7), (7, 7, 7), 0), ((84, 80), None, 6720)],
+)
+def test_channels_are_the_shorter_axis(shape, image, obs_dim):
+    observations = Observations("Any", Box(0, 255, shape, np.uint8))
+    assert (observations.image, observations.obs_dim) == (image, obs_dim)
+    state, picture = observations.split(np.zeros(shape, np.uint8))
+    assert (state.shape, picture.shape) == ((obs_dim,), image or (0,))
 
 
 def test_what_does_not_forget_or_ends_itself_is_refused_when_it_shows():

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from rlft.errors import UserError
 
-CHANNELS = (1, 3, 4)  # of pictures: grey, colours, colours and opacity
 NO_IMAGE: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 
@@ -49,9 +48,8 @@ def _order(space: Box) -> tuple[int, int, int] | None:
     """The axes of a picture as channels, height, width; `None` if it is none."""
     if space.dtype != np.uint8 or len(space.shape) != 3:
         return None
-    if space.shape[2] in CHANNELS:
-        return (2, 0, 1)
-    return (0, 1, 2) if space.shape[0] in CHANNELS else None
+    first, _, last = space.shape
+    return (0, 1, 2) if first < last else (2, 0, 1)  # colours or stacked frames are fewer than pixels
 
 
 class ActionSpace:
