@@ -108,7 +108,9 @@ class AutoencoderModule(DemonstratedModule):
 
     def _validate(self, held_out: Observed) -> dict[str, float]:
         """How well pictures that never train are reproduced."""
-        return {"losses/validation_reconstruction": float(self.evaluated().error(held_out))}
+        weights = self.evaluated()
+        total = sum(float(weights.error(part)) * len(part) for part in held_out.in_parts())
+        return {"losses/validation_reconstruction": total / len(held_out)}
 
 
 def eye_of(actor: Actor) -> ConvEncoder:

@@ -49,7 +49,7 @@ class BCModule(DemonstratedModule):
 
     Of a `CategoricalActor`, whose actions are choices, the loss is the cross-entropy; of held-out episodes
     `charts/validation_accuracy` and `charts/validation_accuracy_<o>`, the shares of choices that are predicted rightly,
-    take the place of the squared error.
+    take the place of the squared error; `charts/validation_recall_<c>` is the share of the steps with choice c.
 
     The optimiser's arguments are documented in `IterationModule`; the heads of other offsets are the submodule `heads`.
 
@@ -201,7 +201,8 @@ class BCModule(DemonstratedModule):
     def _validate(self, held_out: CloningBatch) -> dict[str, float]:
         """How well the demonstrations that never train are predicted."""
         weights = self.evaluated()
-        found = torch.where(held_out.known.any(0), weights.offset_losses(held_out), torch.nan)  # [K]
+        errors = torch.cat([weights._errors(part, no_dropout) for part in held_out.in_parts()])  # [M, K]
+        found = torch.where(held_out.known.any(0), _mean_known(errors, held_out.known), torch.nan)  # [K]
         losses = {name.replace("/", "/validation_"): float(loss) for name, loss in self._named(found).items()}
         if isinstance(weights.actor, CategoricalActor):
             return {**losses, **weights.accuracies(held_out)}
@@ -209,13 +210,20 @@ class BCModule(DemonstratedModule):
         return {**losses, "losses/validation_mse": float((error**2).mean())}
 
     def accuracies(self, held_out: CloningBatch) -> dict[str, float]:
-        """Shares of the choices of every offset that are predicted rightly."""
+        """Shares of choices that are predicted rightly: of every offset, and of each choice that the actor's own is."""
         assert isinstance(self.heads, ChoiceHeads)
         assert isinstance(self.actor, CategoricalActor)
-        right = self.heads.predict(self.actor, held_out.obs).mode() == held_out.action  # [M, K, 1]
-        shares = _mean_known(right.squeeze(-1).float(), held_out.known).tolist()
+        predicted = [self.heads.predict(self.actor, part.obs).mode() for part in held_out.in_parts()]
+        right = (torch.cat(predicted) == held_out.action).squeeze(-1).float()  # [M, K]
         names = ["" if offset == 0 else f"_{offset}" for offset in self.offsets]
-        return {f"charts/validation_accuracy{name}": share for name, share in zip(names, shares, strict=True)}
+        shares = _mean_known(right, held_out.known).tolist()
+        accuracies = {f"charts/validation_accuracy{name}": share for name, share in zip(names, shares, strict=True)}
+        own = self.offsets.index(0)
+        made = held_out.action[:, own, 0]
+        recalls = {
+            f"charts/validation_recall_{c}": float(right[made == c, own].mean()) for c in torch.unique(made).tolist()
+        }
+        return {**accuracies, **recalls}
 
     def _named(self, losses: Tensor) -> dict[str, Tensor]:
         names = ["losses/policy_loss" if offset == 0 else f"losses/offset_{offset}" for offset in self.offsets]

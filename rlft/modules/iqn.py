@@ -30,7 +30,6 @@ from rlft.types import (
 )
 
 Points = tuple[tuple[int, float], ...]  # env step and number
-VALUED = 1024  # observations whose values are computed at once: of pictures, more take much memory
 
 
 class IQNModule(ReplayModule):
@@ -202,8 +201,7 @@ class IQNModule(ReplayModule):
 
     def mean_value(self, obs: Obs, action: Tensor) -> Tensor:
         """Of the actor, `[B]`, as the data count returns."""
-        parts = [slice(first, first + VALUED) for first in range(0, len(obs), VALUED)]
-        values = torch.cat([self.actor.values(obs[part]) for part in parts])
+        values = torch.cat([self.actor.values(part) for part in obs.in_parts()])
         return values.gather(-1, action).squeeze(-1) / self.reward_scale
 
     @torch.no_grad()

@@ -54,7 +54,7 @@ class ConvEncoder(nn.Module):
             layers += [orthogonal(nn.Conv2d(channels, filters, kernel, stride), LEAKY_GAIN), nn.LeakyReLU()]
             channels = filters
         # The strides of the weights decide how CPUs convolve, and this way they do so twice as fast.
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sizes = (channels, *sides)  # of what it makes of a picture
         self.width = math.prod(self.sizes)
 

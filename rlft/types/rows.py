@@ -8,7 +8,7 @@ a decision, `K` actions that are predicted, or random choices of one decision, `
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -55,6 +55,10 @@ class TensorRows:
     def to(self, device: torch.device | str) -> Self:
         """The same on another device; Lightning calls this for batches."""
         return type(self)(**{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)})
+
+    def in_parts(self, size: int = 1024) -> Iterator[Self]:
+        """The rows in order, at most `size` at a time: of pictures, networks need much memory for each."""
+        return (self[first : first + size] for first in range(0, len(self), size))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same of every tensor."""

@@ -34,7 +34,12 @@ def test_losses_of_two_offsets_by_hand():
     batch = CloningBatch(obs, torch.tensor([[[0], [3]], [[4], [1]]]), torch.tensor([[True, True], [True, False]]))
     own, other = (math.log(2) + math.log(8)) / 2, math.log(5)
     assert model.training_step(batch).item() == pytest.approx((3 * own + other) / 4)
-    assert model.accuracies(batch) == {"charts/validation_accuracy": 0.5, "charts/validation_accuracy_2": 0.0}
+    assert model.accuracies(batch) == {
+        "charts/validation_accuracy": 0.5,
+        "charts/validation_accuracy_2": 0.0,
+        "charts/validation_recall_0": 1.0,  # the choice that it always makes
+        "charts/validation_recall_4": 0.0,
+    }
 
 
 def test_a_demonstrator_is_cloned(tmp_path):
