@@ -60,7 +60,17 @@ class Unknowable(gymnasium.Env):
         return np.zeros(2, np.float32), 0.0, False, False, {}
 
 
+class TellsAtTheEnd(Counting):
+    """Only the last step says whether it is a success."""
+
+    def step(self, action):
+        *step, _ = super().step(action)
+        step[2] = self.steps == 3
+        return (*step, {"success": action > 0} if step[2] else {})
+
+
 gymnasium.register("rlft/Counting-v0", Counting, max_episode_steps=5)
+gymnasium.register("rlft/TellsAtTheEnd-v0", TellsAtTheEnd, max_episode_steps=5, reward_threshold=0.0)
 gymnasium.register("rlft/Unknowable-v0", Unknowable, max_episode_steps=5, reward_threshold=1.0)
 
 
@@ -146,6 +156,14 @@ def test_channels_are_the_shorter_axis(shape, image, obs_dim):
     assert (observations.image, observations.obs_dim) == (image, obs_dim)
     state, picture = observations.split(np.zeros(shape, np.uint8))
     assert (state.shape, picture.shape) == ((obs_dim,), image or (0,))
+
+
+@pytest.mark.parametrize(("success_return", "last", "success"), [(None, 2, True), (None, 0, False), (-9.0, 0, True)])
+def test_success_that_only_the_last_step_tells_is_believed(success_return, last, success):
+    batch = Gymnasium("rlft/TellsAtTheEnd-v0", success_return=success_return).make(1)
+    batch.restore([0], batch.initial_states(0))
+    steps = [batch.step(torch.tensor([[choice]])) for choice in (2, 1, last)]
+    assert [step.success.item() for step in steps] == [False, False, success]
 
 
 def test_what_does_not_forget_or_ends_itself_is_refused_when_it_shows():

@@ -79,7 +79,8 @@ class Gymnasium(EnvFactory):
         return {**super().describe(spec), "task_options": arguments["options"], "environment": again}
 
     def _scene(self, limit: int, success_return: float | None) -> GymnasiumScene:
-        return GymnasiumScene(self._built(), self.task, limit, success_return)
+        told_first = self.success_return is None
+        return GymnasiumScene(self._built(), self.task, limit, success_return, told_first=told_first)
 
     def _built(self) -> gymnasium.Env[Any, Any]:
         """The environment, without a time limit of its own."""

@@ -23,10 +23,14 @@ class GymnasiumScene:
         task: its name.
         limit: steps of an episode.
         success_return: from which return on an episode is a success; `None` if steps tell success.
+        told_first: whether a step that tells success itself is believed instead.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], task: str, limit: int, success_return: float | None) -> None:
-        self.env, self.task, self.limit, self.success_return = env, task, limit, success_return
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], task: str, limit: int, success_return: float | None, *, told_first: bool
+    ) -> None:
+        self.env, self.task, self.limit = env, task, limit
+        self.success_return, self.told_first = success_return, told_first
         self.observations, self.actions = Observations(task, env.observation_space), ActionSpace(task, env.action_space)
         self._obs: Any = None
         self._steps, self._return = 0, 0.0
@@ -56,6 +60,6 @@ class GymnasiumScene:
         return self.observations.split(self._obs)
 
     def _success(self, terminated: bool, info: dict[str, Any]) -> bool:
-        if self.success_return is None:
+        if self.success_return is None or (self.told_first and any(name in info for name in TOLD)):
             return any(bool(info.get(name, False)) for name in TOLD)
         return (terminated or self._steps == self.limit) and self._return >= self.success_return
