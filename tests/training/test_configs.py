@@ -52,5 +52,7 @@ def test_every_pair_of_plugins_runs(advantage, update, tmp_path):
 
 
 def test_smoke_runs_of_racing_outlast_the_warm_up():
-    overlay = yaml.safe_load((REPO / "configs/smoke_racing.yaml").read_text())
-    assert overlay["model"]["init_args"]["warmup_iterations"] < overlay["trainer"]["max_epochs"]
+    config, overlay = (
+        yaml.safe_load((REPO / f"configs/{name}.yaml").read_text()) for name in ("racing_iqn", "smoke_racing")
+    )
+    assert config["model"]["init_args"]["warmup_iterations"] < overlay["trainer"]["max_epochs"]
