@@ -1,4 +1,4 @@
-"""The progress line: iteration, env steps, steps per second, success."""
+"""The progress line: iteration, env steps, steps per second, success, and the return of runs that are judged by it."""
 
 from __future__ import annotations
 
@@ -109,6 +109,8 @@ class IterationProgress(ProgressBar):
         if "eval/success_rate" in metrics:
             rate, low, high = (100 * float(metrics[f"eval/success_rate{s}"]) for s in ("", "_low", "_high"))
             text += f"  success {rate:.1f}% [{low:.0f}, {high:.0f}]"
+        if "eval/return" in metrics and getattr(trainer.checkpoint_callback, "monitor", None) == "eval/return":
+            text += f"  return {float(metrics['eval/return']):,.1f}"
         if "losses/validation_explained_variance" in metrics:
             text += f"  explained variance {float(metrics['losses/validation_explained_variance']):.3f}"
         self._running, self._reported = f"iteration {done + 1}/{trainer.max_epochs}", time.perf_counter()

@@ -15,6 +15,7 @@ COLUMNS = {  # metrics that stand in the table, and what they are called there
     "eval/success_rate_low": "low",
     "eval/success_rate_high": "high",
     "eval/success_at_end": "at end",
+    "eval/return": "return",
     "train/success_rate": "training success",
     "losses/explained_variance": "explained variance",
     "losses/validation_policy_loss": "validation policy loss",

@@ -93,8 +93,9 @@ def test_a_saved_config_with_other_options_is_not_called_what_it_was_saved_for(t
     assert parsed(saved, "--seed_everything=2", "--run_name=mine").config.fit.run_name == "mine"
 
 
-def test_progress_is_printed_per_iteration(log_dir, capsys):
-    run(log_dir, "--trainer.max_epochs=1")
+@pytest.mark.parametrize("monitor", ["eval/success_rate", "eval/return"])
+def test_progress_is_printed_per_iteration(monitor, log_dir, capsys):
+    run_dir = run(log_dir, "--trainer.max_epochs=1", f"--checkpoint.monitor={monitor}")
     lines = capsys.readouterr().out.splitlines()
     start, end = (line for line in lines if line.startswith("iteration"))
     assert start.startswith("iteration 0/1")
@@ -102,6 +103,9 @@ def test_progress_is_printed_per_iteration(log_dir, capsys):
     assert "320" in end
     assert "success" in start
     assert "success" in end
+    (_, last) = scalars(run_dir)["eval/return"]
+    assert (f"return {last[1]:.1f}" in end) == (monitor == "eval/return")
+    assert "| return |" in (run_dir / "report.md").read_text()
 
 
 # ---- the same again ----------------------------------------------------------------------------------------------
