@@ -136,11 +136,11 @@ class RLFTCli(LightningCLI):
         for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
                 raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
-        refuse_nulls(self._settings(self.config))
+        given = self._settings(self.config)
+        refuse_nulls(given)
         check_trainer(config.trainer)
-        _set_iterations(config)
-        self._take_from_zoo(self.config)
-        self.settings = self._settings(self.config)
+        changes = [_set_iterations(config), self._take_from_zoo(self.config, given)]
+        self.settings = self._settings(self.config) if any(changes) else given  # to list them takes a tenth of a second
         self.identity = Identity(content(self.settings), config.seed_everything)
         has_name = config.run_name and is_of(config.run_name, self.identity)
         if config.ckpt_path is not None:
@@ -150,17 +150,16 @@ class RLFTCli(LightningCLI):
         elif config.on_reward_change != "refuse":
             raise UserError("--on_reward_change is of use only with --ckpt_path; a new run has no experience yet.")
 
-    def _take_from_zoo(self, config: Any) -> None:
-        """Puts the policies of another task, if one is named, in the place of those of the zoo."""
+    def _take_from_zoo(self, config: Any, settings: Sequence[Setting]) -> bool:
+        """Puts the policies of another task, if one is named, in the place of those of the zoo; whether it is."""
         own = config[self.subcommand]
-        if own.zoo is None:
-            return
-        for setting in self._settings(config):
+        for setting in settings if own.zoo is not None else ():
             if Mark.POLICY not in setting.marks or setting.value is None:
                 continue
             names = setting.value if isinstance(setting.value, list) else [setting.value]
             others = [in_task(name, own.zoo) for name in names]
             put(own, setting.path, others if isinstance(setting.value, list) else others[0])
+        return own.zoo is not None
 
     def instantiate_classes(self) -> None:
         """Looks for mistakes before the data module builds an environment for its dimensions."""
@@ -240,8 +239,8 @@ class RLFTCli(LightningCLI):
         if not files:
             return []
         config = self.parser.parse_args([str(self.subcommand), *(f"--config={file}" for file in files)])
-        self._take_from_zoo(config)
-        return self._settings(config)
+        settings = self._settings(config)
+        return self._settings(config) if self._take_from_zoo(config, settings) else settings
 
     def _read_checkpoint(self, config: Any, folder: Path | None) -> None:
         """Notes what differs from the run of the checkpoint, if it can go on; `last` may be that of a named folder."""
@@ -342,9 +341,9 @@ def _parser(description: str, usage: str) -> dict[str, Any]:
     return {"description": description, "usage": usage, "exit_on_error": False}
 
 
-def _set_iterations(config: Any) -> None:
-    """`data.total_timesteps` becomes the number of iterations."""
-    data = config.data.init_args
+def _set_iterations(config: Any) -> bool:
+    """`data.total_timesteps` becomes the number of iterations; whether that changes it."""
+    given, data = config.trainer.max_epochs, config.data.init_args
     total, batch = data.get("total_timesteps"), data.get("num_envs", 0) * data.get("num_steps", 0)
     if total is not None and batch > 0:  # the data module refuses other sizes
         if total < batch:
@@ -352,6 +351,7 @@ def _set_iterations(config: Any) -> None:
         config.trainer.max_epochs = data.get("offline_iterations", 0) + total // batch
     if config.trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
+    return bool(config.trainer.max_epochs != given)
 
 
 def _quiet() -> None:

@@ -1,8 +1,6 @@
 """Modules of a user: found by name or file, imported once, told apart by content, refused in a sentence."""
 
-import os
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +10,7 @@ from rlft.envs.maniskill import EnvSettings
 from rlft.envs.maniskill.imports import load, look_for, source_digest
 from rlft.errors import UserError
 from tests.support.hand_made import is_sentence
+from tests.support.warm import Warm, run_code
 
 
 @pytest.fixture
@@ -185,9 +184,7 @@ except UserError as error:
         ("Mine-v1", "", "Mine-v2", "'Mine-v2' is not registered with ManiSkill, and mine.py did not register it; did"),
     ],
 )
-def test_a_task_is_registered_or_it_is_said_why_not(registers, options, asked, said, here):
-    (here / "mine.py").write_text(MINE.format(name=registers, options=options))
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD.format(name=asked)], cwd=here, env=os.environ, capture_output=True, text=True
-    )
-    assert said in done.stdout, done.stdout + done.stderr
+def test_a_task_is_registered_or_it_is_said_why_not(registers, options, asked, said, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.format(name=registers, options=options))
+    printed, errors = Warm(run_code, BUILD.format(name=asked), cwd=tmp_path).communicate()
+    assert said in printed, printed + errors

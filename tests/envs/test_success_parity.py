@@ -27,9 +27,9 @@ def stock_successes(actor, episodes) -> int:
     return count
 
 
-@pytest.mark.parametrize(("name", "episodes"), [("pickcube/expert", 30), ("pickcube/weak", 60)])
-def test_success_agrees_with_stock(name, episodes):
-    actor = load_policy(name).actor
+def test_success_agrees_with_stock():
+    """Of a policy that succeeds in about half of its episodes, as small differences show there."""
+    actor, episodes = load_policy("pickcube/weak").actor, 60
     stock = wilson(stock_successes(actor, episodes), episodes)
     ours = LocalRollouts(ManiSkill(), 50).evaluate(actor, 100, seed=7, deterministic=True)
     batch = wilson(int(ours.success_once.sum()), 100)

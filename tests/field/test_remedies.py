@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from rlft.errors import UserError
 from rlft.trajectories import read_trajectories
 from rlft.types import EnvSpec
 from tests.support.hand_made import REPO, is_sentence
+from tests.support.warm import Warm, run_module
 
 pytestmark = pytest.mark.maniskill
 BOUND = torch.ones(8)
@@ -48,12 +50,21 @@ def refusal(path, **modes):
     return re.search("`(.*)`", str(refused.value))[1]
 
 
-def run(command):
+def paste(command):
     """Runs a command line as a person would paste it."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPO)}
     return subprocess.run(
         command, shell=True, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, env=environment
     )
+
+
+def run(command):
+    """What such a line of `python -m` does, in a process that has much imported: exit status, stdout and stderr."""
+    python, option, module, *arguments = shlex.split(command)
+    assert (python, option) == ("python", "-m")
+    process = Warm(run_module, module, arguments)
+    output, errors = process.communicate()
+    return process.returncode, output, errors
 
 
 CASES = {  # how the file was recorded, and how it is to be read
@@ -67,8 +78,8 @@ CASES = {  # how the file was recorded, and how it is to be read
 def test_a_recommended_replay_makes_a_file_that_is_read(case, tmp_path):
     recorded, asked = CASES[case]
     path = record(tmp_path / "a folder", **recorded)
-    done = run(refusal(path, **asked))
-    assert (done.returncode, done.stdout.splitlines()[-1][-17:]) == (0, ": 2 of 2 episodes"), done.stderr[-2000:]
+    status, output, errors = run(refusal(path, **asked))
+    assert (status, output.splitlines()[-1][-17:]) == (0, ": 2 of 2 episodes"), errors[-2000:]
     replayed = path.with_name("some demos-replayed.h5")
     rollout = read_trajectories(replayed, SPEC, "pd_joint_delta_pos", asked.get("reward_mode", "sparse"))
     assert len(rollout) == 8
@@ -81,20 +92,20 @@ def test_a_recommended_conversion_says_what_it_left_out_and_how_to_keep_it(tmp_p
     """Random actions do not succeed, and ManiSkill keeps what does."""
     path = record(tmp_path, control_mode="pd_joint_pos")
     command = refusal(path)
-    first = run(command)
-    assert first.returncode == 1
-    assert "--allow-failure keeps the others" in first.stderr.splitlines()[-1]
-    assert run(f"{command} --allow-failure").returncode == 0
+    status, _, errors = run(command)
+    assert status == 1
+    assert "--allow-failure keeps the others" in errors.splitlines()[-1]
+    assert paste(f"{command} --allow-failure").returncode == 0
     rollout = read_trajectories(path.with_name("some demos-replayed.h5"), SPEC, "pd_joint_delta_pos", "sparse")
     assert rollout.truncated.sum() == 2
 
 
 def test_replaying_into_what_is_there_is_refused(tmp_path):
     path = record(tmp_path)
-    done = run(f"python -m rlft.envs.maniskill.replay '{path}' '{path}' -o state")
-    assert done.returncode == 1
-    assert is_sentence(done.stderr.splitlines()[-1])
-    assert "cannot be written" in done.stderr
+    status, _, errors = run(f"python -m rlft.envs.maniskill.replay '{path}' '{path}' -o state")
+    assert status == 1
+    assert is_sentence(errors.splitlines()[-1])
+    assert "cannot be written" in errors
 
 
 LACKING = [

@@ -47,9 +47,9 @@ def test_success_and_failure(start, tmp_path):
     log = tmp_path / "output.log"
     assert ended(start(["--help"])) == 0
     assert log.read_text().startswith("$ rlft --help\nusage: rlft")
-    status = ended(start(["collect", str(tmp_path / "d.h5"), "--episodes=0"]))
+    status = ended(start(["note", str(tmp_path / "nowhere"), "a remark"]))
     assert status == 1
-    assert reason_of(status, log) == "episodes is 0; with these shares some policy would play none."
+    assert "nowhere is no run that an index.jsonl beside it knows" in reason_of(status, log)
 
 
 def test_a_request_to_end_is_heard(start, tmp_path):

@@ -188,11 +188,13 @@ def wrong_configs() -> list[Wrong]:
     """Every parameter of every class with every wrong value, and an unknown key for every class.
 
     That a text, or null, is no number is for the parser to say, and one parameter of each type is enough for that, and
-    for seeing that the parser takes a number. That it is a wrong one is for constructors to say, of every parameter.
+    for seeing that the parser takes a number: of one class, where several can stand in the same place. That it is a
+    wrong one is for constructors to say, of every parameter.
     """
     found = []
+    told_of: dict[tuple[str, ...], set[tuple[str, str]]] = {}
     for place in places():
-        told: set[tuple[str, str]] = set()
+        told = told_of.setdefault(place.path, set())
         for name, hint in parameters(place).items():
             values = [value for value in wrong_values(hint) if not _is_told(told, hint, value)]
             parses = [not _is_number(value) or not _is_told(told, hint, "a number") for value in values]

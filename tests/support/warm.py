@@ -111,6 +111,12 @@ def run_module(module, arguments):
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
+def run_code(code):
+    """As `python -c` does."""
+    sys.path.insert(0, os.getcwd())
+    exec(code, {"__name__": "__main__"})
+
+
 def end_as_python_does(function, *arguments):
     """Ends this process, which is a fork, with the exit status that an interpreter would have after the function."""
     status = 1

@@ -122,7 +122,7 @@ def test_a_start_is_that_of_any_scene_at_any_time(robot):
 
 def test_a_bank_does_not_depend_on_what_was_asked_of_it_before():
     other = InitialStates(config("so100_xyz", "dense"))
-    other._played(other._draw(STAGES, 1, 0), "lifted")
+    other._played(other._draw(STAGES, 1, 0), "near")
     states, arrived = other._played(other._draw(STAGES, 1, 0), "grasped")
     assert_equal(states, ends("so100_xyz", "grasped")[0])
     assert torch.equal(arrived, ends("so100_xyz", "grasped")[1])
@@ -130,17 +130,17 @@ def test_a_bank_does_not_depend_on_what_was_asked_of_it_before():
 
 @pytest.mark.slow
 def test_rollouts_from_stages_are_the_same_in_any_number_of_processes():
-    task, starts = config("so100_xyz", "sparse"), StartMixture.even(("near", "lifted"), 0.8)
+    task, starts = config("so100_xyz", "sparse"), StartMixture.even(("near",), 0.5)
 
     def play(rollouts):
         states = rollouts.initial_states(1, starts)
-        return rollouts.collect(ConstantActor([0.0, 0.0, 0.2, -1.0], -2.0), states, 30, 1, 0, starts=starts)[:2]
+        return rollouts.collect(ConstantActor([0.0, 0.0, 0.2, -1.0], -2.0), states, 12, 1, 0, starts=starts)[:2]
 
     workers = ProcessRollouts(task, 6, 2)
     one, other = play(LocalRollouts(task, 6)), play(workers)
     workers.close()
-    assert one[0].success.any()
-    assert not one[0].success[:, 0].all()
+    offset = one[0].obs.state[0, :, TCP] - one[0].obs.state[0, :, CUBE]
+    assert 0 < (offset.norm(dim=1) < 0.04).sum() < 6
     for ours, theirs in zip(one, other, strict=True):
         assert_equal(ours, theirs)
 
