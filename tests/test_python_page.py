@@ -16,16 +16,14 @@ PAGE = (REPO / "docs/python.md").read_text()
 @pytest.mark.maniskill
 @pytest.mark.slow
 def test_the_file_finetunes_the_weak_policy(tmp_path):
-    """Evaluated on half as many episodes, which takes half the time."""
-    assert FILE.count("128") == 2
-    (tmp_path / "one_iteration.py").write_text(FILE.replace("128", "64"))
+    (tmp_path / "one_iteration.py").write_text(FILE)
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     command = [sys.executable, "one_iteration.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     before, after = (float(rate) for rate in re.findall(r"(\d+\.\d)%", done.stdout))
-    assert before == 45.3  # as on every machine
-    assert 46 < after < 70
+    assert before == 44.5  # as on every machine
+    assert 45 < after < 70
 
 
 def test_the_names_in_the_table_are_there():
