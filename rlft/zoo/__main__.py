@@ -4,7 +4,8 @@ Trains `configs/pretrain_ppo.yaml` up to the recipe's iteration (or takes it fro
 recipe's noise, measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with
 its provenance. The same processor gives the same bits; another one may round differently and need another iteration.
 Two of them also learn their V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just that.
-`pickcube/weak-gamma0.95` is the weak policy with its V at another discount.
+`pickcube/weak-gamma0.95` is the weak policy with its V at another discount. Those of racing are written down, or the
+best of a run of a config.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import glob
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlft import cli
 from rlft.commands.evaluate import evaluate
@@ -23,6 +25,7 @@ from rlft.errors import UserError
 from rlft.networks.policy_files import ZOO, load_policy, save_policy
 from rlft.statistics.evaluations import summarize
 from rlft.system import CONFIGS
+from rlft.types import Actor
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ CRITICS = {  # policies of the zoo with their critic at another gamma, under nam
 DRIVERS = {  # and where they drive; with pictures, for policies that are to learn from them
     "racing/driver": Racing(waypoints=WAYPOINTS, actions="discrete12", max_frames=1500),
     "racing/driver5": Racing(waypoints=WAYPOINTS, actions="discrete5", frame_skip=2),
+}
+
+AGENTS = {  # what learns them from scratch, what they are for, and where they drive
+    "racing/iqn": ("racing_iqn.yaml", "drives from the picture and the car's own numbers", Racing()),
 }
 
 
@@ -141,6 +148,21 @@ def make_driver(name: str) -> None:
         "description": "scripted, from waypoints: a demonstrator, and what a lap can be",
         "provenance": {"command": f"python -m rlft.zoo {name}"},
     }
+    _save_measured(name, actor, info, env)
+
+
+def make_agent(name: str, run: Path | None) -> None:
+    """Writes the best policy of a run, or of one that is begun now."""
+    config, description, env = AGENTS[name]
+    policy = load_policy(str((run or _train(config)) / "policies" / "best.safetensors"))
+    trained = {k: policy.info[k] for k in ("iteration", "env_steps")}
+    provenance = {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}", **trained}
+    info = {**env.describe(env.spec()), "description": description, "provenance": provenance}
+    _save_measured(name, policy.actor, info, env)
+
+
+def _save_measured(name: str, actor: Actor, info: dict[str, Any], env: Racing) -> None:
+    """Writes a policy, and then what it does in 100 episodes beside it."""
     path = ZOO / f"{name}.safetensors"
     save_policy(path, actor, None, info)
     results = evaluate(name, episodes=100)["deterministic"]
@@ -169,13 +191,16 @@ def _train(config: str, *options: str) -> Path:
 def main() -> int:
     """Parses the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rlft.zoo", description="Makes a policy of the zoo anew.")
-    parser.add_argument("name", choices=sorted([*RECIPES, *POINTREACH, *CRITICS, *DRIVERS]))
-    parser.add_argument("--run", type=Path, help="directory of a pretraining run to take it from, instead of training")
+    parser.add_argument("name", choices=sorted([*RECIPES, *POINTREACH, *CRITICS, *DRIVERS, *AGENTS]))
+    parser.add_argument("--run", type=Path, help="directory of a run to take it from, instead of training")
     parser.add_argument("--iteration", type=int, help="iteration to take, instead of the recipe's")
     parser.add_argument("--only_critic", action="store_true", help="keep the policy, and learn its critic anew")
     options = parser.parse_args()
-    if options.name not in RECIPES and (options.run or options.iteration):
+    if options.name not in RECIPES and (options.iteration or (options.run and options.name not in AGENTS)):
         parser.error(f"{options.name} is made in one way; it takes no --run or --iteration.")
+    if options.name in AGENTS:
+        make_agent(options.name, options.run)
+        return 0
     if options.name in DRIVERS:
         make_driver(options.name)
         return 0

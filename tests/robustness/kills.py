@@ -35,6 +35,12 @@ RUNS = {  # what is killed: every part of rlft that a run can be in
     "ppo": ["gae_ppo", "--data.num_workers=2"],
     "offline": ["iql_awr_offline", "--eval.every_n_iterations=1"],
     "replay": ["off_policy", "--model.critic.hidden_dim=16", "--data.num_workers=2"],
+    "pictures": [
+        "racing_iqn",
+        "--model.actor.head_dim=16",
+        "--data.minibatch_size=8",
+        "--data.updates_per_step=0.1",
+    ],
     "cloning": ["bc", "--model.demonstrator=null", "--eval.every_n_iterations=1"],
 }
 
@@ -42,7 +48,7 @@ RUNS = {  # what is killed: every part of rlft that a run can be in
 def start(what, kind, log_dir, *options):
     """Runs to the end, whichever that is, and returns the exit status and what was printed."""
     config, *own = RUNS[kind]
-    overlay = "smoke_replay" if kind == "replay" else "smoke"
+    overlay = {"replay": "smoke_replay", "pictures": "smoke_racing"}.get(kind, "smoke")
     configs = [f"--config={REPO / 'configs' / name}.yaml" for name in (config, overlay)]
     common = [f"--trainer.max_epochs={ITERATIONS}", f"--log_dir={log_dir}", "--run_name=run", *options]
     process = rlft(what, "fit", *configs, *own, *common, module="tests.robustness.killed_fit", merged=True)

@@ -10,6 +10,7 @@ MOMENTS = {
     "re-rollouts": random_moments(random.Random("re-rollouts"), 2),
     "offline": random_moments(random.Random("offline"), 2),
     "replay": iter([("segment", 0.3, 0.5, "all"), ("update", 0.5, 0.5, "main")]),
+    "pictures": iter([("segment", 0.4, 0.5, "main"), ("update", 0.6, 0.5, "main")]),
 }
 
 
