@@ -15,7 +15,7 @@ from rlft.data.held_out import held_out_steps
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
-from rlft.trajectories import read_header, read_trajectories
+from rlft.trajectories import read_header
 from rlft.types import (
     Actor,
     AdvantageEstimate,
@@ -134,16 +134,7 @@ class OfflineDataModule(RolloutDataModule):
         if learner.needs_visited:
             kind = learner.data_settings()["advantage.class"]
             raise UserError(f"model.advantage {kind} goes back to simulator states, which {path} has none of.")
-        spec = self.rollouts.spec
-        self._recorded = read_trajectories(
-            path,
-            spec,
-            getattr(self.env, "control_mode", spec.control_mode),
-            self.reward_mode,
-            task_options=self.env.describe(spec)["task_options"],
-            max_episodes=self.max_episodes,
-            needs_rewards=learner.needs_rewards,
-        )
+        self._recorded = self.trajectories(path, max_episodes=self.max_episodes, needs_rewards=learner.needs_rewards)
         self._recorded_in = {"trajectories.sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         if self.max_episodes is not None:
             self._recorded_in["trajectories.max_episodes"] = self.max_episodes

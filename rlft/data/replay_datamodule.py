@@ -18,7 +18,6 @@ from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, lea
 from rlft.data.stored_rewards import StoredRewards, inputs_of
 from rlft.errors import UserError, require
 from rlft.runs import directory
-from rlft.trajectories.reader import read_trajectories
 from rlft.types import (
     DataFile,
     EnvFactory,
@@ -126,10 +125,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             self.reward_normalization.begin(replay_learner_of(self).gamma)
         if stage != "fit" or self.prior is None:
             return
-        spec = self.rollouts.spec
-        control_mode = getattr(self.env, "control_mode", spec.control_mode)
-        options = self.env.describe(spec)["task_options"]
-        rollout = read_trajectories(Path(self.prior), spec, control_mode, self.reward_mode, task_options=options)
+        rollout = self.trajectories(Path(self.prior))
         self._prior = ReplayBuffer(len(rollout), self.rewards.counted)
         self._prior.add(self._experience(replay_learner_of(self), rollout))
         self.rewards.add_apart(self._prior.whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -18,6 +19,7 @@ from rlft.envs.snapshots import require_snapshots
 from rlft.errors import UserError, require
 from rlft.files.rows import entries_of, rows_of
 from rlft.rollout import IterationRerollouts, make_rollouts
+from rlft.trajectories.reader import read_trajectories
 from rlft.types import (
     ORDINARY,
     REWARD_TERM,
@@ -178,6 +180,19 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
     def reward_mode(self) -> str | None:
         """Which reward the environment gives; `None` if it knows only one."""
         return getattr(self.env, "reward_mode", None)
+
+    def trajectories(self, path: Path, *, max_episodes: int | None = None, needs_rewards: bool = True) -> Rollout:
+        """Episodes of a file, which have to be of this environment; see `read_trajectories`."""
+        spec = self.rollouts.spec
+        return read_trajectories(
+            path,
+            spec,
+            getattr(self.env, "control_mode", spec.control_mode),
+            self.reward_mode,
+            task_options=self.env.describe(spec)["task_options"],
+            max_episodes=max_episodes,
+            needs_rewards=needs_rewards,
+        )
 
     @property
     def data_policy(self) -> str | None:

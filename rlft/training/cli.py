@@ -139,8 +139,11 @@ class RLFTCli(LightningCLI):
         given = self._settings(self.config)
         refuse_nulls(given)
         check_trainer(config.trainer)
-        changes = [_set_iterations(config), self._take_from_zoo(self.config, given)]
-        self.settings = self._settings(self.config) if any(changes) else given  # to list them takes a tenth of a second
+        epochs = config.trainer.max_epochs
+        _set_iterations(config)
+        self._take_from_zoo(self.config, given)
+        changed = config.zoo is not None or config.trainer.max_epochs != epochs
+        self.settings = self._settings(self.config) if changed else given
         self.identity = Identity(content(self.settings), config.seed_everything)
         has_name = config.run_name and is_of(config.run_name, self.identity)
         if config.ckpt_path is not None:
@@ -150,16 +153,17 @@ class RLFTCli(LightningCLI):
         elif config.on_reward_change != "refuse":
             raise UserError("--on_reward_change is of use only with --ckpt_path; a new run has no experience yet.")
 
-    def _take_from_zoo(self, config: Any, settings: Sequence[Setting]) -> bool:
-        """Puts the policies of another task, if one is named, in the place of those of the zoo; whether it is."""
+    def _take_from_zoo(self, config: Any, settings: Sequence[Setting]) -> None:
+        """Puts the policies of another task, if one is named, in the place of those of the zoo."""
         own = config[self.subcommand]
-        for setting in settings if own.zoo is not None else ():
+        if own.zoo is None:
+            return
+        for setting in settings:
             if Mark.POLICY not in setting.marks or setting.value is None:
                 continue
             names = setting.value if isinstance(setting.value, list) else [setting.value]
             others = [in_task(name, own.zoo) for name in names]
             put(own, setting.path, others if isinstance(setting.value, list) else others[0])
-        return own.zoo is not None
 
     def instantiate_classes(self) -> None:
         """Looks for mistakes before the data module builds an environment for its dimensions."""
@@ -240,7 +244,8 @@ class RLFTCli(LightningCLI):
             return []
         config = self.parser.parse_args([str(self.subcommand), *(f"--config={file}" for file in files)])
         settings = self._settings(config)
-        return self._settings(config) if self._take_from_zoo(config, settings) else settings
+        self._take_from_zoo(config, settings)
+        return settings if config[str(self.subcommand)].zoo is None else self._settings(config)
 
     def _read_checkpoint(self, config: Any, folder: Path | None) -> None:
         """Notes what differs from the run of the checkpoint, if it can go on; `last` may be that of a named folder."""
@@ -341,9 +346,9 @@ def _parser(description: str, usage: str) -> dict[str, Any]:
     return {"description": description, "usage": usage, "exit_on_error": False}
 
 
-def _set_iterations(config: Any) -> bool:
-    """`data.total_timesteps` becomes the number of iterations; whether that changes it."""
-    given, data = config.trainer.max_epochs, config.data.init_args
+def _set_iterations(config: Any) -> None:
+    """`data.total_timesteps` becomes the number of iterations."""
+    data = config.data.init_args
     total, batch = data.get("total_timesteps"), data.get("num_envs", 0) * data.get("num_steps", 0)
     if total is not None and batch > 0:  # the data module refuses other sizes
         if total < batch:
@@ -351,7 +356,6 @@ def _set_iterations(config: Any) -> bool:
         config.trainer.max_epochs = data.get("offline_iterations", 0) + total // batch
     if config.trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs is {config.trainer.max_epochs}; it must be at least 1.")
-    return bool(config.trainer.max_epochs != given)
 
 
 def _quiet() -> None:

@@ -22,7 +22,7 @@ from rlft.commands.evaluate import evaluate
 from rlft.envs import Racing
 from rlft.envs.racing.driver import WAYPOINTS, PurePursuitDriver
 from rlft.errors import UserError
-from rlft.networks.policy_files import ZOO, load_policy, save_policy
+from rlft.networks.policy_files import ZOO, Policy, load_policy, save_policy
 from rlft.statistics.evaluations import summarize
 from rlft.system import CONFIGS
 from rlft.types import Actor
@@ -105,10 +105,7 @@ def make(name: str, run: Path, iteration: int) -> None:
         "control_mode": policy.info["control_mode"],
         "description": recipe.description,
         "provenance": {
-            "command": f"python -m rlft.zoo {name}",
-            "config": "configs/pretrain_ppo.yaml",
-            "iteration": policy.info["iteration"],
-            "env_steps": policy.info["env_steps"],
+            **_provenance(name, "pretrain_ppo.yaml", policy),
             "log_std": "trained" if recipe.log_std is None else f"set to {recipe.log_std}",
         },
     }
@@ -131,11 +128,10 @@ def make_pointreach(name: str) -> None:
     config = "pretrain_pointreach.yaml"
     run = _train(config, "--trainer.max_epochs", str(iteration))
     policy = load_policy(str(run / "policies" / f"iteration_{iteration}.safetensors"))
-    provenance = {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}"}
-    provenance |= {k: policy.info[k] for k in ("iteration", "env_steps")}
     info = {k: v for k, v in policy.info.items() if k not in ("format", "run", "iteration", "env_steps", "metrics")}
     measured = {k.removeprefix("eval/"): v for k, v in policy.info["metrics"].items()}
-    info |= {"description": description, "provenance": provenance, "measured": {"deterministic": measured}}
+    info |= {"description": description, "provenance": _provenance(name, config, policy)}
+    info |= {"measured": {"deterministic": measured}}
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info)
 
 
@@ -155,9 +151,7 @@ def make_agent(name: str, run: Path | None) -> None:
     """Writes the best policy of a run, or of one that is begun now."""
     config, description, env = AGENTS[name]
     policy = load_policy(str((run or _train(config)) / "policies" / "best.safetensors"))
-    trained = {k: policy.info[k] for k in ("iteration", "env_steps")}
-    provenance = {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}", **trained}
-    info = {**env.describe(env.spec()), "description": description, "provenance": provenance}
+    info = {**env.describe(env.spec()), "description": description, "provenance": _provenance(name, config, policy)}
     _save_measured(name, policy.actor, info, env)
 
 
@@ -174,10 +168,14 @@ def learn_critic(name: str, policy_name: str, *options: str) -> None:
     config = "pretrain_critic.yaml"
     run = _train(config, "--model.policy", policy_name, *options)
     policy, learned = load_policy(policy_name), load_policy(str(run / "policies" / "best.safetensors"))
-    trained = {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}"}
-    trained |= {k: learned.info[k] for k in ("iteration", "env_steps")}
-    info = policy.info | {"critic": learned.info["critic"], "critic_provenance": trained}
+    info = policy.info | {"critic": learned.info["critic"], "critic_provenance": _provenance(name, config, learned)}
     save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
+
+
+def _provenance(name: str, config: str, policy: Policy) -> dict[str, Any]:
+    """How a policy that a run of a config has trained comes about."""
+    trained = {k: policy.info[k] for k in ("iteration", "env_steps")}
+    return {"command": f"python -m rlft.zoo {name}", "config": f"configs/{config}", **trained}
 
 
 def _train(config: str, *options: str) -> Path:

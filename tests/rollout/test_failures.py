@@ -20,7 +20,7 @@ from tests.rollout.test_play import NAN, jobs_at, random_jobs
 from tests.rollout.test_processes import new_children
 from tests.support.descendants import runs, wait_until
 from tests.support.faulty import DeadlyPlace, FaultyActor, SlowActor, SlowToBuild, take_all
-from tests.support.rollouts import assert_equal, policy
+from tests.support.rollouts import assert_equal, policy, processes_of
 from tests.support.warm import context
 
 ENV, ENVS, SEED = PointReach(horizon=12, radius=0.3), 7, 3
@@ -58,10 +58,6 @@ def doomed():
     with pytest.raises(WorkerDied, match="closed"):
         rollouts.initial_states(1)
     rollouts.close()  # idempotent
-
-
-def processes_of(rollouts):
-    return [worker._process.pid for worker in rollouts._pool._workers]
 
 
 def requests(start):

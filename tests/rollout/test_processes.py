@@ -9,7 +9,7 @@ from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts
 from tests.support.faulty import Unbuildable
-from tests.support.rollouts import assert_equal, policy
+from tests.support.rollouts import assert_equal, policy, processes_of
 from tests.support.warm import cold_workers
 
 ENV, ENVS = PointReach(horizon=12, radius=0.3), 7  # 7 splits unevenly over 2 and over 3 workers
@@ -64,11 +64,11 @@ def test_fewer_episodes_than_workers(local, workers):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_workers_do_not_hear_what_is_meant_for_the_run(workers, number):
     workers.initial_states(1)  # once they have started: on a busy machine that takes a while
-    processes = [worker._process.pid for worker in workers._pool._workers]
+    processes = processes_of(workers)
     for process in processes:
         os.kill(process, number)
     workers.initial_states(1)
-    assert [worker._process.pid for worker in workers._pool._workers] == processes
+    assert processes_of(workers) == processes
     assert workers.workers_replaced == 0
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and the main process still does
 

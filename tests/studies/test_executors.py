@@ -49,7 +49,9 @@ def test_success_and_failure(start, tmp_path):
     assert log.read_text().startswith("$ rlft --help\nusage: rlft")
     status = ended(start(["note", str(tmp_path / "nowhere"), "a remark"]))
     assert status == 1
-    assert "nowhere is no run that an index.jsonl beside it knows" in reason_of(status, log)
+    assert reason_of(status, log) == (
+        f"{tmp_path / 'nowhere'} is no run that an index.jsonl beside it knows; name one such as lightning_logs/<run>."
+    )
 
 
 def test_a_request_to_end_is_heard(start, tmp_path):

@@ -16,6 +16,11 @@ def policy(seed=0):
     return actor
 
 
+def processes_of(rollouts):
+    """Ids of the worker processes."""
+    return [worker._process.pid for worker in rollouts._pool._workers]
+
+
 def assert_equal(first, second):
     """Two dataclasses of tensors are bit-identical."""
     for field in dataclasses.fields(first):
