@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import yaml
+
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
 from rlft.files.own_configs import config_path
@@ -22,7 +24,7 @@ class Record:
     """What a run was made with, and how far it came."""
 
     args: list[str]  # with placeholders
-    configs: dict[str, str]  # digest of each file's content
+    configs: dict[str, str]  # digest of what each file says
     needs: dict[str, str]  # digest of the record of each run that it needs
     threads: int = 0  # sums of floats depend on their number, so a run that goes on keeps it
     seconds: float = 0.0  # for which it has run
@@ -58,7 +60,7 @@ def planned_record(run: PlannedRun, before: Mapping[str, Record]) -> Record:
         run: the run.
         before: the records of those that it needs.
     """
-    configs = {config: _digest(config_path(config).read_bytes()) for config in run.configs}
+    configs = {config: _digest(_said(config_path(config).read_bytes())) for config in run.configs}
     return Record(list(run.args), configs, {name: before[name].digest() for name in run.needs})
 
 
@@ -89,6 +91,14 @@ def write_record(folder: Path, record: Record) -> None:
     """Replaces the record."""
     with replacing(folder / FILE) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=1))
+
+
+def _said(content: bytes) -> bytes:
+    """What is in a config, so that a run goes on when a comment has changed: a header often has a result of the study."""
+    try:
+        return json.dumps(yaml.safe_load(content), default=str).encode()
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError):
+        return content  # it is refused where it is parsed
 
 
 def _digest(content: bytes) -> str:

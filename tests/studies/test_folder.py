@@ -108,6 +108,14 @@ def test_a_complete_run_of_other_options_or_configs_is_refused(tmp_path, change,
     assert is_sentence(str(error.value))
 
 
+def test_a_complete_run_stays_complete_when_comments_of_its_config_change(tmp_path):
+    make(folder_of(tmp_path, TWO), FakeRuns())
+    config = tmp_path / "base.yaml"
+    config.write_text("# 93% after 20,000 env steps.\n" + config.read_text())
+    moved = folder_of(tmp_path, TWO)
+    assert all(moved.result(run) for run in moved.runs.values())
+
+
 def test_a_run_that_was_made_from_something_else_is_refused(tmp_path):
     make(folder_of(tmp_path, TWO), FakeRuns())
     shutil.rmtree(tmp_path / "logs/a-seed1")
