@@ -15,8 +15,8 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.offsets import actions_at, checked_weights
-from rlft.networks import CategoricalActor, GaussianActor, NoCritic
-from rlft.networks.choice_heads import ChoiceHeads
+from rlft.networks import GaussianActor, NoCritic
+from rlft.networks.choice_heads import ChoiceHeads, ChoosingActor
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
 from rlft.types import (
@@ -47,7 +47,8 @@ class BCModule(DemonstratedModule):
     dropout: `losses/validation_policy_loss`, `losses/validation_offset_<o>`, and `losses/validation_mse`, the mean
     squared error of the mean action whatever the loss is.
 
-    Of a `CategoricalActor`, whose actions are choices, the loss is the cross-entropy; of held-out episodes
+    Of a `CategoricalActor`, whose actions are choices, the loss is the cross-entropy; a `QuantileActor` has its values
+    for logits, of which `value` learns nothing, since it is the same for all choices. Of held-out episodes
     `charts/validation_accuracy` and `charts/validation_accuracy_<o>`, the shares of choices that are predicted rightly,
     take the place of the squared error; `charts/validation_recall_<c>` is the share of the steps with choice c.
 
@@ -60,7 +61,8 @@ class BCModule(DemonstratedModule):
             file; `null` clones the start policy. Of no meaning where `data.dataset` holds them.
         policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
             starts from scratch.
-        actor: how to build the actor when there is no `policy`: a `GaussianActor`, or a `CategoricalActor` of choices.
+        actor: how to build the actor when there is no `policy`: a `GaussianActor`, or of choices a `CategoricalActor`
+            or a `QuantileActor`.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
         inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
         data_policy: who played the data, if they come from a file; taken from the data.
@@ -74,7 +76,7 @@ class BCModule(DemonstratedModule):
             deterministic; `null` sets no bound.
     """
 
-    actor: GaussianActor | CategoricalActor
+    actor: GaussianActor | ChoosingActor
     heads: FutureHeads | ChoiceHeads
     advantage: AdvantageEstimator
     offset_weights: Tensor  # [K], they sum to 1
@@ -120,10 +122,10 @@ class BCModule(DemonstratedModule):
         self.head_dropout = head_dropout
         self.log_std_min = log_std_min
         own = start_actor(policy, actor, obs_dim, action_dim)
-        if not isinstance(own, GaussianActor | CategoricalActor):
+        if not isinstance(own, GaussianActor | ChoosingActor):
             what = f"model.actor is a {type(own).__name__}" if policy is None else f"model.policy {policy!r} is another"
-            raise UserError(f"{what}; BCModule trains a plain GaussianActor or a CategoricalActor.")
-        if loss == "mse" and isinstance(own, CategoricalActor):
+            raise UserError(f"{what}; BCModule trains a plain GaussianActor, a CategoricalActor or a QuantileActor.")
+        if loss == "mse" and isinstance(own, ChoosingActor):
             raise UserError("model.loss is mse, but choices have no mean; it must be gaussian, their cross-entropy.")
         self.actor = own
         self.notes += inject_part(self.actor, inject_from, inject)
@@ -167,8 +169,11 @@ class BCModule(DemonstratedModule):
         losses = self.offset_losses(batch, self._dropout)  # [K]
         loss = losses @ self.offset_weights
         with torch.no_grad():
-            metrics = {"losses/entropy": self.actor.entropy(batch.obs).mean(), **self._named(losses.detach())}
-            self.metrics.average({**metrics, **({"losses/total_loss": loss.detach()} if self.heads else {})})
+            self.metrics.average(self._named(losses.detach()))
+            if self.actor.can("entropy"):
+                self.metrics.average({"losses/entropy": self.actor.entropy(batch.obs).mean()})
+            if self.heads:
+                self.metrics.average({"losses/total_loss": loss.detach()})
         if not loss.requires_grad:  # all that could learn is frozen
             return None
         self.metrics.count("charts/actor_updates")
@@ -181,7 +186,7 @@ class BCModule(DemonstratedModule):
     def _errors(self, batch: CloningBatch, dropout: Dropout) -> Tensor:
         """Of every action, `[B, K]`."""
         shares = (self.encoder_dropout, self.head_dropout)
-        if isinstance(self.actor, CategoricalActor):
+        if isinstance(self.actor, ChoosingActor):
             assert isinstance(self.heads, ChoiceHeads)
             return -self.heads.predict(self.actor, batch.obs, *shares, dropout).log_prob(batch.action)
         assert isinstance(self.heads, FutureHeads)
@@ -204,7 +209,7 @@ class BCModule(DemonstratedModule):
         errors = torch.cat([weights._errors(part, no_dropout) for part in held_out.in_parts()])  # [M, K]
         found = torch.where(held_out.known.any(0), _mean_known(errors, held_out.known), torch.nan)  # [K]
         losses = {name.replace("/", "/validation_"): float(loss) for name, loss in self._named(found).items()}
-        if isinstance(weights.actor, CategoricalActor):
+        if isinstance(weights.actor, ChoosingActor):
             return {**losses, **weights.accuracies(held_out)}
         error = held_out.action[:, self.offsets.index(0)] - weights.actor.mode(held_out.obs)  # [M, A]
         return {**losses, "losses/validation_mse": float((error**2).mean())}
@@ -212,7 +217,7 @@ class BCModule(DemonstratedModule):
     def accuracies(self, held_out: CloningBatch) -> dict[str, float]:
         """Shares of choices that are predicted rightly: of every offset, and of each choice that the actor's own is."""
         assert isinstance(self.heads, ChoiceHeads)
-        assert isinstance(self.actor, CategoricalActor)
+        assert isinstance(self.actor, ChoosingActor)
         predicted = [self.heads.predict(self.actor, part.obs).mode() for part in held_out.in_parts()]
         right = (torch.cat(predicted) == held_out.action).squeeze(-1).float()  # [M, K]
         names = ["" if offset == 0 else f"_{offset}" for offset in self.offsets]

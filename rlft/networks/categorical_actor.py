@@ -53,6 +53,11 @@ class CategoricalActor(Actor):
         with torch.no_grad():
             next(self.advantage[-1].parameters()).mul_(0.01)  # at first every choice is about as likely as any other
 
+    def features(self, obs: Obs) -> Tensor:
+        """What its head gets, `[..., 1, F]`: a `QuantileActor` has such features for each of its levels."""
+        features: Tensor = self.encoder(obs)[..., None, :]
+        return features
+
     def distribution(self, obs: Obs) -> Categorical:
         """Of the choices that it makes."""
         return Categorical(F.log_softmax(self.advantage(self.encoder(obs)), -1))

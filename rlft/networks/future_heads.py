@@ -21,7 +21,7 @@ def no_dropout(hidden: Tensor, share: float) -> Tensor:
 
 
 def through_head(head: Iterable[nn.Module], features: Tensor, share: float, dropout: Dropout) -> Tensor:
-    """What a head makes of features `[B, F]` where a share of what its last layer gets from the others is dropped."""
+    """What a head makes of features `[..., F]` where a share of what its last layer gets from the others is dropped."""
     *hidden_layers, output = head
     hidden = features
     for layer in hidden_layers:

@@ -63,13 +63,20 @@ class QuantileActor(Actor):
 
     def quantiles(self, obs: Obs, tau: Tensor) -> Tensor:
         """The quantiles of the return `[..., n, choices]` of observations `[...]` at levels `[n]` or `[..., n]`."""
-        mixed = self.encoder(obs)[..., None, :] * self.mixer(tau)  # [..., n, F]
-        return dueling(self.value(mixed), self.advantage(mixed))
+        features = self.features(obs, tau)
+        return dueling(self.value(features), self.advantage(features))
+
+    def features(self, obs: Obs, tau: Tensor | None = None) -> Tensor:
+        """What its heads get, `[..., n, F]`, at levels `[n]` or `[..., n]`; without any at those of a decision."""
+        if tau is None:
+            tau = (torch.arange(self.act_quantiles, device=obs.device) + 0.5) / self.act_quantiles
+        features: Tensor = self.encoder(obs)[..., None, :] * self.mixer(tau)
+        return features
 
     def values(self, obs: Obs) -> Tensor:
         """Q `[..., choices]` of observations `[...]`."""
-        tau = (torch.arange(self.act_quantiles, device=obs.device) + 0.5) / self.act_quantiles
-        return self.quantiles(obs, tau).mean(-2)
+        features = self.features(obs)
+        return dueling(self.value(features), self.advantage(features)).mean(-2)
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """The best choice, `[..., 1]` int64."""

@@ -94,7 +94,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def _said(content: bytes) -> bytes:
-    """What is in a config, so that a run goes on when a comment has changed: a header often has a result of the study."""
+    """What is in a config: a run goes on when a comment changes, for headers often hold results of the study itself."""
     try:
         return json.dumps(yaml.safe_load(content), default=str).encode()
     except (yaml.YAMLError, RecursionError, TypeError, ValueError):

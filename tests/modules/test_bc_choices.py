@@ -1,15 +1,14 @@
 """Behaviour cloning of choices, from pictures and numbers."""
 
 import math
-from functools import partial
 
 import pytest
 import torch
 
 from rlft.data import OfflineDataModule
 from rlft.errors import UserError
-from rlft.modules import BCModule
-from rlft.networks import CategoricalActor, QuantileActor
+from rlft.modules import BCModule, IQNModule
+from rlft.networks import CategoricalActor, QuantileActor, SquashedGaussianActor
 from rlft.networks.policy_files import save_policy
 from rlft.types import CloningBatch, Obs
 from tests.support.hand_made import is_sentence
@@ -42,7 +41,38 @@ def test_losses_of_two_offsets_by_hand():
     }
 
 
-def test_a_demonstrator_is_cloned(tmp_path):
+def quantile_actor(obs_dim, action_dim):
+    return QuantileActor(obs_dim, action_dim, **SIZES, act_quantiles=4)
+
+
+def test_the_values_of_a_quantile_network_are_logits_of_which_the_value_learns_nothing():
+    torch.manual_seed(0)
+    model = cloner(actor=quantile_actor, offsets=(0, 1))
+    obs = Obs(torch.randn(8, 6), torch.randint(256, (8, 1, 16, 16), dtype=torch.uint8))
+    batch = CloningBatch(obs, torch.randint(5, (8, 2, 1)), torch.ones(8, 2, dtype=torch.bool))
+    loss = model.offset_losses(batch)[0]
+    expected = torch.nn.functional.cross_entropy(model.actor.values(obs), batch.action[:, 0, 0])
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    learns = {name for name, weight in model.actor.named_parameters() if weight.grad is not None}
+    assert {name.partition(".")[0] for name in learns} == {"encoder", "mixer", "advantage"}
+    expected.backward()  # the whole network would say the same: probabilities do not depend on V
+    assert all(weight.grad.abs().max() < 1e-7 for weight in model.actor.value.parameters())
+
+
+def test_an_iqn_takes_over_a_whole_clone(tmp_path):
+    clone = cloner(actor=quantile_actor).actor
+    save_policy(tmp_path / "clone.safetensors", clone, None, {})
+    started = {"policy": str(tmp_path / "clone.safetensors")}
+    injected = {"inject_from": str(tmp_path / "clone.safetensors"), "inject": "full"}
+    for options in (started, injected):
+        model = IQNModule(6, 1, quantile_actor, **options)
+        for name, weight in clone.state_dict().items():
+            assert torch.equal(model.actor.state_dict()[name], weight), name
+
+
+@pytest.mark.parametrize("actor", [lambda o, a: CategoricalActor(o, a, **SIZES), quantile_actor])
+def test_a_demonstrator_is_cloned(tmp_path, actor):
     torch.manual_seed(0)
     shown = CategoricalActor(6, 1, **{**SIZES, "image": None})
     with torch.no_grad():
@@ -50,7 +80,7 @@ def test_a_demonstrator_is_cloned(tmp_path):
     path = tmp_path / "shown.safetensors"
     save_policy(path, shown, None, {})
     sizes = {"num_envs": 16, "num_steps": 40, "num_minibatches": 8, "update_epochs": 5, "validation_fraction": 0.2}
-    model, logger = cloner(str(path), offsets=(0, 1), learning_rate=3e-3), MemoryLogger()
+    model, logger = cloner(str(path), actor=actor, offsets=(0, 1), learning_rate=3e-3), MemoryLogger()
     fit(model, OfflineDataModule(PicturedReach(), **sizes, num_workers=0), 4, logger=logger)
     accuracy = [value for _, value in logger.series("charts/validation_accuracy")]
     losses = [value for _, value in logger.series("losses/policy_loss")]
@@ -59,10 +89,9 @@ def test_a_demonstrator_is_cloned(tmp_path):
 
 
 def test_what_does_not_fit_is_refused():
-    quantiles = partial(QuantileActor, **SIZES)
     for options, said in (
         ({"loss": "mse"}, r"model\.loss is mse, but choices have no mean"),
-        ({"actor": lambda o, a: quantiles(o, a)}, r"model\.actor is a QuantileActor; BCModule trains"),
+        ({"actor": SquashedGaussianActor}, r"model\.actor is a SquashedGaussianActor; BCModule trains"),
     ):
         with pytest.raises(UserError, match=said) as refused:
             cloner(**options)
