@@ -86,7 +86,15 @@ class ReplayBuffer:
         return self._store[self._begin : self._end]
 
     def transitions(
-        self, count: int, size: int, n_step: int, gamma: float, generator: torch.Generator, *, returns: bool = False
+        self,
+        count: int,
+        size: int,
+        n_step: int,
+        gamma: float,
+        generator: torch.Generator,
+        *,
+        returns: bool = False,
+        horizon: int = 0,
     ) -> Sequence[ReplayBatch]:
         """Batches of transitions, drawn uniformly with replacement from the usable steps.
 
@@ -99,15 +107,23 @@ class ReplayBuffer:
             gamma: discount per env step.
             generator: decides which.
             returns: make them `CalibratedBatch`, with the returns of their episodes.
+            horizon: draw for each how many env steps are left, from 1 to this, after which nothing counts; the share of
+                the horizon that is left is one more number of its observations. 0 has nothing of that.
         """
         kept = self.whole
         start, env = _drawn(kept.usable, count * size, generator)
+        left = torch.randint(1, horizon + 1, start.shape, generator=generator) if horizon else None
 
         def recorded(row: Tensor) -> tuple[Tensor, Tensor]:
             return self._counting(kept.reward[row, env]), kept.terminated[row, env]
 
-        ahead, last = _ahead(kept, start, env, n_step, gamma, recorded)
-        batch = ReplayBatch(kept.obs[start, env], kept.action[start, env], ahead)
+        ahead, last = _ahead(kept, start, env, n_step, gamma, recorded, left)
+        obs = kept.obs[start, env]
+        if left is not None:
+            after = left - (last - start + 1)
+            obs, next_obs = _told(obs, left / horizon), _told(ahead.next_obs, after / horizon)
+            ahead = replace(ahead, next_obs=next_obs, discount=torch.where(after > 0, ahead.discount, 0.0))
+        batch = ReplayBatch(obs, kept.action[start, env], ahead)
         batches = _split(batch, self._returns(gamma)[start, env] if returns else None, size)
         return self._with_pictures(batches, start, last, env)
 
@@ -252,9 +268,17 @@ def _split(batch: ReplayBatch, returned: Tensor | None, size: int) -> list[Repla
 
 
 def _ahead(
-    kept: Experience, start: Tensor, env: Tensor, n_step: int, gamma: float, outcome: Outcome
+    kept: Experience,
+    start: Tensor,
+    env: Tensor,
+    n_step: int,
+    gamma: float,
+    outcome: Outcome,
+    left: Tensor | None = None,
 ) -> tuple[Transition, Tensor]:
     """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps.
+
+    With `left [M]`, at least 1, at most so many.
 
     Returns:
         Where they lead, and the row of the last of them, `[M]`.
@@ -264,12 +288,19 @@ def _ahead(
     for ahead in range(n_step):
         now = (start + ahead).clamp(max=len(kept) - 1)
         alive = alive & (start + ahead < len(kept)) & kept.usable[now, env]
+        if left is not None:
+            alive = alive & (ahead < left)
         paid, terminated = outcome(now)
         reward += torch.where(alive, gamma**ahead * paid, 0.0)
         last, steps, ended = torch.where(alive, now, last), steps + alive, torch.where(alive, terminated, ended)
         alive = alive & ~(terminated | kept.terminated[now, env] | kept.truncated[now, env])
     discount = torch.where(ended, 0.0, torch.tensor(gamma) ** steps)
     return Transition(reward, kept.next_obs[last, env], discount), last
+
+
+def _told(obs: Obs, number: Tensor) -> Obs:
+    """Observations `[M]` with one more number each, `[M]`."""
+    return replace(obs, state=torch.cat([obs.state, number[:, None]], -1))
 
 
 def shares(total: int, parts: int) -> Sequence[int]:

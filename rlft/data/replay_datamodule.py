@@ -119,6 +119,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
     def setup(self, stage: str) -> None:
         """Reads the prior data, if there are some, before anything is simulated; refuses hindsight without goals."""
         super().setup(stage)
+        if stage == "fit" and self.her and (horizon := replay_learner_of(self).horizon):
+            raise UserError(f"model.horizon is {horizon} and data.her {self.her:g}; one of them has to be 0.")
         if stage == "fit" and self.her:
             check_goals(self.rollouts.spec, self.reward_mode, self.her)
         if stage == "fit" and self.reward_normalization is not None:
@@ -246,7 +248,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         """The transitions of `count` minibatches that come of a buffer: as they were, then with other goals."""
         n_step, gamma, returns = learner.n_step, learner.gamma, learner.needs_returns
         if size > relabelled:
-            yield buffer.transitions(count, size - relabelled, n_step, gamma, generator, returns=returns)
+            asked = count, size - relabelled, n_step, gamma, generator
+            yield buffer.transitions(*asked, returns=returns, horizon=learner.horizon)
         if relabelled:
             goals = self.rollouts.spec.goals
             assert goals is not None  # or nothing would be relabelled

@@ -51,8 +51,13 @@ class IQNModule(ReplayModule):
         policy: the policy to start from, a `QuantileActor`: a policy or checkpoint file; `null` starts from scratch.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
         inject: which part: `encoder`, its part `image`, `advantage`, `encoder+advantage`, or the `full` actor.
+        start_scale: what the values of the start are multiplied by: those of a clone are logits, and those of a new
+            network have a size of about 1, whatever returns have; which choice is best does not change.
         gamma: discount per env step.
         n_step: env steps whose rewards a target has.
+        horizon: env steps whose rewards a value has: every transition is drawn with so many left at most, and a `timed`
+            actor is told how many (the mini races of Linesight's agent, github.com/Linesight-RL/linesight); values are
+            then of no use to compare with returns of episodes. 0 has no horizon.
         double_q: the actor says which choice a target values; else the copy does.
         quantiles: levels at which the values of a gradient step are asked for.
         target_quantiles: likewise of the targets.
@@ -78,8 +83,10 @@ class IQNModule(ReplayModule):
         policy: Start[PolicyName | None] = None,
         inject_from: Start[PolicyName | None] = None,
         inject: Start[Inject] = "none",
+        start_scale: Start[float] = 1.0,
         gamma: float = 0.99,
         n_step: int = 3,
+        horizon: int = 0,
         double_q: bool = True,
         quantiles: int = 8,
         target_quantiles: int = 8,
@@ -102,9 +109,10 @@ class IQNModule(ReplayModule):
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
         )
         check_learning(gamma, n_step, polyak, warmup_iterations)
+        require(horizon >= 0, "model.horizon", horizon, "at least 0")
         for name, count in (("quantiles", quantiles), ("target_quantiles", target_quantiles)):
             require(count >= 1, f"model.{name}", count, "at least 1")
-        for name, size in (("kappa", kappa), ("reward_scale", reward_scale)):
+        for name, size in (("start_scale", start_scale), ("kappa", kappa), ("reward_scale", reward_scale)):
             require(0 < size < float("inf"), f"model.{name}", size, "above 0 and finite")
         require(0 <= value_noise < float("inf"), "model.value_noise", value_noise, "at least 0 and finite")
         self.epsilon, self.noisy = _shares("epsilon", epsilon), _shares("noisy", noisy)
@@ -115,12 +123,16 @@ class IQNModule(ReplayModule):
                 f"model starts with a {type(own).__name__}, but an IQNModule learns a QuantileActor; take parts of "
                 "others with model.inject_from."
             )
+        if own.timed != bool(horizon):
+            right = f"model.actor.timed has to be {'true' if horizon else 'false'}"
+            raise UserError(f"model.horizon is {horizon}, so {right}, that of the actor or of its policy.")
         self.actor = own
         self.critic: Critic = NoCritic()
         self.notes += inject_part(self.actor, inject_from, inject)
+        self.actor.scale_values(start_scale)
         self._fits_moments = policy is None and inject in ("none", "advantage", "image")
         self.target = frozen_copy(self.actor)
-        self.gamma, self.n_step, self.double_q, self.polyak = gamma, n_step, double_q, polyak
+        self.gamma, self.n_step, self.horizon, self.double_q, self.polyak = gamma, n_step, horizon, double_q, polyak
         self.quantiles, self.target_quantiles = quantiles, target_quantiles
         self.kappa, self.reward_scale, self.value_noise = kappa, reward_scale, value_noise
         self.warmup_iterations, self.optimizer = warmup_iterations, optimizer
@@ -157,7 +169,7 @@ class IQNModule(ReplayModule):
             return
         state = experience.obs.state[experience.usable]
         for network in (self.actor, self.target):
-            network.encoder.fit_moments(state)
+            network.fit_moments(state)
 
     # ---- one iteration -------------------------------------------------------------------------------------------
 
@@ -203,6 +215,11 @@ class IQNModule(ReplayModule):
         """Of the actor, `[B]`, as the data count returns."""
         values = torch.cat([self.actor.values(part) for part in obs.in_parts()])
         return values.gather(-1, action).squeeze(-1) / self.reward_scale
+
+    def _validate_held_out(self) -> None:
+        """With a horizon, returns of episodes are something else than values."""
+        if not self.horizon:
+            super()._validate_held_out()
 
     @torch.no_grad()
     def _outputs(self, batch: ReplayBatch) -> dict[str, Tensor]:

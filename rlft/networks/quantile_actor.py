@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlft.errors import require
+from rlft.errors import UserError, require
 from rlft.networks.choices import check_choices
 from rlft.networks.dueling_head import dueling, head
 from rlft.networks.encoders import CONVOLUTIONS, PIXELS, Convolutions, ObsEncoder
@@ -33,6 +35,8 @@ class QuantileActor(Actor):
         head_dim: width of the hidden layer of `advantage` and `value`; 0 for none.
         cosines: of `mixer`.
         act_quantiles: of the mean by which it decides.
+        timed: whether one more number of observations says how much of a horizon is left, from 0 to 1; where it is
+            missing, as in every decision, all of it is.
     """
 
     choices: int
@@ -49,6 +53,7 @@ class QuantileActor(Actor):
         head_dim: int = 512,
         cosines: int = 64,
         act_quantiles: int = 32,
+        timed: bool = False,
     ) -> None:
         super().__init__()
         check_choices(choices, action_dim)
@@ -56,7 +61,10 @@ class QuantileActor(Actor):
         self.obs_dim, self.action_dim, self.noise_dim = obs_dim, action_dim, 0
         self.choices, self.image, self.convolutions, self.pixels = choices, image, convolutions, pixels
         self.float_dim, self.head_dim, self.cosines, self.act_quantiles = float_dim, head_dim, cosines, act_quantiles
-        self.encoder = ObsEncoder(obs_dim, image, convolutions, pixels, float_dim)
+        if timed and not float_dim:
+            raise UserError("timed of a network is true, but float_dim is 0; the time is a number, so let it see some.")
+        self.timed = timed
+        self.encoder = ObsEncoder(obs_dim + timed, image, convolutions, pixels, float_dim)
         self.mixer = QuantileEmbedding(self.encoder.width, cosines)
         self.advantage = head(self.encoder.width, head_dim, choices)
         self.value = head(self.encoder.width, head_dim, 1)
@@ -70,13 +78,30 @@ class QuantileActor(Actor):
         """What its heads get, `[..., n, F]`, at levels `[n]` or `[..., n]`; without any at those of a decision."""
         if tau is None:
             tau = (torch.arange(self.act_quantiles, device=obs.device) + 0.5) / self.act_quantiles
-        features: Tensor = self.encoder(obs)[..., None, :] * self.mixer(tau)
+        features: Tensor = self.encoder(self._told(obs))[..., None, :] * self.mixer(tau)
         return features
+
+    def fit_moments(self, state: Tensor) -> None:
+        """Standardises numbers by the moments of these, `[M, O]`, unless that has been done."""
+        self.encoder.fit_moments(self._told(Obs(state)).state)
+
+    def _told(self, obs: Obs) -> Obs:
+        """With all of the horizon left, if nothing says how much is."""
+        if not self.timed or obs.state.shape[-1] > self.obs_dim:
+            return obs
+        return replace(obs, state=F.pad(obs.state, (0, 1), value=1.0))
 
     def values(self, obs: Obs) -> Tensor:
         """Q `[..., choices]` of observations `[...]`."""
         features = self.features(obs)
         return dueling(self.value(features), self.advantage(features)).mean(-2)
+
+    @torch.no_grad()
+    def scale_values(self, factor: float) -> None:
+        """Multiplies every quantile of every choice; the best choice stays what it is."""
+        for last in (self.value[-1], self.advantage[-1]):
+            for weight in last.parameters():
+                weight.mul_(factor)
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """The best choice, `[..., 1]` int64."""

@@ -199,6 +199,7 @@ class ReplayLearner(Learner):
 
     gamma: float  # discount per env step
     n_step: int  # env steps whose rewards a transition has
+    horizon: int = 0  # env steps that a transition looks ahead at most, drawn from 1 to this; 0 has no such bound
     warmup: Warmup  # what an iteration that warms up learns, once it has collected everything
 
     @property

@@ -65,6 +65,23 @@ def test_windows_go_on_from_one_part_to_the_next():
     assert transitions(experience([1, 2]), experience([4, 8], first=2), n_step=3)[0] == (3.0, 2.5, 0.125)
 
 
+def test_nothing_counts_beyond_the_steps_that_are_left():
+    """Of (observation, share of a horizon of 4): rewards, next (observation, share), discount; in windows of 3."""
+    buffer = ReplayBuffer(100)
+    buffer.add(experience([1, 2, 4, 8, 16, 32], truncated=[2]))
+    (batch,) = buffer.transitions(1, 2000, 3, GAMMA, torch.Generator().manual_seed(0), horizon=4)
+    ahead = batch.transition
+    columns = (batch.obs.state, ahead.reward, ahead.next_obs.state, ahead.discount)
+    found = {tuple(row[0]): row[1:] for row in zip(*(column.tolist() for column in columns), strict=True)}
+    assert found.keys() == {(step, share / 4) for step in range(6) for share in (1, 2, 3, 4)}
+    assert found[0, 1.0] == (1 + 0.5 * 2 + 0.25 * 4, [2.5, 0.25], 0.125)
+    assert found[0, 0.75] == (1 + 0.5 * 2 + 0.25 * 4, [2.5, 0.0], 0)  # nothing is left
+    assert found[0, 0.5] == (1 + 0.5 * 2, [1.5, 0.0], 0)
+    assert found[0, 0.25] == (1, [0.5, 0.0], 0)
+    assert found[1, 1.0] == (2 + 0.5 * 4, [2.5, 0.5], 0.25)  # the episode is cut off with two of four steps left
+    assert found[5, 1.0] == (32, [5.5, 0.75], 0.5)  # the buffer ends
+
+
 def test_bad_steps_are_neither_drawn_nor_crossed():
     found = transitions(experience([1, 2, 4, 8], unusable=[2]), n_step=3)
     assert found.keys() == {0, 1, 3}

@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
 
 from rlft.cli import main
 from rlft.data import replay_files
+from rlft.data.replay_buffer import ReplayBuffer
 from rlft.errors import UserError
 from rlft.modules import IQNModule
 from rlft.networks import CategoricalActor, QuantileActor
+from rlft.networks.action_values import follow
 from rlft.networks.policy_files import load_policy, save_policy
 from rlft.types import Experience, Obs, ReplayBatch, Transition
 from tests.support.hand_made import REPO, is_sentence
@@ -67,6 +70,39 @@ def test_a_bandit_with_known_returns_is_recovered():
     assert torch.allclose(found[:, 1], 10 * tau**2, atol=0.6)
     assert iqn.actor.mode(obs[:1]).item() == 1
     assert iqn.mean_value(obs[:2], torch.tensor([[0], [1]])).tolist() == pytest.approx([2, 3.33], abs=0.3)
+
+
+def test_with_a_horizon_values_are_those_of_what_is_left():
+    """Every step pays 1 and nothing ends: with k steps left a value is k, and the actor is told of all four."""
+    torch.manual_seed(0)
+    iqn = IQNModule(1, 1, lambda o, a: QuantileActor(o, a, 2, **SMALL, timed=True), gamma=1.0, horizon=4, kappa=0.1)
+    iqn.noise, buffer = torch.Generator().manual_seed(2), ReplayBuffer(100)
+    zeros, no = torch.zeros(100, 1, 1), torch.zeros(100, 1, dtype=torch.bool)
+    buffer.add(Experience(Obs(zeros), zeros.long(), torch.ones(100, 1), Obs(zeros), no, no, ~no))
+    batches = buffer.transitions(500, 32, 3, 1.0, torch.Generator().manual_seed(1), horizon=4)
+    optimizer = torch.optim.RAdam(iqn.actor.parameters(), lr=3e-3, eps=1e-4)
+    for step, batch in enumerate(batches):
+        optimizer.zero_grad()
+        iqn.training_step(batch, step).backward()
+        optimizer.step()
+        follow(iqn.target, iqn.actor, 0.05)
+    told = Obs(torch.tensor([[0, 0.25], [0, 0.5], [0, 0.75], [0, 1.0]]))
+    assert iqn.actor.values(told)[:, 0].tolist() == pytest.approx([1, 2, 3, 4], abs=0.25)
+    assert torch.equal(iqn.actor.values(Obs(torch.zeros(1, 1))), iqn.actor.values(told[3:]))
+    for horizon, timed, right in ((4, False, "true"), (0, True, "false")):
+        actor = partial(QuantileActor, choices=2, **SMALL, timed=timed)
+        with pytest.raises(UserError, match=rf"model\.actor\.timed has to be {right}") as refused:
+            IQNModule(1, 1, actor, horizon=horizon)
+        assert is_sentence(str(refused.value))
+
+
+def test_the_values_of_the_start_are_scaled():
+    torch.manual_seed(0)
+    plain, obs = module(), Obs(torch.randn(5, 1))
+    torch.manual_seed(0)
+    scaled = module(start_scale=0.1)
+    for before, after in ((plain.actor, scaled.actor), (plain.target, scaled.target)):
+        assert torch.allclose(after.values(obs), 0.1 * before.values(obs), atol=1e-6)
 
 
 def test_exploration_falls_from_point_to_point():
