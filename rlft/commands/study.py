@@ -85,7 +85,8 @@ def _refuse_wrong_configurations(folder: StudyFolder, file: str, *, quiet: bool)
     Raises:
         UserError: if one of them cannot be run.
     """
-    arms = {run.arm: run for run in folder.runs.values() if run.is_fit and not folder.result(run)}
+    to_make = [run for run in folder.runs.values() if run.is_fit and not folder.result(run)]
+    arms = {" on ".join(filter(None, (run.arm, run.task))): run for run in to_make}
     if not arms:
         return
     if not quiet:

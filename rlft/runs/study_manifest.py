@@ -19,7 +19,7 @@ class ManifestEntry:
     """One run of a study.
 
     Attributes:
-        arm: what its seeds have in common.
+        arm: what its seeds, and its tasks, have in common.
         seed: of training; `None` if there is one run for all seeds.
         run: its folder in that of the study.
         preparation: whether other runs need it and it is not compared.
@@ -27,6 +27,8 @@ class ManifestEntry:
         needs: folders of the runs that have to be complete before.
         reason: of the last three.
         version: `version_<k>` of the complete run; studies of older code do not say.
+        task: its name in the study, of one that has tasks.
+        expert: the policy whose normalised score in this task is 1, if the study names one.
     """
 
     arm: str
@@ -37,6 +39,8 @@ class ManifestEntry:
     needs: tuple[str, ...] = ()
     reason: str = ""
     version: str = ""
+    task: str = ""
+    expert: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def read_manifest(folder: Path) -> StudyManifest:
 
 def _entry(content: dict[str, Any]) -> ManifestEntry:
     entry = ManifestEntry(**{**content, "needs": tuple(content.get("needs", ()))})
-    texts = (entry.arm, entry.run, entry.status, entry.reason, entry.version, *entry.needs)
+    texts = (entry.arm, entry.run, entry.status, entry.reason, entry.version, entry.task, entry.expert, *entry.needs)
     if not all(isinstance(text, str) for text in texts) or type(entry.preparation) is not bool:
         raise TypeError(f"of the entry {json.dumps(content)[:100]}")
     if not re.fullmatch(r"[\w.+-]{1,255}", entry.run) or not re.fullmatch(r"(version_\d{1,9})?", entry.version):

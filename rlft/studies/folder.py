@@ -189,4 +189,6 @@ def _entry(run: PlannedRun, outcome: Outcome) -> ManifestEntry:
         needs=run.needs,
         reason=outcome.reason,
         version=outcome.version,
+        task=run.task,
+        expert=run.expert,
     )

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError
-from rlft.studies.study_file import HERE, SEED, Part, StudyFile
+from rlft.studies.study_file import HERE, PLACEHOLDER, SEED, TASK, Part, StudyFile
 from rlft.studies.values import effective, meaning
 
-PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][\w.+-]*)\}")
 INTO_A_RUN = re.compile(PLACEHOLDER.pattern + r"(?:/([\w./-]+))?")  # and which file there
 
 Point = Mapping[str, Any]  # a value for every axis
@@ -26,13 +25,15 @@ class PlannedRun:
     """One run of the study."""
 
     name: str  # also of its folder
-    arm: str  # what its seeds have in common
+    arm: str  # what its seeds, and its tasks, have in common
     seed: int | None
     preparation: bool
     args: tuple[str, ...]  # of rlft; `{name}` stands for the directory of another run, `{here}` for its own
     configs: tuple[str, ...]
     needs: tuple[str, ...]  # runs that have to be complete before
     continues: bool = True  # whether it may go on from its last checkpoint
+    task: str = ""  # the name in the study, if that has tasks
+    expert: str = ""  # the policy whose normalised score is 1 in that task
 
     @property
     def is_fit(self) -> bool:
@@ -41,7 +42,7 @@ class PlannedRun:
 
 
 def plan(study: StudyFile) -> list[PlannedRun]:
-    """All runs; one seed of all arms before the next, so that an unfinished study compares equal numbers.
+    """All runs; one seed of all arms and tasks before the next, so that an unfinished study compares equal numbers.
 
     Raises:
         UserError: if a placeholder leads nowhere or in a circle, or two runs would have the same name.
@@ -53,10 +54,11 @@ def plan(study: StudyFile) -> list[PlannedRun]:
         raise UserError(f"{study.path}: these need each other in a circle: {' -> '.join(error.args[1])}.") from error
     planner = _Planner(study)
     for seed in study.seeds:
-        for part in study.parts.values():
-            if not part.preparation:
-                for values in itertools.product(*part.grid.values()):
-                    planner.run(part, {**dict(zip(part.grid, values, strict=True)), SEED: seed})
+        for task in study.tasks or [None]:
+            for part in study.parts.values():
+                if not part.preparation:
+                    for values in itertools.product(*part.grid.values()):
+                        planner.run(part, {**dict(zip(part.grid, values, strict=True)), SEED: seed, TASK: task})
     for part in study.parts.values():
         if part.name not in planner.used:
             raise UserError(f"{study.path}: no arm needs {part.where()}; remove it, or refer to it as {{{part.name}}}.")
@@ -94,23 +96,29 @@ class _Planner:
     def run(self, part: Part, point: Point) -> PlannedRun:
         """The run of a part at a point, and before it what it needs."""
         self.used.add(part.name)
-        arm = "-".join([part.name, *(_word(axis, point[axis]) for axis in part.axes if axis != SEED)])
+        on_grid = [(axis, point[axis]) for axis in part.axes if axis not in (SEED, TASK)]
+        arm = "-".join([part.name, *(_word(*option) for option in on_grid)])
+        task = point[TASK] if TASK in part.axes else ""
         seed = point[SEED] if SEED in part.axes else None
-        name = arm if seed is None else f"{arm}-seed{seed}"
+        name = "-".join([arm, *([task] if task else []), *([] if seed is None else [f"seed{seed}"])])
         needs: list[str] = []
         seeding = [] if seed is None else [("seed_everything" if part.command[0] == "fit" else "seed", seed)]
-        on_grid = [(axis, point[axis]) for axis in part.axes if axis != SEED]
         options = [*seeding, *part.options, *on_grid]
         texts = [*part.command, *(f"--config={config}" for config in part.configs)]
         texts += [f"--{option}={_text(value)}" for option, value in options]
         args = tuple(self._resolve(text, part, point, needs) for text in texts)
-        run = PlannedRun(name, arm, seed, part.preparation, args, part.configs, tuple(dict.fromkeys(needs)))
+        run = PlannedRun(
+            *(name, arm, seed, part.preparation, args, part.configs, tuple(dict.fromkeys(needs))),
+            task=task,
+            expert=_in_task(self.study.expert, self.study, task),
+        )
         if self.runs.setdefault(name, run) != run:
             raise UserError(f"{self.study.path}: two different runs would be called {name}; rename one of their parts.")
         return run
 
     def _resolve(self, text: str, part: Part, point: Point, needs: list[str]) -> str:
-        """Replaces placeholders of parts by those of runs."""
+        """Replaces placeholders of parts by those of runs, and those of the task by what they stand for."""
+        text = _in_task(text, self.study, point[TASK] if TASK in part.axes else "")
         for name, file in INTO_A_RUN.findall(text):
             if name not in (SEED, HERE):
                 needed = self._needed(part, self.study.parts[name], point)
@@ -142,6 +150,12 @@ class _Planner:
         return self.run(other, {axis: _as_in(other, axis, point[axis]) for axis in other.axes}).name
 
 
+def _in_task(text: str, study: StudyFile, task: str) -> str:
+    """With the name of the task and its values for their placeholders."""
+    values = {TASK: task, **study.tasks[task]} if task else {}
+    return PLACEHOLDER.sub(lambda match: _text(values[match[1]]) if match[1] in values else match[0], text)
+
+
 def _as_in(part: Part, axis: str, value: Any) -> Any:
     """A value as the grid of a part spells it, if it has one."""
     return next((own for own in part.grid.get(axis, ()) if meaning(own) == meaning(value)), value)
@@ -151,13 +165,15 @@ def _references(part: Part, study: StudyFile) -> set[str]:
     """Names of the parts that it needs."""
     values = [value for _, value in part.options] + [value for values in part.grid.values() for value in values]
     found = {name for text in (*part.command, *map(_text, values)) for name in PLACEHOLDER.findall(text)}
-    known = {*study.parts, *([SEED] if SEED in part.axes else []), *([HERE] if part.command[0] != "fit" else [])}
+    of_task = {TASK, *next(iter(study.tasks.values()), {})} if TASK in part.axes else set()
+    places = {*([SEED] if SEED in part.axes else []), *([HERE] if part.command[0] != "fit" else []), *of_task}
+    known = {*study.parts, *places}
     for name in sorted(found - known):
         raise UserError(
             f"{study.path}: {part.where()} refers to {{{name}}}, which is not there; it may be one of "
             f"{', '.join(sorted(known - {part.name}))}."
         )
-    return found - {SEED, HERE}
+    return found - places
 
 
 def _text(value: Any) -> str:

@@ -15,14 +15,17 @@ from rlft.errors import UserError, one_line
 from rlft.files.own_configs import config_path, is_file, no_config
 from rlft.studies.values import twice
 
-STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "prepare", "arms")
+STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "tasks", "expert", "prepare", "arms")
 ARM_KEYS = ("config", "options", "grid")
 PREPARATION_KEYS = ("command", "config", "options", "for_each")
 COMMANDS = ("collect", "evaluate", "rank")  # that may prepare, beside fit
 DECIDED = {"config": "config has a key of its own", "log_dir": "the study decides", "run_name": "the study decides"}
+PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][\w.+-]*)\}")
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 SEED = "seed"
+TASK = "task"
 HERE = "here"
+RESERVED = (SEED, TASK, HERE)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Part:
     configs: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]  # as on the command line: of the same option, the last one wins
     grid: Mapping[str, tuple[Any, ...]]  # option: values; nothing in a preparation, which follows the runs that need it
-    axes: tuple[str, ...]  # there is one run for each value of these options of the grid; `seed` is one of them
+    axes: tuple[str, ...]  # there is one run for each value of these: options of the grid, `seed`, `task`
 
     def where(self) -> str:
         """How messages call it."""
@@ -50,6 +53,8 @@ class StudyFile:
     name: str
     seeds: tuple[int, ...]
     parts: Mapping[str, Part]
+    tasks: Mapping[str, Mapping[str, Any]]  # what placeholders stand for in the runs of each task; none without tasks
+    expert: str = ""  # the policy that has a normalised score of 1, with placeholders
 
 
 def read_study(path: Path) -> StudyFile:
@@ -75,17 +80,58 @@ def read_study(path: Path) -> StudyFile:
     seeds = _seeds(study.get("seeds"), str(path))
     common = {"config": _strings(study, "config", str(path)), "options": _options(study, str(path))}
     grid = _grid(study, str(path))
+    tasks = _tasks(study, path)
+    expert = _expert(study, tasks, path)
+    always = (TASK, SEED) if tasks else (SEED,)
     parts = [_preparation(key, value, path) for key, value in _parts(study, "prepare", path).items()]
-    parts += [_arm(key, value, path, common, grid) for key, value in _parts(study, "arms", path).items()]
+    parts += [_arm(key, value, path, common, grid, always) for key, value in _parts(study, "arms", path).items()]
     names = [part.name for part in parts]
     for name in {one for one in names if names.count(one) > 1}:
         raise UserError(f"{path}: {name} is the name of a preparation and of an arm; give one of them another.")
     if all(part.preparation for part in parts):
         raise UserError(f"{path} has no arms; a study has at least one.")
-    return StudyFile(path, own, seeds, {part.name: part for part in parts})
+    for name in {variable for values in tasks.values() for variable in values}.intersection(names):
+        raise UserError(f"{path}: {name} is the name of an arm or a preparation and of a value of tasks; rename one.")
+    return StudyFile(path, own, seeds, {part.name: part for part in parts}, tasks, expert)
 
 
-def _arm(name: str, value: Any, path: Path, common: Mapping[str, Any], common_grid: Mapping[str, Any]) -> Part:
+def _tasks(study: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
+    """Names and values of every task, all of which have the same names."""
+    tasks: dict[str, Mapping[str, Any]] = {}
+    for name, value in _parts(study, "tasks", path).items():
+        where = f"{path}: tasks: {_name(name, f'{path}: tasks')}"
+        tasks[name] = _mapping({} if value is None else value, where)
+        for variable in tasks[name]:
+            _name(variable, where)
+        first = next(iter(tasks))
+        if missing := sorted(set(tasks[first]) ^ set(tasks[name])):
+            raise UserError(f"{where} and {first} do not have the same values; {missing[0]} is in one of them alone.")
+    return tasks
+
+
+def _expert(study: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], path: Path) -> str:
+    texts = _strings(study, "expert", str(path))
+    if not texts:
+        return ""
+    known = {TASK, *next(iter(tasks.values()), {})}
+    unknown = sorted(set(PLACEHOLDER.findall(texts[0])) - known)
+    if len(texts) > 1 or not tasks or unknown:
+        named = ", ".join(f"{{{name}}}" for name in sorted(known))
+        raise UserError(
+            f"{path}: expert is {study['expert']}; it names one policy, in a study with tasks, with no other "
+            f"placeholders than {named}."
+        )
+    return texts[0]
+
+
+def _arm(
+    name: str,
+    value: Any,
+    path: Path,
+    common: Mapping[str, Any],
+    common_grid: Mapping[str, Any],
+    always: tuple[str, ...],
+) -> Part:
     where = f"{path}: arms: {_name(name, f'{path}: arms')}"
     arm = _mapping({} if value is None else value, where, ARM_KEYS)
     options = (*common["options"], *_options(arm, where))
@@ -94,7 +140,7 @@ def _arm(name: str, value: Any, path: Path, common: Mapping[str, Any], common_gr
     configs = (*common["config"], *_strings(arm, "config", where))
     _check_configs(configs, where)
     grid = {**common_grid, **_grid(arm, where)}
-    return Part(name, False, ("fit",), configs, options, grid, (*grid, SEED))
+    return Part(name, False, ("fit",), configs, options, grid, (*grid, *always))
 
 
 def _preparation(name: str, value: Any, path: Path) -> Part:
@@ -107,7 +153,7 @@ def _preparation(name: str, value: Any, path: Path) -> Part:
         _check_configs(configs, where)
     elif command[0] not in COMMANDS:
         raise UserError(f"{where}: command is {command[0]}; without one it is fit, else one of {', '.join(COMMANDS)}.")
-    elif configs or set(axes) - {SEED}:
+    elif configs or set(axes) - {SEED, TASK}:
         raise UserError(f"{where}: config and for_each an option are for fit; {command[0]} has neither.")
     return Part(name, True, command, configs, _options(preparation, where), {}, axes)
 
@@ -141,8 +187,8 @@ def _grid(part: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
             raise UserError(
                 f"{where}: grid: {option} is {values}, with a value that is there twice: {same[0]} and {same[1]}."
             )
-        if option in (*DECIDED, SEED, "seed_everything"):
-            raise UserError(f"{where}: grid: {option} is no option to vary; seeds has a key of its own.")
+        if option in (*DECIDED, SEED, TASK, "seed_everything"):
+            raise UserError(f"{where}: grid: {option} is no option to vary; seeds and tasks have keys of their own.")
     return {option: tuple(values) for option, values in grid.items()}
 
 
@@ -163,9 +209,9 @@ def _strings(part: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 
 def _name(name: Any, where: str) -> str:
-    if not isinstance(name, str) or not NAME.fullmatch(name) or name in (SEED, HERE):
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
         raise UserError(
-            f"{where}: {name} is no name to use; letters, digits and . _ + - make one, except seed and here."
+            f"{where}: {name} is no name to use; letters, digits and . _ + - make one, except {', '.join(RESERVED)}."
         )
     return name
 

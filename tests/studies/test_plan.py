@@ -34,6 +34,36 @@ def test_the_command_is_configs_then_seed_then_options_from_common_to_special(tm
     assert list(run.args) == ["fit", *configs, "--seed_everything=2", *options]
 
 
+TASKS = """
+config: BASE
+seeds: [1, 2]
+options: {env: "{id}", policy: "{task}/weak"}
+expert: "{task}/{best}"
+tasks:
+  push: {id: PushCube-v1, best: expert}
+  pull: {id: PullCube-v1, best: ppo}
+prepare:
+  shown: {command: [collect, "{here}/d.h5"], for_each: [task], options: {policies: "[{task}/{best}]"}}
+arms:
+  ppo:
+  bc: {grid: {rate: [0.1]}, options: {data: "{shown}/d.h5"}}
+"""
+
+
+def test_every_arm_is_run_in_every_task(tmp_path):
+    runs = planned(tmp_path, TASKS)
+    assert [name for name, run in runs.items() if not run.preparation] == [
+        f"{arm}-{task}-seed{seed}" for seed in (1, 2) for task in ("push", "pull") for arm in ("ppo", "bc-rate0.1")
+    ]
+    run = runs["bc-rate0.1-pull-seed2"]
+    assert (run.arm, run.task, run.expert, run.needs) == ("bc-rate0.1", "pull", "pull/ppo", ("shown-pull",))
+    assert list(run.args[2:]) == [
+        *("--seed_everything=2", "--env=PullCube-v1", "--policy=pull/weak"),
+        *("--data={shown-pull}/d.h5", "--rate=0.1"),
+    ]
+    assert runs["shown-push"].args == ("collect", "{here}/d.h5", "--policies=[push/expert]")
+
+
 PREPARED = """
 config: BASE
 seeds: [1, 2]
