@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from rlft.commands.arguments import parse
+from rlft.comparison import over_tasks_report as over_tasks
 from rlft.comparison.axes import Axis
 from rlft.comparison.comparison import Comparison, Question, compare_groups, is_rate
+from rlft.comparison.over_tasks import OverTasks, compare_over_tasks
 from rlft.comparison.page import page
 from rlft.comparison.report import as_csv, markdown
-from rlft.comparison.run_groups import select
+from rlft.comparison.run_groups import select, select_by_task
 from rlft.comparison.runs import canonical
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
+from rlft.runs.study_manifest import is_study
 
+T = TypeVar("T")
 RUNS = (
     "run folders, study folders, folders of either, patterns, or label=pattern; without labels, runs whose settings "
     "differ in the seed alone are one group, of other tools those whose names do"
@@ -30,8 +37,8 @@ def compare(
     threshold: float | None = None,
     collapse: float | None = None,
     episodes: int | None = None,
-) -> Comparison:
-    """Compares groups of training runs and prints the tables.
+) -> Comparison | OverTasks:
+    """Compares groups of training runs and prints the tables; of a study with tasks, by itself, over all of them.
 
     Args:
         runs: see `RUNS`.
@@ -62,12 +69,33 @@ def compare(
         raise UserError("--out is empty; name a folder for the files.")
     limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
     question = Question(metric, x, *limits, episodes=episodes or 0)
-    comparison = compare_groups(select(runs, metric), question)
-    if out is None:
-        print(markdown(comparison), end="")
-    else:
-        _write(comparison, Path(out))
-    return comparison
+    by_task, experts = select_by_task(Path(runs[0])) if len(runs) == 1 and is_study(Path(runs[0])) else ({}, {})
+    if not by_task:
+        comparison = compare_groups(select(runs, metric), question)
+        _tell(Report(markdown, as_csv, page, "draw"), comparison, out)
+        return comparison
+    found = compare_over_tasks(by_task, {task: _level(task, name, metric) for task, name in experts.items()}, question)
+    _tell(Report(over_tasks.markdown, over_tasks.as_csv, over_tasks.page, "draw_over_tasks"), found, out)
+    return found
+
+
+def _level(task: str, expert: str, metric: str) -> float:
+    """What the expert of a task reaches: a number, or the measured one of a policy."""
+    if not expert:
+        if is_rate(metric):
+            return 1.0
+        raise UserError(f"{metric} is no rate, so the study has to say what a score of 1 is: give it an expert.")
+    with suppress(ValueError):
+        return float(expert)
+    from rlft.networks.policy_files import load_policy  # imports torch, which other comparisons do without
+
+    measured = load_policy(expert).info.get("measured", {}).get("deterministic", {})
+    name = metric.rpartition("/")[2]
+    if name not in measured:
+        raise UserError(
+            f"The expert {expert} of task {task} says nothing of {name}; a number can take its place in the study."
+        )
+    return float(measured[name])
 
 
 def _limit(given: float | None, of_success: float, metric: str) -> float:
@@ -77,7 +105,24 @@ def _limit(given: float | None, of_success: float, metric: str) -> float:
     return of_success if is_rate(metric) else math.nan
 
 
-def _write(comparison: Comparison, out: Path) -> None:
+@dataclass(frozen=True)
+class Report(Generic[T]):
+    """How something is told."""
+
+    markdown: Callable[[T, bool], str]
+    csv: Callable[[T], str]
+    page: Callable[[T], str]
+    figure: str  # the name of the function that draws it
+
+
+def _tell(report: Report[T], comparison: T, out: str | None) -> None:
+    if out is None:
+        print(report.markdown(comparison, False), end="")
+    else:
+        _write(report, comparison, Path(out))
+
+
+def _write(report: Report[T], comparison: T, out: Path) -> None:
     """The four files, and the tables on the terminal."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -86,28 +131,28 @@ def _write(comparison: Comparison, out: Path) -> None:
     for name in ("png", "md", "csv", "html"):
         if (out / f"comparison.{name}").is_dir():
             raise UserError(f"--out {out} holds a folder comparison.{name}; name another one.")
-    has_figure = _draw(comparison, out / "comparison.png")
+    has_figure = _draw(report.figure, comparison, out / "comparison.png")
     for name, text in (
-        ("comparison.md", markdown(comparison, has_figure)),
-        ("comparison.csv", as_csv(comparison)),
-        ("comparison.html", page(comparison)),
+        ("comparison.md", report.markdown(comparison, has_figure)),
+        ("comparison.csv", report.csv(comparison)),
+        ("comparison.html", report.page(comparison)),
     ):
         with replacing(out / name) as temporary:
             temporary.write_text(text)
-    print(markdown(comparison), end="")
+    print(report.markdown(comparison, False), end="")
     if not has_figure:
         print("\nThere is no comparison.png: matplotlib is missing, which pip install 'rlft[docs]' adds.")
     print(f"\nWritten to {out}.")
 
 
-def _draw(comparison: Comparison, path: Path) -> bool:
+def _draw(name: str, comparison: object, path: Path) -> bool:
     """Whether there is a picture now."""
     try:
-        from rlft.comparison.figure import draw
+        from rlft.comparison import figure
     except ImportError:  # matplotlib is an extra
         return False
     with replacing(path) as temporary:
-        draw(comparison, temporary)
+        getattr(figure, name)(comparison, temporary)
     return True
 
 

@@ -1,6 +1,7 @@
 """What several seeds say of a method: means, interquartile means, intervals, and which of two methods is better.
 
-After Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", for a single task.
+After Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", for a single task;
+with several tasks, the seeds of each are resampled by themselves (their stratified bootstrap).
 Resamples come from generators of our own with a fixed seed, so the same runs always get the same intervals.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,32 @@ def over_seeds(statistic: Statistic, values: Array) -> Estimate:
     return Estimate(value, *_percentiles(statistic(values[_resamples(len(values))])))
 
 
+def over_tasks(statistic: Statistic, scores: Sequence[Array]) -> Estimate:
+    """A statistic of all runs of several tasks, `[S]` each, with its stratified bootstrap interval.
+
+    There is none where every task has a single seed.
+    """
+    value = float(statistic(np.concatenate(scores)))
+    if all(len(own) < 2 for own in scores):
+        return Estimate(value)
+    drawn = [own[_resamples(len(own), stream=task)] for task, own in enumerate(scores)]
+    return Estimate(value, *_percentiles(statistic(np.concatenate(drawn, 1))))
+
+
+def improvement_over_tasks(first: Sequence[Array], second: Sequence[Array]) -> Estimate:
+    """Mean over tasks of the probability that a run of the first is above one of the second, `[S]` and `[T]` each."""
+    values, draws = [], []
+    for task, (one, other) in enumerate(zip(first, second, strict=True)):
+        wins = _wins(one, other)
+        values.append(wins.mean())
+        shares = _shares(len(one), stream=2 * task), _shares(len(other), stream=2 * task + 1)
+        draws.append((shares[0] @ wins * shares[1]).sum(1))
+    value = float(np.mean(values))
+    if all(max(len(one), len(other)) < 2 for one, other in zip(first, second, strict=True)):
+        return Estimate(value)
+    return Estimate(value, *_percentiles(np.mean(draws, 0)))
+
+
 def difference(first: Array, second: Array, paired: bool) -> Estimate:
     """Mean of `first [S]` less mean of `second [T]`; with `paired`, entries of the same seed are resampled together."""
     if paired:
@@ -72,12 +99,17 @@ def sign_flip_p(differences: Array) -> float:
 
 def improvement(first: Array, second: Array) -> Estimate:
     """Probability that a run of `first [S]` is above one of `second [T]`, ties counting half; both are resampled."""
-    wins = 0.5 + 0.5 * np.sign(first[:, None] - second[None, :])  # [S, T]
+    wins = _wins(first, second)
     value = float(wins.mean())
     if min(wins.shape) < 2:
         return Estimate(value)
     drawn = (_shares(len(first)) @ wins * _shares(len(second), stream=1)).sum(1)
     return Estimate(value, *_percentiles(drawn))
+
+
+def _wins(first: Array, second: Array) -> Array:
+    """1 where a run of `first [S]` is above one of `second [T]`, a half where they are equal, `[S, T]`."""
+    return np.asarray(0.5 + 0.5 * np.sign(first[:, None] - second[None, :]))
 
 
 @functools.cache

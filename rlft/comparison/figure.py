@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 
 from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Comparison
+from rlft.comparison.over_tasks import OverTasks
 from rlft.comparison.tables import legend_label
 
 LINES = ("-", "--", ":")  # there are ten colours
@@ -42,6 +43,27 @@ def draw(comparison: Comparison, path: Path) -> None:
     legend = figure.legend(lines, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a dollar is a dollar
+    figure.savefig(path, dpi=150, format="png")
+    plt.close(figure)
+
+
+def draw_over_tasks(found: OverTasks, path: Path) -> None:
+    """Draws interquartile means with their intervals, and performance profiles."""
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(11, 1.6 + 0.5 * max(6, len(found.methods))), layout="constrained"
+    )
+    scores, labels = found.profile_scores(), [method.label for method in found.methods]
+    for i, method in enumerate(found.methods):
+        line, estimate = LINES[i // 10 % len(LINES)], method.iqm
+        left.barh(i, estimate.value, color=f"C{i % 10}", alpha=0.7)
+        left.plot([estimate.low, estimate.high], [i, i], color="black", linewidth=1.5)
+        right.plot(scores, [100 * method.profile(score) for score in scores], line, color=f"C{i % 10}")
+    left.set_yticks(range(len(labels)), labels, parse_math=False)
+    left.invert_yaxis()
+    left.set(xlabel="normalised score, IQM and 95% interval")
+    right.set(xlabel="normalised score", ylabel="runs above it (%)", ylim=(0, 100))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150, format="png")
     plt.close(figure)
 

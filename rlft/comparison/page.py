@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from rlft.comparison.comparison import Comparison
@@ -29,32 +30,38 @@ TOGGLE = "document.getElementById('arm' + {i}).style.display = this.checked ? ''
 
 def page(comparison: Comparison) -> str:
     """The page."""
-    heading = escape(title(comparison.question))
+    labels = [legend_label(arm) for arm in comparison.arms]
+    content = [svg(comparison), legend(labels), *(in_html(table) for table in tables(comparison))]
+    return whole_page(title(comparison.question), content, notes(comparison))
+
+
+def whole_page(heading: str, content: Iterable[str], lines: Iterable[str]) -> str:
+    """A page with a heading, its content as HTML, and notes."""
+    heading = escape(heading)
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{heading}</title><style>{STYLE}</style></head><body>',
         f"<h1>{heading}</h1>",
-        svg(comparison),
-        _legend(comparison),
-        *(_table(table) for table in tables(comparison)),
+        *content,
         "<h2>Notes</h2>",
-        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in notes(comparison)) + "</ul>",
+        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>",
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _legend(comparison: Comparison) -> str:
-    """Names and colours, with a box that hides the curve."""
+def legend(labels: Sequence[str]) -> str:
+    """Names and colours of the curves of a picture, each with a box that hides its curve."""
     entries = [
         f'<label><input type="checkbox" checked onchange="{TOGGLE.format(i=i)}">'
-        f'<i style="background: {COLOURS[i % len(COLOURS)]}"></i>{escape(legend_label(arm))}</label>'
-        for i, arm in enumerate(comparison.arms)
+        f'<i style="background: {COLOURS[i % len(COLOURS)]}"></i>{escape(label)}</label>'
+        for i, label in enumerate(labels)
     ]
     return '<p class="legend">' + "\n".join(entries) + "</p>"
 
 
-def _table(table: Table) -> str:
+def in_html(table: Table) -> str:
+    """A table under its title."""
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
     rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in table.rows)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)

@@ -7,14 +7,14 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from rlft.comparison.alignment import Curve
 from rlft.comparison.comparison import SCORES, Arm, Comparison
 from rlft.comparison.curve_summary import Summary
 from rlft.comparison.notes import notes
-from rlft.comparison.tables import tables, title
+from rlft.comparison.tables import Table, tables, title
 from rlft.statistics.rates import Estimate
 
 
@@ -23,12 +23,21 @@ def markdown(comparison: Comparison, has_figure: bool = False) -> str:
     parts = [f"# {title(comparison.question)}"]
     if has_figure:
         parts.append("![Curves](comparison.png)")
-    for table in tables(comparison):
-        lines = [table.columns, ("---", *["---:"] * (len(table.columns) - 1)), *table.rows]
-        cells = "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in lines)
-        parts.append(f"## {table.title}\n\n{cells}")
-    parts.append("## Notes\n\n" + "\n".join(f"- {_escaped(line)}" for line in notes(comparison)))
+    parts += [in_markdown(table) for table in tables(comparison)]
+    parts.append(notes_in_markdown(notes(comparison)))
     return "\n\n".join(parts) + "\n"
+
+
+def in_markdown(table: Table, level: str = "##") -> str:
+    """A table under its title."""
+    lines = [table.columns, ("---", *["---:"] * (len(table.columns) - 1)), *table.rows]
+    cells = "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in lines)
+    return f"{level} {table.title}\n\n{cells}"
+
+
+def notes_in_markdown(lines: Iterable[str]) -> str:
+    """What has to be known, under its title."""
+    return "## Notes\n\n" + "\n".join(f"- {_escaped(line)}" for line in lines)
 
 
 def _escaped(text: str) -> str:

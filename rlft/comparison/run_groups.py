@@ -61,9 +61,29 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
         selection.add(label, run)
     if not selection.groups:
         _refuse_nothing(selection, studies)
-    for label, group in selection.groups.items():
-        selection.notes.extend(_doubts(label, group, metric))
+    selection.notes.extend(doubts(selection, metric))
     return selection
+
+
+def select_by_task(folder: Path) -> tuple[dict[str, Selection], dict[str, str]]:
+    """The completed runs of a study that has tasks, and the expert of each task.
+
+    Returns:
+        By task what is compared in it, none for a study without tasks; by task its expert, a name or a number, if any.
+    """
+    entries = [entry for entry in read_manifest(folder).runs if entry.task and not entry.preparation]
+    tasks: dict[str, list[ManifestEntry]] = {}
+    for entry in entries:
+        tasks.setdefault(entry.task, []).append(entry)
+    found = {task: Selection() for task in tasks}
+    for task, own in tasks.items():
+        _add_entries(found[task], folder, [(entry.arm, entry) for entry in own])
+    return found, {entry.task: entry.expert for entry in entries}
+
+
+def doubts(selection: Selection, metric: str) -> list[str]:
+    """What the reader should know of the groups."""
+    return [line for label, group in selection.groups.items() for line in _doubts(label, group, metric)]
 
 
 def _refuse_nothing(selection: Selection, studies: Sequence[Named]) -> None:
@@ -165,15 +185,21 @@ def _study_name(study: Named, studies: Sequence[Named]) -> str:
 
 def _add_study(selection: Selection, folder: Path, prefix: str) -> None:
     """The completed runs of a study, by arm."""
-    missing: dict[tuple[str, str], list[int]] = {}  # arm and status: seeds
-    for entry in read_manifest(folder).runs:
-        if entry.preparation or entry.seed is None:
+    entries = [entry for entry in read_manifest(folder).runs if not entry.preparation]
+    names = [entry.arm + (f" on {entry.task}" if entry.task else "") for entry in entries]
+    labels = [f"{prefix}: {name}" if prefix else name for name in names]
+    _add_entries(selection, folder, list(zip(labels, entries, strict=True)))
+
+
+def _add_entries(selection: Selection, folder: Path, entries: Sequence[tuple[str, ManifestEntry]]) -> None:
+    missing: dict[tuple[str, str], list[int]] = {}  # label and status: seeds
+    for label, entry in entries:
+        if entry.seed is None:
             continue
         if entry.status != "completed":
             status = "running or killed" if entry.status == "running" else entry.status
-            missing.setdefault((entry.arm, status), []).append(entry.seed)
+            missing.setdefault((label, status), []).append(entry.seed)
             continue
-        label = f"{prefix}: {entry.arm}" if prefix else entry.arm
         selection.add(label, _run_of_study(folder / entry.run, entry, selection.notes))
     for (arm, status), seeds in missing.items():
         selection.notes.append(f"Left out: {arm}, {status}, of seed {', '.join(map(str, seeds))}.")

@@ -9,6 +9,7 @@ from html import escape
 
 from rlft.comparison.axes import AXIS_NAMES
 from rlft.comparison.comparison import Arm, Comparison, Point, Question
+from rlft.comparison.over_tasks import OverTasks
 from rlft.comparison.tables import shown, x_text
 
 COLOURS = (  # matplotlib's ten, so that the page and the picture agree
@@ -34,8 +35,8 @@ class Scale:
         return self.begin + (value - self.low) / (self.high - self.low) * (self.end - self.begin)
 
 
-def svg(comparison: Comparison) -> str:
-    """The picture."""
+def svg(comparison: Comparison, of: str = "") -> str:
+    """The picture; `of` makes its names its own in a page with several."""
     question, arms = comparison.question, comparison.arms
     points = [point for arm in arms for point in arm.points]
     xs, ys = [point.x for point in points], [y for point in points for y in _extent(point)]
@@ -47,10 +48,32 @@ def svg(comparison: Comparison) -> str:
         *(_vertical(x(tick), x_text(question, tick)) for tick in x_ticks),
         *(_horizontal(y(tick), shown(question, tick)) for tick in y_ticks),
         f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{AXIS_NAMES[question.axis]}</text>',
-        *(_curve(i, arm, question, x, y) for i, arm in enumerate(arms)),
+        *(_curve(f"{escape(of)}arm{i}", i, arm, question, x, y) for i, arm in enumerate(arms)),
         "</svg>",
     ]
     return "\n".join(parts)
+
+
+def profiles(found: OverTasks) -> str:
+    """Performance profiles: the share of a method's runs that are above a score, over all scores."""
+    scores = found.profile_scores()
+    x_ticks = ticks(scores)
+    x, y = Scale(min(x_ticks), max(x_ticks), LEFT, WIDTH - RIGHT), Scale(0, 1, HEIGHT - BOTTOM, TOP)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        *(_vertical(x(tick), f"{tick:.1f}") for tick in x_ticks),
+        *(_horizontal(y(tick / 5), f"{20 * tick}%") for tick in range(6)),
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">runs above this normalised score</text>',
+    ]
+    for i, method in enumerate(found.methods):
+        line = " ".join(f"{x(score):.1f},{y(method.profile(score)):.1f}" for score in scores)
+        parts.append(f'<g id="arm{i}">{_line(i, line)}</g>')
+    return "\n".join([*parts, "</svg>"])
+
+
+def _line(i: int, points: str) -> str:
+    colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
 
 
 def ticks(values: Sequence[float]) -> list[float]:
@@ -68,7 +91,7 @@ def _extent(point: Point) -> list[float]:
     return [number for number in numbers if not math.isnan(number)]
 
 
-def _curve(i: int, arm: Arm, question: Question, x: Scale, y: Scale) -> str:
+def _curve(name: str, i: int, arm: Arm, question: Question, x: Scale, y: Scale) -> str:
     """Band, line and points of an arm, in a group that can be hidden."""
     colour = COLOURS[i % len(COLOURS)]
     line = " ".join(f"{x(point.x):.1f},{y(point.mean.value):.1f}" for point in arm.points)
@@ -80,12 +103,7 @@ def _curve(i: int, arm: Arm, question: Question, x: Scale, y: Scale) -> str:
         f"<title>{escape(f'{arm.label}, {x_text(question, point.x)}: {shown(question, point.mean)}')}</title></circle>"
         for point in arm.points
     )
-    dashes = DASHES[i // len(COLOURS) % len(DASHES)]
-    return (
-        f'<g id="arm{i}" fill="{colour}"><polygon points="{band}" fill-opacity="0.13"/>'
-        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-        f"{dots}</g>"
-    )
+    return f'<g id="{name}" fill="{colour}"><polygon points="{band}" fill-opacity="0.13"/>{_line(i, line)}{dots}</g>'
 
 
 def _vertical(at: float, label: str) -> str:

@@ -105,18 +105,29 @@ def _pairs(comparison: Comparison) -> Table:
             shown(question, pair.difference, signed=True),
             "-" if math.isnan(pair.difference.low) else pair.method,
             p_text(pair.p),
-            _interval(pair.improvement, "{:.2f}", "{:.2f}"),
+            number(pair.improvement),
         )
         for pair in comparison.pairs
     )
     return Table("Differences", columns, rows)
 
 
-def _costs(comparison: Comparison) -> Table:
+def number(estimate: Estimate) -> str:
+    """Of size 1, with its interval if it has one."""
+    return _interval(estimate, "{:.2f}", "{:.2f}")
+
+
+def cost_cells(costs: Mapping[str, float]) -> tuple[str, ...]:
+    """Each of `COSTS`."""
+
     def text(name: str, value: float) -> str:
         return "-" if math.isnan(value) else f"{value:.2f}" if name == "training hours" else f"{value:,.0f}"
 
-    rows = tuple((arm.label, *(text(name, arm.costs[name]) for name in COSTS)) for arm in comparison.arms)
+    return tuple(text(name, costs[name]) for name in COSTS)
+
+
+def _costs(comparison: Comparison) -> Table:
+    rows = tuple((arm.label, *cost_cells(arm.costs)) for arm in comparison.arms)
     return Table("Costs of a run, mean over seeds", ("arm", *COSTS), rows)
 
 

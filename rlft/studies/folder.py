@@ -12,9 +12,9 @@ from rlft.errors import UserError
 from rlft.runs.directory import checkpoint_to_continue, new_version, versions, versions_by_arguments
 from rlft.runs.status import Status
 from rlft.runs.study_manifest import ManifestEntry, StudyManifest, write_manifest
-from rlft.studies.plan import PLACEHOLDER, PlannedRun
+from rlft.studies.plan import PlannedRun
 from rlft.studies.record import Record, planned_record, read_record, write_record
-from rlft.studies.study_file import HERE
+from rlft.studies.study_file import HERE, PLACEHOLDER
 
 OUTPUT = "output.log"
 LOCK = ".lock"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.errors import UserError
-from rlft.studies.plan import PLACEHOLDER
+from rlft.studies.study_file import PLACEHOLDER
 from rlft.training.checks import check
 from rlft.training.cli import RLFTCli, run
 
