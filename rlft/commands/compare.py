@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -148,7 +149,7 @@ def _write(report: Report[T], comparison: T, out: Path) -> None:
 def _draw(name: str, comparison: object, path: Path) -> bool:
     """Whether there is a picture now."""
     try:
-        from rlft.comparison import figure
+        figure = import_module("rlft.comparison.figure")
     except ImportError:  # matplotlib is an extra
         return False
     with replacing(path) as temporary:
