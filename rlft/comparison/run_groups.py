@@ -20,6 +20,8 @@ from rlft.runs.directory import status_of, versions
 from rlft.runs.identity import SHORT
 from rlft.runs.study_manifest import ManifestEntry, is_study, read_manifest
 
+ENVIRONMENT = ("data.env", "data.env.task", "data.env.robot", "data.env.control_mode", "data.env.task_options")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -62,6 +64,7 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
     if not selection.groups:
         _refuse_nothing(selection, studies)
     selection.notes.extend(doubts(selection, metric))
+    selection.notes.extend(_environments(selection))
     return selection
 
 
@@ -214,6 +217,19 @@ def _run_of_study(folder: Path, entry: ManifestEntry, notes: list[str]) -> Run:
     notes.extend([*choice.notes, *_origin(history)])
     notes.extend(f"Left out: {one.name}, with other settings than {history.name}." for one in others)
     return read_history(history, name=history.run.name, seed=entry.seed)
+
+
+def _environments(selection: Selection) -> Iterator[str]:
+    """Where the numbers of arms are of different things."""
+    for key in ENVIRONMENT:
+        found: dict[str, dict[str, None]] = {}  # labels by value
+        for label, group in selection.groups.items():
+            for run in group:
+                if key in run.settings:
+                    found.setdefault(str(run.settings[key]), {})[label] = None
+        if len(found) > 1:
+            told = "; ".join(f"{value} of {', '.join(labels)}" for value, labels in found.items())
+            yield f"Not the same environment, so a difference is not of the methods alone: {key} is {told}."
 
 
 # ---- doubts ------------------------------------------------------------------------------------------------------

@@ -503,3 +503,17 @@ def test_mistakes(logs, argument, message):
         select([argument.format(logs=logs)], METRIC)
     assert message.format(logs=logs) in str(raised.value)
     assert is_sentence(str(raised.value))
+
+
+def test_arms_of_different_environments_are_named(tmp_path):
+    for name, task in (("a", "PickCube-v1"), ("b", "PushCube-v1"), ("c", "PickCube-v1")):
+        settings = {"data.env": "ManiSkill", "data.env.task": task, "model.method": name}
+        begun(write(tmp_path / name / "version_0", logged([0.1, 0.2])), settings, 1)
+    different = select([str(tmp_path / name) for name in "abc"], METRIC).notes
+    said = "data.env.task is PickCube-v1 of a, c; PushCube-v1 of b."
+    assert [note for note in different if "environment" in note] == [
+        f"Not the same environment, so a difference is not of the methods alone: {said}"
+    ]
+    assert not [
+        note for note in select([str(tmp_path / "a"), str(tmp_path / "c")], METRIC).notes if "environment" in note
+    ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rlft.studies.plan import plan
 from rlft.studies.study_file import read_study
@@ -130,3 +131,15 @@ def test_the_study_of_critics(monkeypatch):
     assert {"--model.policy=pickcube/expert", "--model.advantage.gamma=0.99"} <= set(
         by_name["critic_expert-gamma0.99"].args
     )
+
+
+def test_the_documented_study_of_several_tasks_is_one(tmp_path):
+    text = (REPO / "docs/studies.md").read_text().split("## Several tasks")[1]
+    block = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    content = yaml.safe_load("\n".join(block))
+    content["config"] = str(REPO / content["config"])
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    runs = plan(read_study(tmp_path / "study.yaml"))
+    assert len(runs) == 2 * 3 * 2
+    assert {"--data.env.task=PushCube-v1", "--model.policy=pushcube/weak"} <= set(runs[-1].args)
+    assert runs[-1].expert == "pushcube/expert"
