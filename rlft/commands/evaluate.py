@@ -58,7 +58,7 @@ def evaluate(
         env_settings: in what else the environment is to differ from what the policy's file says.
 
     Returns:
-        The episodes of `policy`, under `deterministic` and `stochastic`.
+        The episodes of `policy`, under `deterministic` and, if it acts with noise, `stochastic`.
 
     Raises:
         UserError: if a policy or the task cannot be had, or they do not fit together.
@@ -97,8 +97,10 @@ def _play(
     try:
         for note in check_fits(policy, env, rollouts.spec, accepted):
             print(note)
+        if not policy.actor.noise_dim:
+            print(f"{policy.name} acts without noise, so stochastic actions are the same.")
         results = {}
-        for kind in ("deterministic", "stochastic"):
+        for kind in ("deterministic", "stochastic") if policy.actor.noise_dim else ("deterministic",):
             with Console().status(f"{policy.name}: {episodes} episodes with {kind} actions"):
                 results[kind] = rollouts.evaluate(
                     policy.actor, episodes, seed=seed, deterministic=kind == "deterministic"
@@ -147,8 +149,9 @@ def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict
         "interval for pairs, McNemar's exact test",
         ("actions", "difference", "95% interval", "won", "lost", "p"),
     )
-    for kind in first:
-        found = paired(first[kind].success_once.tolist(), second[kind].success_once.tolist())
+    for kind in {**first, **second}:  # without noise, stochastic actions are the deterministic ones
+        one, other = (results.get(kind, results["deterministic"]).success_once.tolist() for results in (first, second))
+        found = paired(one, other)
         points = [
             f"{100 * share:+.1f}" for share in (found.difference.value, found.difference.low, found.difference.high)
         ]

@@ -3,6 +3,8 @@ import re
 import pytest
 
 from rlft.cli import main
+from rlft.commands.environments import EnvSettings
+from rlft.commands.evaluate import evaluate
 from rlft.envs import ManiSkill
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.networks.policy_files import load_policy, save_policy
@@ -43,3 +45,18 @@ def test_policies_of_two_tasks_are_refused(tmp_path, capsys):
     assert is_sentence(error)
     assert "PushCube-v1" in error
     assert "--task" in error
+
+
+def test_who_acts_without_noise_is_played_once(capsys):
+    settings = EnvSettings(task_options={"max_frames": 100})
+    results = evaluate(
+        *("racing/driver5", 2),
+        num_workers=0,
+        against="racing/driver5",
+        env_settings=settings,
+        accept_mismatch=("task_options",),
+    )
+    assert list(results) == ["deterministic"]
+    shown = capsys.readouterr().out
+    assert "racing/driver5 acts without noise, so stochastic actions are the same." in shown
+    assert "stochastic │" not in shown
