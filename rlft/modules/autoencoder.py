@@ -11,7 +11,7 @@ from rlft.errors import UserError
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import start_actor, start_name
-from rlft.networks import CategoricalActor, NoCritic, QuantileActor
+from rlft.networks import CategoricalActor, EncodedActor, NoCritic, QuantileActor
 from rlft.networks.decoder import ConvDecoder, reconstruction_error
 from rlft.networks.encoders import ConvEncoder
 from rlft.types import (
@@ -40,6 +40,7 @@ class AutoencoderModule(DemonstratedModule):
     Args:
         obs_dim: numbers per observation; taken from the environment.
         action_dim: numbers per action; taken from the environment.
+        privileged_dim: numbers that only a demonstrator may see; taken from the environment.
         actor: how to build the actor when there is no `policy`; one that looks at pictures.
         demonstrator: who plays what is seen: a zoo name, or a policy or checkpoint file; `null` has the actor do it. Of
             no meaning where `data.dataset` holds it.
@@ -52,6 +53,7 @@ class AutoencoderModule(DemonstratedModule):
         obs_dim: int,
         action_dim: int,
         actor: Start[Callable[[int, int], Actor]],
+        privileged_dim: int | None = None,
         demonstrator: PolicyName | None = None,
         policy: Start[PolicyName | None] = None,
         data_policy: str | None = None,
@@ -65,7 +67,7 @@ class AutoencoderModule(DemonstratedModule):
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
         )
-        self._begin_with(demonstrator, data_policy, obs_dim, action_dim)
+        self._begin_with(demonstrator, data_policy, (obs_dim, privileged_dim or 0), action_dim)
         self.policy = demonstrator or start_name(policy, None, "none")
         self.actor = start_actor(policy, actor, obs_dim, action_dim)
         self.decoder = ConvDecoder(eye_of(self.actor))
@@ -119,7 +121,7 @@ def eye_of(actor: Actor) -> ConvEncoder:
     Raises:
         UserError: if it has none.
     """
-    if isinstance(actor, QuantileActor | CategoricalActor) and actor.encoder.image is not None:
+    if isinstance(actor, QuantileActor | CategoricalActor | EncodedActor) and actor.encoder.image is not None:
         return actor.encoder.image
     raise UserError(
         f"model.actor {type(actor).__name__} as configured looks at no picture; it must be a QuantileActor or a "

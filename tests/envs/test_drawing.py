@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from rlft.envs import ManiSkill, PointReach
+from rlft.envs import ManiSkill, PointReach, drawing
+from rlft.envs.drawing import DrawingProcess
 from rlft.envs.maniskill.drawing import NoDevice
 from rlft.errors import UserError
-from rlft.videos import drawing
-from rlft.videos.drawing import DrawingProcess
 from tests.support.hand_made import is_sentence
 
 
