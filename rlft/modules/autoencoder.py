@@ -40,12 +40,12 @@ class AutoencoderModule(DemonstratedModule):
     Args:
         obs_dim: numbers per observation; taken from the environment.
         action_dim: numbers per action; taken from the environment.
-        privileged_dim: numbers that only a demonstrator may see; taken from the environment.
         actor: how to build the actor when there is no `policy`; one that looks at pictures.
         demonstrator: who plays what is seen: a zoo name, or a policy or checkpoint file; `null` has the actor do it. Of
             no meaning where `data.dataset` holds it.
         policy: the policy to start from: a policy or checkpoint file; `null` starts from scratch.
         data_policy: whose data they are, if they come from a file; taken from the data.
+        privileged_dim: numbers per observation that only a demonstrator may see; taken from the environment.
     """
 
     def __init__(
@@ -53,7 +53,6 @@ class AutoencoderModule(DemonstratedModule):
         obs_dim: int,
         action_dim: int,
         actor: Start[Callable[[int, int], Actor]],
-        privileged_dim: int | None = None,
         demonstrator: PolicyName | None = None,
         policy: Start[PolicyName | None] = None,
         data_policy: str | None = None,
@@ -63,6 +62,7 @@ class AutoencoderModule(DemonstratedModule):
         anneal_lr: NeedsLength[bool] = False,
         max_grad_norm: float = 1.0,
         on_bad_numbers: OnBadNumbers = "stop",
+        privileged_dim: int | None = None,
     ) -> None:
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers

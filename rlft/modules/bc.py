@@ -56,13 +56,12 @@ class BCModule(DemonstratedModule):
     Args:
         obs_dim: numbers per observation; taken from the environment.
         action_dim: numbers per action; taken from the environment.
-        privileged_dim: numbers that only a demonstrator may see; taken from the environment.
         demonstrator: who plays the demonstrations: a zoo name such as `pickcube/expert`, or a policy or checkpoint
             file; `null` clones the start policy. Of no meaning where `data.dataset` holds them.
         policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
             starts from scratch.
-        actor: how to build the actor when there is no `policy`: a `GaussianActor`, an
-            `EncodedActor` of pictures, or a `CategoricalActor` of choices.
+        actor: how to build the actor when there is no `policy`: a `GaussianActor`, an `EncodedActor` of
+            pictures, or a `CategoricalActor` of choices.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
         inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
         data_policy: who played the data, if they come from a file; taken from the data.
@@ -74,6 +73,7 @@ class BCModule(DemonstratedModule):
         head_dropout: the same between the two layers of every head.
         log_std_min: the log standard deviation never falls below this, as it would without end where demonstrations are
             deterministic; `null` sets no bound.
+        privileged_dim: numbers per observation that only a demonstrator may see; taken from the environment.
     """
 
     actor: GaussianActor | EncodedActor | CategoricalActor
@@ -85,7 +85,6 @@ class BCModule(DemonstratedModule):
         self,
         obs_dim: int,
         action_dim: int,
-        privileged_dim: int | None = None,
         demonstrator: PolicyName | None = None,
         policy: Start[PolicyName | None] = None,
         actor: Start[Callable[[int, int], Actor]] = GaussianActor,
@@ -104,6 +103,7 @@ class BCModule(DemonstratedModule):
         anneal_lr: NeedsLength[bool] = False,
         max_grad_norm: float = 1.0,
         on_bad_numbers: OnBadNumbers = "stop",
+        privileged_dim: int | None = None,
     ) -> None:
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers

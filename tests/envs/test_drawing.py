@@ -34,6 +34,12 @@ def test_where_nothing_draws_the_remedy_is_said(nothing_draws):
     assert is_sentence(str(refused.value))
 
 
+def test_pictures_to_learn_from_are_refused_before_anything_is_built(nothing_draws):
+    with pytest.raises(NoDevice, match="apt-get install chromium") as refused:
+        ManiSkill(obs="rgb", device="cpu").make(1)
+    assert is_sentence(str(refused.value))
+
+
 @pytest.mark.parametrize("folder", ["a/b", "c"])
 def test_swiftshader_is_looked_for_after_what_the_system_has(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "CHROMIUMS", (str(tmp_path / "c"), str(tmp_path / "*/b")))

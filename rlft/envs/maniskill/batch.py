@@ -14,7 +14,7 @@ from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.goals import goals_of
 from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
-from rlft.envs.maniskill.sensor import Sight
+from rlft.envs.maniskill.sensor import Sight, drawing_of
 from rlft.envs.maniskill.task_state import TaskState, first_step
 from rlft.envs.maniskill.telling import behaviour_of, reward_definition
 from rlft.errors import UserError
@@ -30,6 +30,7 @@ class ManiSkillBatch:
     Raises:
         UserError: if the task, robot, control mode, reward or assets are not there, the task cannot run state-only, or
             its own code fails.
+        NoDevice: if there are to be pictures, and nothing here can draw.
     """
 
     def __init__(self, config: ManiSkill, num_envs: int, *, cuda: bool = False) -> None:
@@ -37,13 +38,14 @@ class ManiSkillBatch:
             raise UserError(f"num_envs is {num_envs}: at least one environment is needed.")
         self.num_envs = num_envs
         self.config = config
+        drawing = drawing_of(config) if config.obs == "rgb" else None  # builds its scene while ours are built
         env, horizon = build(config, num_envs, cuda=cuda)
         self.env: Any = env
         spec = _spec(config, env, horizon)
         self._physics: CpuPhysics | CudaPhysics = CudaPhysics(env) if cuda else CpuPhysics(env)
         tried = first_step(config.without_pictures())
         self._task_state = TaskState(env, tried.slots)
-        self._sight = Sight(config, env) if config.obs == "rgb" else None
+        self._sight = None if drawing is None else Sight(env, drawing, config.image_size)
         self._active: Sequence[int] = range(num_envs)
         self.spec = replace(spec, info=tried.info, **self._seen(spec))
 

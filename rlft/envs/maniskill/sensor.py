@@ -80,9 +80,18 @@ class SensorOf:
         return ManiSkillSensor(self.config)
 
 
+def drawing_of(config: ManiSkill) -> DrawingProcess:
+    """What draws for all batches of this process: building the scene and compiling shaders takes most of a minute.
+
+    Raises:
+        NoDevice: if nothing here can draw.
+    """
+    return _drawing(config, getpid())
+
+
 @lru_cache(maxsize=2)
-def _process(config: ManiSkill, pid: int) -> DrawingProcess:
-    """One for all batches of the process `pid`: building its scene and compiling shaders takes most of a minute."""
+def _drawing(config: ManiSkill, pid: int) -> DrawingProcess:
+    """That of the process `pid`, for a fork must not talk to that of its parent."""
     return DrawingProcess(SensorOf(config), config.image_size)
 
 
@@ -90,17 +99,15 @@ class Sight:
     """Observations with pictures of scenes that are simulated without; pictures are functions of packed states.
 
     Args:
-        config: the task, with how its pictures are to look.
         env: the scenes.
-
-    Raises:
-        NoDevice: if nothing here can draw.
+        drawing: what draws their states.
+        size: of the pictures, in pixels.
     """
 
-    def __init__(self, config: ManiSkill, env: Any) -> None:
+    def __init__(self, env: Any, drawing: DrawingProcess, size: int) -> None:
         self.env = env
-        self.image = (3, config.image_size, config.image_size)
-        self._drawing = _process(config, getpid())
+        self.image = (3, size, size)
+        self._drawing = drawing
 
     def numbers(self, info: Any) -> Tensor:
         """What ManiSkill lets robots know that see, `[N, O]`: its state observation in the mode `rgb`, flattened."""

@@ -124,6 +124,7 @@ class ManiSkill(EnvFactory):
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`.
 
         Raises:
+            NoDevice: as `ManiSkillBatch`.
             UserError: as `ManiSkillBatch`, and if states of the task cannot be restored, as rollouts do.
         """
         batch = ManiSkillBatch(self, num_envs, cuda=self.on_gpu())
