@@ -34,13 +34,13 @@ from pathlib import Path
 import torch
 
 from rlft.envs import ManiSkill
+from rlft.envs.drawing import DrawingProcess
 from rlft.envs.maniskill.building import register_tasks
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts, make_rollouts
 from rlft.statistics.rates import Estimate, newcombe, wilson
 from rlft.system import available_cores
 from rlft.types import Rollouts
-from rlft.videos.drawing import DrawingProcess
 from rlft.videos.files import write_png
 from rlft.videos.pictures import contact_sheet
 from tests.support.hand_made import REPO

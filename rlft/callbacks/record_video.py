@@ -6,10 +6,10 @@ import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from rlft.callbacks.access import environments, learner
+from rlft.envs.drawing import DrawingProcess, check_size
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.errors import require
 from rlft.runs import directory
-from rlft.videos.drawing import DrawingProcess, check_size
 from rlft.videos.files import check_encoder
 from rlft.videos.film import Film, Take, make_film
 

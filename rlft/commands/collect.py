@@ -22,11 +22,12 @@ from rlft.errors import UserError
 from rlft.networks import DeterministicActor
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
+from rlft.networks.privileged import demonstrating
 from rlft.rollout import WorkerDied, make_rollouts
 from rlft.statistics.rates import wilson
 from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories
 from rlft.trajectories.playing import Episode, play_episodes
-from rlft.types import EnvFactory, EnvStates, Rollouts
+from rlft.types import EnvFactory, EnvStates, Rollouts, seen_with
 
 SCENES = 64  # in which states are described
 
@@ -106,10 +107,12 @@ def collect(
     env = env or environment_of(loaded[0], settings=env_settings)
     with closing(make_rollouts(env, min(num_envs, max(counts)), num_workers)) as rollouts:
         for policy in loaded:
-            for note in check_fits(policy, env, rollouts.spec, accept_mismatch):
+            for note in check_fits(policy, env, rollouts.spec, accept_mismatch, demonstrates=True):
                 print(note)
         described = ", ".join(f"{count} of {policy.name}" for count, policy in zip(counts, loaded, strict=True))
-        made_with = {k: v for k, v in env.describe(rollouts.spec).items() if k in ("imports", "task_options")}
+        described_env = env.describe(rollouts.spec)
+        imports = {"imports": described_env["imports"]} if "imports" in described_env else {}
+        made_with = {"task_options": seen_with(described_env), **imports}
         header = {
             "source_type": "rl",
             "source_desc": f"rlft collect: {described}",
@@ -158,8 +161,10 @@ class _Collector:
 
     def play(self, policy: Policy, numbers: range, writer: TrajectoryWriter) -> Collected:
         """Episodes `numbers` of the bank, played by `policy`."""
-        actor = DeterministicActor(policy.actor) if self.deterministic else policy.actor
-        num_envs, horizon = self.rollouts.num_envs, self.rollouts.spec.max_episode_steps
+        spec = self.rollouts.spec
+        actor = demonstrating(policy.actor, spec.obs_dim, spec.privileged_dim)
+        actor = DeterministicActor(actor) if self.deterministic else actor
+        num_envs, horizon = self.rollouts.num_envs, spec.max_episode_steps
         starts = self._bank.get(TRAINING, self.seed, range(numbers.start, numbers.start + num_envs))
         episodes = transitions = successes = sim_steps = 0
         with Console().status(policy.name) as status:

@@ -19,11 +19,11 @@ from rich.text import Text
 
 from rlft.commands.arguments import parse
 from rlft.envs import ManiSkill
+from rlft.envs.drawing import drawing_device
 from rlft.envs.maniskill.building import gpu_library
 from rlft.errors import UserError
 from rlft.system import available_cores
 from rlft.types import BatchEnv
-from rlft.videos.drawing import drawing_device
 from rlft.videos.files import check_encoder
 
 PACKAGES = ("rlft", "torch", "lightning", "mani_skill", "sapien", "gymnasium", "jsonargparse")

@@ -138,6 +138,8 @@ def rank_in(
         with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
             spec = rollouts.spec
             require_snapshots(spec, "rlft rank")
+            if spec.image is not None:
+                raise UserError(f"rlft rank plays on from states, and {spec.task} is observed in pictures here.")
             for note in check_fits(policy, env, spec, accepted):
                 console.print(note)
             given = load_critics(critics, spec, settings.gamma, getattr(env, "reward_mode", None))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rlft.commands.arguments import parse
 from rlft.commands.environments import environment_of
 from rlft.envs import ManiSkill
+from rlft.envs.drawing import DrawingProcess, check_size
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
@@ -21,7 +22,6 @@ from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, make_rollouts
 from rlft.types import EnvFactory, RecordedEpisodes, Rollouts
 from rlft.videos.choice import Choice, Which
-from rlft.videos.drawing import DrawingProcess, check_size
 from rlft.videos.file_names import label, stem
 from rlft.videos.files import check_encoder
 from rlft.videos.film import Film, Take, frames, make_film

@@ -40,6 +40,7 @@ from rlft.types import (
     TensorRows,
     Visited,
     generator_at,
+    seen_with,
 )
 
 NO_VISITED_STATES = Visited.nothing(  # no states to go back to
@@ -177,6 +178,11 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         return self.rollouts.spec.action_dim
 
     @property
+    def privileged_dim(self) -> int:
+        """Numbers per observation of the environment that only a demonstrator may see."""
+        return self.rollouts.spec.privileged_dim
+
+    @property
     def reward_mode(self) -> str | None:
         """Which reward the environment gives; `None` if it knows only one."""
         return getattr(self.env, "reward_mode", None)
@@ -189,7 +195,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
             spec,
             getattr(self.env, "control_mode", spec.control_mode),
             self.reward_mode,
-            task_options=self.env.describe(spec)["task_options"],
+            task_options=seen_with(self.env.describe(spec)),
             max_episodes=max_episodes,
             needs_rewards=needs_rewards,
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from rlft.types import Obs
 
 D = TypeVar("D")
-IMAGE = ".image"  # what follows the name of an observation in that of its pictures
+PARTS = ("image", "privileged")  # of an observation beside its state, named after it: `obs.image`
 
 
 def entries_of(rows: Any) -> dict[str, Tensor]:
@@ -35,7 +35,8 @@ def entries_of(rows: Any) -> dict[str, Tensor]:
 
 
 def _entries_of_obs(name: str, obs: Obs) -> dict[str, Tensor]:
-    return {name: obs.state} | ({f"{name}{IMAGE}": obs.image} if obs.image.shape[-1] else {})
+    parts = {f"{name}.{part}": getattr(obs, part) for part in PARTS}
+    return {name: obs.state} | {key: tensor for key, tensor in parts.items() if tensor.shape[-1]}
 
 
 def rows_of(kind: type[D], entries: Mapping[str, Tensor]) -> D:
@@ -52,8 +53,8 @@ def _has_default(field: dataclasses.Field[Any]) -> bool:
 def _value(name: str, hint: Any, entries: Mapping[str, Tensor]) -> Any:
     """A field: a tensor, an observation, or a dataclass of the entries below it."""
     if hint in (Tensor, Obs):
-        pictures = (entries[f"{name}{IMAGE}"],) if hint is Obs and f"{name}{IMAGE}" in entries else ()
-        return entries[name] if hint is Tensor else Obs(entries[name], *pictures)
+        parts = {part: entries[f"{name}.{part}"] for part in PARTS if f"{name}.{part}" in entries}
+        return entries[name] if hint is Tensor else Obs(entries[name], **parts)
     prefix = f"{name}."
     return rows_of(hint, {key.removeprefix(prefix): t for key, t in entries.items() if key.startswith(prefix)})
 

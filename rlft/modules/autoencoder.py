@@ -11,7 +11,7 @@ from rlft.errors import UserError
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import start_actor, start_name
-from rlft.networks import CategoricalActor, NoCritic, QuantileActor
+from rlft.networks import CategoricalActor, EncodedActor, NoCritic, QuantileActor
 from rlft.networks.decoder import ConvDecoder, reconstruction_error
 from rlft.networks.encoders import ConvEncoder
 from rlft.types import (
@@ -45,6 +45,7 @@ class AutoencoderModule(DemonstratedModule):
             no meaning where `data.dataset` holds it.
         policy: the policy to start from: a policy or checkpoint file; `null` starts from scratch.
         data_policy: whose data they are, if they come from a file; taken from the data.
+        privileged_dim: numbers per observation that only a demonstrator may see; taken from the environment.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class AutoencoderModule(DemonstratedModule):
         anneal_lr: NeedsLength[bool] = False,
         max_grad_norm: float = 1.0,
         on_bad_numbers: OnBadNumbers = "stop",
+        privileged_dim: int | None = None,
     ) -> None:
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
         )
-        self._begin_with(demonstrator, data_policy, obs_dim, action_dim)
+        self._begin_with(demonstrator, data_policy, (obs_dim, privileged_dim or 0), action_dim)
         self.policy = demonstrator or start_name(policy, None, "none")
         self.actor = start_actor(policy, actor, obs_dim, action_dim)
         self.decoder = ConvDecoder(eye_of(self.actor))
@@ -119,7 +121,7 @@ def eye_of(actor: Actor) -> ConvEncoder:
     Raises:
         UserError: if it has none.
     """
-    if isinstance(actor, QuantileActor | CategoricalActor) and actor.encoder.image is not None:
+    if isinstance(actor, QuantileActor | CategoricalActor | EncodedActor) and actor.encoder.image is not None:
         return actor.encoder.image
     raise UserError(
         f"model.actor {type(actor).__name__} as configured looks at no picture; it must be a QuantileActor or a "

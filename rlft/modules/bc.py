@@ -15,7 +15,7 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.offsets import actions_at, checked_weights
-from rlft.networks import GaussianActor, NoCritic
+from rlft.networks import EncodedActor, GaussianActor, NoCritic
 from rlft.networks.choice_heads import ChoiceHeads, ChoosingActor
 from rlft.networks.distributions import DiagonalGaussian
 from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
@@ -61,8 +61,8 @@ class BCModule(DemonstratedModule):
             file; `null` clones the start policy. Of no meaning where `data.dataset` holds them.
         policy: the policy to start from: a zoo name such as `pickcube/weak`, or a policy or checkpoint file; `null`
             starts from scratch.
-        actor: how to build the actor when there is no `policy`: a `GaussianActor`, or of choices a `CategoricalActor`
-            or a `QuantileActor`.
+        actor: how to build the actor when there is no `policy`: a `GaussianActor`, an `EncodedActor` of pictures, or of
+            choices a `CategoricalActor` or a `QuantileActor`.
         inject_from: zoo policy, policy file or checkpoint that gives a part of its actor to the actor of the start.
         inject: which part: `encoder`, `action_head`, `both` of them, or the `full` actor with its standard deviation.
         data_policy: who played the data, if they come from a file; taken from the data.
@@ -74,9 +74,10 @@ class BCModule(DemonstratedModule):
         head_dropout: the same between the two layers of every head.
         log_std_min: the log standard deviation never falls below this, as it would without end where demonstrations are
             deterministic; `null` sets no bound.
+        privileged_dim: numbers per observation that only a demonstrator may see; taken from the environment.
     """
 
-    actor: GaussianActor | ChoosingActor
+    actor: GaussianActor | EncodedActor | ChoosingActor
     heads: FutureHeads | ChoiceHeads
     advantage: AdvantageEstimator
     offset_weights: Tensor  # [K], they sum to 1
@@ -103,6 +104,7 @@ class BCModule(DemonstratedModule):
         anneal_lr: NeedsLength[bool] = False,
         max_grad_norm: float = 1.0,
         on_bad_numbers: OnBadNumbers = "stop",
+        privileged_dim: int | None = None,
     ) -> None:
         super().__init__(
             learning_rate, learning_rate_factors, learning_rate_warmup, anneal_lr, max_grad_norm, on_bad_numbers
@@ -113,7 +115,7 @@ class BCModule(DemonstratedModule):
         right = log_std_min is None or math.isfinite(log_std_min)
         require(right, "model.log_std_min", log_std_min, "finite, or null for no bound")
         check_source(inject_from, inject)
-        self._begin_with(demonstrator, data_policy, obs_dim, action_dim)
+        self._begin_with(demonstrator, data_policy, (obs_dim, privileged_dim or 0), action_dim)
         self.policy = demonstrator or start_name(policy, inject_from, inject)  # who plays for the data module
         self.loss = loss
         self.offsets = tuple(offsets)
@@ -122,19 +124,21 @@ class BCModule(DemonstratedModule):
         self.head_dropout = head_dropout
         self.log_std_min = log_std_min
         own = start_actor(policy, actor, obs_dim, action_dim)
-        if not isinstance(own, GaussianActor | ChoosingActor):
+        if not isinstance(own, GaussianActor | EncodedActor | ChoosingActor):
             what = f"model.actor is a {type(own).__name__}" if policy is None else f"model.policy {policy!r} is another"
-            raise UserError(f"{what}; BCModule trains a plain GaussianActor, a CategoricalActor or a QuantileActor.")
+            raise UserError(
+                f"{what}; BCModule trains a GaussianActor, an EncodedActor, a CategoricalActor or a QuantileActor."
+            )
         if loss == "mse" and isinstance(own, ChoosingActor):
             raise UserError("model.loss is mse, but choices have no mean; it must be gaussian, their cross-entropy.")
         self.actor = own
         self.notes += inject_part(self.actor, inject_from, inject)
-        head = own.action_head if isinstance(own, GaussianActor) else own.advantage
+        head = own.advantage if isinstance(own, CategoricalActor) else own.action_head
         if head_dropout and len(head) == 1:
             raise UserError("model.head_dropout has no place: a head of one hidden layer in all has a single layer.")
         self.critic: Critic = NoCritic()
         self.heads = (
-            FutureHeads(own, self.offsets) if isinstance(own, GaussianActor) else ChoiceHeads(own, self.offsets)
+            ChoiceHeads(own, self.offsets) if isinstance(own, CategoricalActor) else FutureHeads(own, self.offsets)
         )
 
     @property
@@ -197,7 +201,7 @@ class BCModule(DemonstratedModule):
 
     def after_step(self) -> None:
         """Raises log standard deviations to their bound."""
-        if self.loss == "mse" or self.log_std_min is None or not isinstance(self.actor, GaussianActor):
+        if self.loss == "mse" or self.log_std_min is None or isinstance(self.actor, CategoricalActor):
             return
         assert isinstance(self.heads, FutureHeads)
         for head in self.heads.all(self.actor):

@@ -7,6 +7,7 @@ from typing import Any
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import check_shapes
 from rlft.networks.policy_files import load_policy
+from rlft.networks.privileged import demonstrating, is_privileged
 from rlft.types import Actor
 
 
@@ -19,8 +20,16 @@ class DemonstratedModule(IterationModule):
     fewest_envs = 1
     relabels = False
 
-    def _begin_with(self, demonstrator: str | None, data_policy: str | None, obs_dim: int, action_dim: int) -> None:
+    def _begin_with(
+        self, demonstrator: str | None, data_policy: str | None, seen: tuple[int, int], action_dim: int
+    ) -> None:
         """Takes a demonstrator, who is of no meaning where data of a `data_policy` come from a file.
+
+        Args:
+            demonstrator: by name.
+            data_policy: who played the data of a file, if they come from one.
+            seen: numbers of an observation's state, and those that only a demonstrator may see.
+            action_dim: numbers per action.
 
         Raises:
             UserError: if it is a policy of another task.
@@ -28,8 +37,10 @@ class DemonstratedModule(IterationModule):
         if data_policy is not None:
             self.unused = frozenset({"demonstrator"})
         elif demonstrator is not None:
-            check_shapes(load_policy(demonstrator), obs_dim, action_dim)
+            policy = load_policy(demonstrator)
+            check_shapes(policy, seen[is_privileged(policy.actor, *seen)], action_dim)
         self.demonstrator = demonstrator
+        self._seen = seen
 
     def critic_info(self) -> dict[str, Any] | None:
         """There is no critic."""
@@ -43,4 +54,6 @@ class DemonstratedModule(IterationModule):
     @property
     def collector(self) -> Actor:
         """The policy that acts in rollouts."""
-        return self.actor if self.demonstrator is None else load_policy(self.demonstrator).actor
+        if self.demonstrator is None:
+            return self.actor
+        return demonstrating(load_policy(self.demonstrator).actor, *self._seen)

@@ -104,9 +104,14 @@ class GaussianActor(DiagonalGaussianActor):
         self.encoder = nn.Sequential(*layers[: encoder_length(len(widths))])
         self.action_head = nn.Sequential(*layers[encoder_length(len(widths)) :])
 
+    def features(self, obs: Obs) -> Tensor:
+        """What the head gets, `[..., F]`."""
+        features: Tensor = self.encoder(obs.state)
+        return features
+
     def forward(self, obs: Obs) -> Tensor:
         """The mean action `[..., A]`."""
-        mean: Tensor = self.action_head(self.encoder(obs.state))
+        mean: Tensor = self.action_head(self.features(obs))
         return mean
 
 

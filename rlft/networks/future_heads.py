@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlft.networks.actors import GaussianActor, clamp_log_std
+from rlft.networks.encoded_actor import EncodedActor
 from rlft.types import Obs
 
 Dropout = Callable[[Tensor, float], Tensor]  # zeros a share of hidden numbers
@@ -37,7 +38,7 @@ class FutureHead(nn.Module):
     ahead is less certain, and must not make the actor's actions noisier.
     """
 
-    def __init__(self, actor: GaussianActor) -> None:
+    def __init__(self, actor: GaussianActor | EncodedActor) -> None:
         super().__init__()
         self.action_head = copy.deepcopy(actor.action_head)
         self.log_std = copy.deepcopy(actor.log_std)  # [A]
@@ -55,17 +56,17 @@ class FutureHeads(nn.ModuleDict):
         offsets: the `K` actions to predict, in env steps from now; that at 0 is predicted by the actor's own head.
     """
 
-    def __init__(self, actor: GaussianActor, offsets: Sequence[int]) -> None:
+    def __init__(self, actor: GaussianActor | EncodedActor, offsets: Sequence[int]) -> None:
         super().__init__({str(offset): FutureHead(actor) for offset in offsets if offset != 0})
         self.offsets = tuple(offsets)
 
-    def all(self, actor: GaussianActor) -> list[GaussianActor | FutureHead]:
+    def all(self, actor: GaussianActor | EncodedActor) -> list[GaussianActor | EncodedActor | FutureHead]:
         """Whatever has a head and a log standard deviation, in the order of the offsets."""
         return [actor if offset == 0 else cast(FutureHead, self[str(offset)]) for offset in self.offsets]
 
     def predict(
         self,
-        actor: GaussianActor,
+        actor: GaussianActor | EncodedActor,
         obs: Obs,
         encoder_dropout: float = 0.0,
         head_dropout: float = 0.0,
@@ -80,7 +81,7 @@ class FutureHeads(nn.ModuleDict):
             head_dropout: share of what the layers of a head pass on to each other.
             dropout: how.
         """
-        features = dropout(actor.encoder(obs.state), encoder_dropout)  # [B, hidden]
+        features = dropout(actor.features(obs), encoder_dropout)  # [B, hidden]
         heads = self.all(actor)
         means = []
         for head in heads:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from rlft.errors import UserError
 from rlft.networks.policy_files import Policy
-from rlft.types import Actor, Critic, EnvFactory, EnvSpec, mismatches, unrecorded
+from rlft.networks.privileged import is_privileged
+from rlft.types import LOOKS, Actor, Critic, EnvFactory, EnvSpec, mismatches, unrecorded
 
-MEANING = ("task", "robot", "control_mode", "task_options")  # of an environment: what numbers mean to a policy
-Mismatch = Literal["task", "robot", "control_mode", "task_options"]  # those that a user may accept
+MEANING = ("task", "robot", "control_mode", "task_options", *LOOKS)  # of an environment: what numbers mean to a policy
+Mismatch = Literal["task", "robot", "control_mode", "task_options", "zoom", "meshes"]  # those that a user may accept
 
 
 def check_shapes(policy: Policy, obs_dim: int, action_dim: int, remedy: str = "choose a policy of this task") -> None:
@@ -33,8 +34,17 @@ def check_shapes(policy: Policy, obs_dim: int, action_dim: int, remedy: str = "c
         )
 
 
-def check_fits(policy: Policy, env: EnvFactory, spec: EnvSpec, accepted: Collection[str] = ()) -> list[str]:
+def check_fits(
+    policy: Policy, env: EnvFactory, spec: EnvSpec, accepted: Collection[str] = (), *, demonstrates: bool = False
+) -> list[str]:
     """Refuses a policy of other sizes, or made for another environment, than the one that has been built.
+
+    Args:
+        policy: that is to act.
+        env: where.
+        spec: of the environments that were built.
+        accepted: names of what may differ.
+        demonstrates: whether it may act on what is privileged, see `demonstrating`.
 
     Returns:
         What has to be said all the same, as of `check_made_for`.
@@ -42,7 +52,8 @@ def check_fits(policy: Policy, env: EnvFactory, spec: EnvSpec, accepted: Collect
     Raises:
         UserError: if it does not fit.
     """
-    check_shapes(policy, spec.obs_dim, spec.action_dim)
+    on_states = demonstrates and is_privileged(policy.actor, spec.obs_dim, spec.privileged_dim)
+    check_shapes(policy, spec.privileged_dim if on_states else spec.obs_dim, spec.action_dim)
     if policy.actor.choices != spec.choices:
         found, wanted = (
             "vectors" if choices is None else f"one of {choices} choices"
@@ -81,15 +92,16 @@ def check_made_for(policy: Policy, described: Mapping[str, Any], accepted: Colle
     Raises:
         UserError: if something else differs.
     """
-    if found := mismatches(described, policy.info, accepted=accepted, names=MEANING):
+    meaning = [name for name in MEANING if name not in LOOKS or policy.actor.image is not None]
+    if found := mismatches(described, policy.info, accepted=accepted, names=meaning):
         names = [*accepted, *(one.partition(" ")[0] for one in found)]
         raise UserError(
             f"Policy {policy.name} was made for {', '.join(found)}; to use it all the same give --accept_mismatch "
             f"'[{', '.join(names)}]'."
         )
     notes = [f"Policy {policy.name}: {note}" for note in policy.notes]
-    if differences := mismatches(described, policy.info, names=MEANING):
+    if differences := mismatches(described, policy.info, names=meaning):
         notes.append(f"Policy {policy.name} was made for {', '.join(differences)}, which was accepted.")
-    if unknown := unrecorded(described, policy.info, names=MEANING):
+    if unknown := unrecorded(described, policy.info, names=meaning):
         notes.append(f"The file of policy {policy.name} does not record {', '.join(unknown)}; they are taken to fit.")
     return notes

@@ -248,11 +248,11 @@ class RolloutWorker:
 def _recorded(obs: Obs, acted: Acted, step: Step, elapsed: Tensor, limit: int) -> Rollout:
     """One step of `N` environments, whose episodes are truncated after `limit` env steps."""
     return Rollout(
-        obs=obs,
+        obs=obs.learnable(),
         action=acted.action,
         log_prob=acted.joint_log_prob,
         log_prob_known=acted.log_prob_known,
-        next_obs=step.obs,
+        next_obs=step.obs.learnable(),
         reward=step.reward,
         terminated=step.terminated,
         truncated=~step.terminated & (elapsed + 1 >= limit),

@@ -5,6 +5,7 @@ from rlft.types.addresses import generator_at
 from rlft.types.arguments import DataFile, Irrelevant, Length, Mark, ModuleName, NeedsLength, PolicyName, Start
 from rlft.types.behaviour import NO_BEHAVIOUR, Behaviour, Failure, Measure, Over, Range
 from rlft.types.environment import (
+    LOOKS,
     REWARD_INPUT,
     REWARD_TERM,
     BatchEnv,
@@ -14,6 +15,7 @@ from rlft.types.environment import (
     Renderer,
     Step,
     mismatches,
+    seen_with,
     unrecorded,
 )
 from rlft.types.goals import Goals
@@ -54,6 +56,7 @@ from rlft.types.simulation import (
 from rlft.types.starts import ORDINARY, StagedEnv, StartMixture
 
 __all__ = [
+    "LOOKS",
     "NOTHING",
     "NO_BEHAVIOUR",
     "ORDINARY",
@@ -118,6 +121,7 @@ __all__ = [
     "Warmup",
     "generator_at",
     "mismatches",
+    "seen_with",
     "settings_of",
     "unrecorded",
 ]

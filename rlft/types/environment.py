@@ -39,12 +39,13 @@ class EnvSpec:
     reward_definition: str = ""  # what the task says of its reward, as json; nothing if it does not say
     image: tuple[int, int, int] | None = None  # channels, height and width of an observation's picture, if it has one
     choices: int | None = None  # actions are numbers below this, int64 [..., 1]; `None` if they are vectors
+    privileged_dim: int = 0  # numbers of an observation that only a demonstrator may see
     snapshots: bool = True  # False where going back to a state means to play everything since the reset again
 
     def blank_obs(self, *size: int) -> Obs:
         """Observations `[*size]` of nothing, to be written into."""
-        image = () if self.image is None else (torch.zeros(*size, *self.image, dtype=torch.uint8),)
-        return Obs(torch.zeros(*size, self.obs_dim), *image)
+        image = torch.zeros(*size, *(self.image or (0,)), dtype=torch.uint8)
+        return Obs(torch.zeros(*size, self.obs_dim), image, torch.zeros(*size, self.privileged_dim))
 
     def blank_actions(self, *size: int) -> Tensor:
         """Actions `[*size, A]` of 0, of the type that the environment's have."""
@@ -218,7 +219,13 @@ class EnvFactory(ABC):
 
 # What observations and actions mean depends on these; a policy is often trained with one reward or time limit and used
 # with another.
-ACTS_WITH = ("task", "robot", "control_mode", "task_options", "obs_dim", "action_dim", "image", "choices")
+LOOKS = ("zoom", "meshes")  # of tasks of ManiSkill whose pictures are observed
+ACTS_WITH = ("task", "robot", "control_mode", "task_options", *LOOKS, "obs_dim", "action_dim", "image", "choices")
+
+
+def seen_with(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that what is observed depends on, of what `EnvFactory.describe` says."""
+    return {**described["task_options"], **{name: described[name] for name in LOOKS if name in described}}
 
 
 def mismatches(
@@ -237,9 +244,9 @@ def mismatches(
         names: of the fields to compare.
     """
     return [
-        f"{name} {recorded[name]} (here {described[name]})"
+        f"{name} {recorded[name]} (here {described.get(name)})"
         for name in names
-        if recorded.get(name) is not None and name not in accepted and recorded[name] != described[name]
+        if recorded.get(name) is not None and name not in accepted and recorded[name] != described.get(name)
     ]
 
 
@@ -247,4 +254,4 @@ def unrecorded(
     described: Mapping[str, Any], recorded: Mapping[str, Any], names: Sequence[str] = ACTS_WITH
 ) -> list[str]:
     """Names of the fields that a policy's file does not record, as older ones and those of others do not."""
-    return [name for name in names if described[name] and recorded.get(name) is None]
+    return [name for name in names if described.get(name) and recorded.get(name) is None]

@@ -235,6 +235,11 @@ class DataSource:
     held_out: TensorRows | None = None  # [M], rows that never train
     steps: Steps = Steps()
 
+    @property
+    def privileged_dim(self) -> int:
+        """Numbers per observation that only a demonstrator may see."""
+        return 0
+
     def resume(self, steps: Steps) -> None:
         """Goes on counting where the run of a checkpoint was."""
         self.steps = steps

@@ -3,9 +3,9 @@ import torch
 
 from rlft.callbacks import RecordVideo
 from rlft.cli import main
+from rlft.envs import drawing
 from rlft.errors import UserError
 from rlft.files.tensors import read_tensors
-from rlft.videos import drawing
 from tests.support.drawing import pictures_of
 from tests.support.training import made_by, smoke
 

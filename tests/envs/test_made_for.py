@@ -1,12 +1,15 @@
 """What a policy was made for: recorded by its environment, compared where it is used."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
 from rlft.envs import ManiSkill, PointReach
-from rlft.types import EnvSpec, mismatches, unrecorded
+from rlft.errors import UserError
+from rlft.types import EnvSpec, mismatches, seen_with, unrecorded
+from tests.support.hand_made import is_sentence
 
 BOUND = torch.ones(8)
 SPEC = EnvSpec("PickCube-v1", 42, 8, -BOUND, BOUND, 50, "panda", "pd_joint_delta_pos", "normalized_dense")
@@ -27,6 +30,40 @@ def test_an_environment_says_what_a_file_is_to_record():
         "choices": None,
     }
     assert PointReach().describe(PointReach().make(1).spec)["task"] == "PointReach"
+
+
+def test_pictures_are_recorded_where_there_are_any():
+    env = ManiSkill(robot="panda", max_episode_steps=50, obs="rgb", image_size=32, zoom=2.0, meshes="collision")
+    spec = dataclasses.replace(SPEC, obs_dim=29, privileged_dim=42, image=(3, 32, 32))
+    described = env.describe(spec)
+    assert {name: described[name] for name in ("obs", "zoom", "meshes", "image")} == {
+        "obs": "rgb",
+        "zoom": 2.0,
+        "meshes": "collision",
+        "image": [3, 32, 32],
+    }
+    assert ManiSkill.of_policy(described) == env
+    pushing = ManiSkill.of_policy(described, task="PushCube-v1")  # whose time limit is its own
+    assert pushing == dataclasses.replace(env, task="PushCube-v1", max_episode_steps=None)
+    closer = dataclasses.replace(env, zoom=3.0)
+    assert mismatches(closer.describe(spec), described) == ["zoom 2.0 (here 3.0)"]
+    assert mismatches(closer.describe(spec), described, accepted=["zoom"]) == []
+    assert seen_with(described) == {"zoom": 2.0, "meshes": "collision"}
+    states = ManiSkill(robot="panda", max_episode_steps=50)
+    pictures = {"obs": "rgb", "image_size": 32, "zoom": 2.0, "meshes": "collision"}
+    assert env.data_settings() == {**states.data_settings(), **pictures}
+    assert env.without_pictures() == states
+    assert env.starts() == states.starts()
+
+
+@pytest.mark.parametrize(
+    "options", [{"obs": "depth"}, {"meshes": "none"}, {"image_size": 4}, {"zoom": 0.0}, {"zoom": float("inf")}], ids=str
+)
+def test_impossible_pictures_are_refused(options):
+    (name,) = options
+    with pytest.raises(UserError, match=f"data.env.{name} is ") as refused:
+        ManiSkill(**options)
+    assert is_sentence(str(refused.value))
 
 
 def test_what_was_recorded_in_a_file_is_what_is_described():

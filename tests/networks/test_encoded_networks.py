@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlft.errors import UserError
-from rlft.networks import CategoricalActor, EncodedCritic, EpsilonGreedy, QuantileActor
+from rlft.networks import CategoricalActor, EncodedActor, EncodedCritic, EpsilonGreedy, QuantileActor
 from rlft.networks.dueling_head import dueling
 from rlft.networks.encoders import ConvEncoder, FloatEncoder
 from rlft.networks.policy_files import load_policy, save_policy
@@ -132,6 +132,21 @@ def test_exploration_is_what_the_noise_says():
     assert chosen(0.59, 0.1, 0.0, 0.0, 0.0, 2.5) == 3  # 2 + 0.5 * 2.5 is above 3
     assert chosen(0.59, 0.1, 0.0, 0.0, 0.0, 1.5) == 2
     assert chosen(0.61, 0.1, 9.0, 9.0, 0.0, 9.0) == 2
+
+
+def test_a_gaussian_looks_at_pictures_and_numbers(tmp_path):
+    actor, obs = EncodedActor(6, 2, **SMALL, init_log_std=-1.5), observations(9)
+    acted = actor.act(obs, torch.zeros(9, 2))
+    assert torch.equal(acted.action, actor.action_head(actor.encoder(obs)))
+    assert acted.action.abs().max() < 0.2  # new means are small
+    expected = torch.full((9,), 2 * (1.5 - 0.5 * math.log(2 * math.pi)))  # at the mean of exp(-1.5)
+    torch.testing.assert_close(acted.joint_log_prob, expected)
+    for other in (Obs(obs.state, 255 - obs.image), Obs(obs.state + 1, obs.image)):
+        assert not torch.allclose(actor.mode(other), actor.mode(obs))
+    save_policy(tmp_path / "actor.safetensors", actor, None, {})
+    again = load_policy(str(tmp_path / "actor.safetensors")).actor
+    assert again.arguments() == actor.arguments()
+    assert torch.equal(again.mode(obs), actor.mode(obs))
 
 
 def test_files_hold_all_of_it(tmp_path):

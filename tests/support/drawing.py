@@ -6,8 +6,8 @@ import imageio_ffmpeg
 import numpy as np
 import torch
 
+from rlft.envs.drawing import drawing_device
 from rlft.envs.maniskill.drawing import NoDevice
-from rlft.videos.drawing import drawing_device
 
 POINT, GOAL = (255, 0, 0), (0, 255, 0)
 

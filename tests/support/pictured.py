@@ -1,4 +1,4 @@
-"""`PointReach` with five choices (stay, right, left, up, down), seen in pictures, perhaps without snapshots."""
+"""`PointReach` seen in pictures: with five choices (stay, right, left, up, down), or by who must not see the goal."""
 
 from dataclasses import dataclass, replace
 
@@ -42,8 +42,33 @@ class PicturedReachBatch(PointReachBatch):
         return super().step(MOVES[action[:, 0]])
 
     def _obs(self):
-        image = torch.zeros(self.num_envs, 1, SIZE, SIZE, dtype=torch.uint8)
-        for what, shade in ((self.state[:, 4:], 128), (self.state[:, :2], 255)):
-            x, y = ((what + 1) / 2 * (SIZE - 1)).round().long().unbind(1)
-            image[torch.arange(self.num_envs), 0, y, x] = shade
-        return Obs(super()._obs().state, image)
+        return Obs(super()._obs().state, drawn(self.state))
+
+
+def drawn(state):
+    """Pictures of positions and goals."""
+    image = torch.zeros(len(state), 1, SIZE, SIZE, dtype=torch.uint8)
+    for what, shade in ((state[:, 4:], 128), (state[:, :2], 255)):
+        x, y = ((what + 1) / 2 * (SIZE - 1)).round().long().unbind(1)
+        image[torch.arange(len(state)), 0, y, x] = shade
+    return image
+
+
+@dataclass(frozen=True)
+class PrivilegedReach(PointReach):
+    """Moved by vectors; the goal is in the picture and, for demonstrators alone, among the numbers."""
+
+    def make(self, num_envs):
+        return PrivilegedReachBatch(self, num_envs)
+
+
+class PrivilegedReachBatch(PointReachBatch):
+    """`N` points; implements `rlft.types.BatchEnv`."""
+
+    def __init__(self, config, num_envs):
+        super().__init__(config, num_envs)
+        self.spec = replace(self.spec, obs_dim=4, privileged_dim=6, image=(1, SIZE, SIZE))
+
+    def _obs(self):
+        whole = super()._obs().state
+        return Obs(whole[:, :4], drawn(self.state), whole)

@@ -43,7 +43,7 @@ REQUIRED = {  # arguments without which a class cannot be built at all
     "LearningRateSchedule": {"points": [[0, 1.0]]},
 }
 LINKED = {  # taken from the environment, the data and the seed
-    ("model",): {"obs_dim", "action_dim", "reward_mode", "data_policy"},
+    ("model",): {"obs_dim", "action_dim", "privileged_dim", "reward_mode", "data_policy"},
     ("data",): {"seed"},
     ("model", "residual"): {"base"},  # the start policy
 }
@@ -132,6 +132,7 @@ def places() -> list[Place]:
     found += [Place("ResidualActor", rlft.networks.ResidualActor, OF_OFF_POLICY[2])]
     found += [Place("GaussianActor", rlft.networks.GaussianActor, ("model", "actor"))]
     found += [Place("CategoricalActor", rlft.networks.CategoricalActor, ("model", "actor"))]
+    found += [Place("EncodedActor", rlft.networks.EncodedActor, ("model", "actor"))]
     found += [Place("EncodedCritic", rlft.networks.EncodedCritic, ("model", "critic"))]
     found += [Place("ValueCritic", rlft.networks.ValueCritic, ("model", "critic"))]
     found += [Place("Freeze", Freeze, ("trainer", "callbacks"))]

@@ -81,7 +81,8 @@ def with_overlay(log_dir, *options, config):
     """The arguments of `rlft fit` with a config and the overlay that makes it finish in seconds."""
     path = REPO / f"configs/{config}.yaml"
     text = path.read_text()
-    overlay = "smoke_racing" if "Racing" in text else "smoke_replay" if "ReplayDataModule" in text else "smoke"
+    marks = {"Racing": "smoke_racing", "ReplayDataModule": "smoke_replay", "obs: rgb": "smoke_pixels"}
+    overlay = next((name for mark, name in marks.items() if mark in text), "smoke")
     files = (f"--config={path}", f"--config={REPO / 'configs' / overlay}.yaml")
     return ["fit", *files, f"--log_dir={log_dir}", *map(str, options)]
 

@@ -14,6 +14,7 @@ from rlft.envs.maniskill.explaining import explained
 from rlft.envs.maniskill.goals import goals_of
 from rlft.envs.maniskill.headless import without_looks
 from rlft.envs.maniskill.physics import CpuPhysics, CudaPhysics
+from rlft.envs.maniskill.sensor import Sight, drawing_of
 from rlft.envs.maniskill.task_state import TaskState, first_step
 from rlft.envs.maniskill.telling import behaviour_of, reward_definition
 from rlft.errors import UserError
@@ -29,6 +30,7 @@ class ManiSkillBatch:
     Raises:
         UserError: if the task, robot, control mode, reward or assets are not there, the task cannot run state-only, or
             its own code fails.
+        NoDevice: if there are to be pictures, and nothing here can draw.
     """
 
     def __init__(self, config: ManiSkill, num_envs: int, *, cuda: bool = False) -> None:
@@ -36,23 +38,27 @@ class ManiSkillBatch:
             raise UserError(f"num_envs is {num_envs}: at least one environment is needed.")
         self.num_envs = num_envs
         self.config = config
+        drawing = drawing_of(config) if config.obs == "rgb" else None  # builds its scene while ours are built
         env, horizon = build(config, num_envs, cuda=cuda)
         self.env: Any = env
         spec = _spec(config, env, horizon)
         self._physics: CpuPhysics | CudaPhysics = CudaPhysics(env) if cuda else CpuPhysics(env)
-        tried = first_step(config)
+        tried = first_step(config.without_pictures())
         self._task_state = TaskState(env, tried.slots)
-        self.spec = replace(spec, info=tried.info)
+        self._sight = None if drawing is None else Sight(env, drawing, config.image_size)
+        self._active: Sequence[int] = range(num_envs)
+        self.spec = replace(spec, info=tried.info, **self._seen(spec))
 
     def step(self, action: Tensor) -> Step:
         """Steps the active scenes with clipped actions `[N, A]`; see `BatchEnv.step`."""
         with explained(self.config, "make a step"):
             obs, reward, terminated, _, info = self.env.step(action.to(self.env.device))
             told = [info[name].float() for name in self.spec.info]
+            seen = self._observed(obs, info, self._active)
         success = info.get("success", torch.zeros_like(terminated))
         # Copies: a task may hand out tensors that it goes on writing into.
         return Step(
-            obs=Obs(state=obs.cpu()),
+            obs=seen,
             reward=reward.float().cpu().clone(),
             terminated=terminated.cpu(),
             success=success.bool().cpu().clone(),
@@ -71,15 +77,17 @@ class ManiSkillBatch:
 
     def activate(self, rows: Sequence[int]) -> int:
         """Simulates only scenes `rows` from now on, if it can; see `BatchEnv.activate`."""
+        self._active = rows
         return self._physics.activate(rows)
 
     def initial_states(self, seed: int) -> EnvStates:
         """Resets all scenes with one seed, as ManiSkill's users do."""
         with without_looks(), explained(self.config, "be reset"):
-            obs, _ = self.env.reset(seed=seed)
+            obs, info = self.env.reset(seed=seed)
+            seen = self._observed(obs, info, range(self.num_envs))
         physics, task = self.save(range(self.num_envs))
         zeros = torch.zeros(self.num_envs, dtype=torch.int64)
-        return EnvStates(physics=physics, task=task, obs=Obs(state=obs.cpu()), elapsed=zeros, episode=zeros)
+        return EnvStates(physics=physics, task=task, obs=seen, elapsed=zeros, episode=zeros)
 
     def prelude(self, stage: str) -> Iterator[Tensor]:
         """What the task plays to get into a stage; see `StagedEnv.prelude`."""
@@ -90,8 +98,21 @@ class ManiSkillBatch:
         """Has episodes begin here; see `StagedEnv.begin`."""
         arrived = self.env.begin_in(stage)
         self.env._elapsed_steps[:] = 0
-        obs = self.env.get_obs(self.env.get_info())
-        return Obs(state=obs.cpu().clone()), arrived.cpu()
+        info = self.env.get_info()
+        return self._observed(self.env.get_obs(info).clone(), info, range(self.num_envs)), arrived.cpu()
+
+    def _observed(self, state: Tensor, info: Any, rows: Sequence[int]) -> Obs:
+        """What is seen of all scenes, with pictures of `rows` where there are any."""
+        if self._sight is None:
+            return Obs(state=state.cpu())
+        return self._sight.observe(state, info, rows, self._physics.save(rows))
+
+    def _seen(self, spec: EnvSpec) -> dict[str, Any]:
+        """In what the fields of `spec`, which is of states, are others where there are pictures."""
+        if self._sight is None:
+            return {}
+        numbers = self._sight.numbers(self.env.get_info())
+        return {"obs_dim": numbers.shape[1], "privileged_dim": spec.obs_dim, "image": self._sight.image, "goals": None}
 
     def state_dicts(self, rows: Sequence[int]) -> dict[str, Any]:
         """ManiSkill's own state dictionary of scenes `rows`: nested, with arrays `[M, ...]`."""
@@ -108,7 +129,7 @@ class ManiSkillBatch:
         """Arguments with which `gymnasium.make` builds one such environment."""
         return {
             **self.config.task_options,
-            "obs_mode": "state",
+            "obs_mode": self.config.obs,
             "control_mode": self.env.control_mode,
             "reward_mode": self.env.reward_mode,
             "robot_uids": self.env.robot_uids,

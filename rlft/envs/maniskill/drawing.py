@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -30,6 +31,7 @@ NO_DEVICE = (
     "which draws on any CPU, and rlft finds it by itself."
 )
 DRAWN = "be drawn"
+SHADER = "default"  # which a CPU draws faster than the one that is called minimal
 ROUNDING = 1e-5  # restoring a state rounds some poses once more
 
 
@@ -50,7 +52,67 @@ def render_device() -> Any:
         raise NoDevice(NO_DEVICE) from error
 
 
-class ManiSkillRenderer:
+class DrawnScene:
+    """One scene of a task that can be put into states of other ones, and drawn.
+
+    Args:
+        config: the task.
+        cameras: of the constructor of tasks, which cameras it has and how they are set.
+        cuda: whether states are those of a simulation on a GPU.
+
+    Raises:
+        NoDevice: if nothing here can draw.
+        UserError: if the task cannot be drawn.
+    """
+
+    def __init__(self, config: ManiSkill, cameras: Mapping[str, Any], *, cuda: bool) -> None:
+        self.config = config
+        self._cuda = cuda
+        device = render_device()
+        self.device = str(device.name)
+        with explained(config, DRAWN, headless=False), no_questions(config.task):
+            self.env = _build(config, cameras, device)
+
+    def pictures(self, physics: Tensor) -> NDArray[np.uint8]:
+        """Pictures `[M, H, W, 3]` of states `physics [M, P]`.
+
+        Raises:
+            UserError: if the scene does not hold a state after it has been put into it.
+        """
+        drawn = []
+        for state in physics:
+            self._restore(state)
+            drawn.append(self.picture())
+        return np.stack(drawn)
+
+    def picture(self) -> NDArray[np.uint8]:
+        """The scene as it is, `[H, W, 3]`."""
+        raise NotImplementedError
+
+    def _restore(self, physics: Tensor) -> None:
+        """Puts the scene into the state `physics [P]`."""
+        wanted, width = physics.contiguous().view(torch.float32), len(self._state())
+        if len(wanted) != width:
+            raise UserError(
+                f"A state of {self.config.task} has {len(wanted)} numbers, and the scene that is drawn {width}: they "
+                "are of different versions of the task."
+            )
+        if self._cuda:
+            self.env.set_state(wanted[None])
+        else:
+            self.env.scene.px.unpack(physics.numpy().tobytes())
+        if not torch.allclose(self._state(), wanted, atol=ROUNDING, rtol=ROUNDING, equal_nan=True):
+            raise UserError(f"The scene of {self.config.task} that is drawn does not hold the state of the episode.")
+
+    def _state(self) -> Tensor:
+        """What a state holds of the physics, as numbers."""
+        if self._cuda:
+            vector: Tensor = self.env.get_state()[0].cpu()
+            return vector
+        return torch.frombuffer(bytearray(self.env.scene.px.pack()), dtype=torch.float32)
+
+
+class ManiSkillRenderer(DrawnScene):
     """Draws states of one task with its first camera for people; implements `rlft.types.Renderer`.
 
     Args:
@@ -64,12 +126,8 @@ class ManiSkillRenderer:
     """
 
     def __init__(self, config: ManiSkill, size: int, *, cuda: bool = False) -> None:
-        self.config = config
-        self._cuda = cuda
-        device = render_device()
-        self.device = str(device.name)
-        with explained(config, DRAWN, headless=False), no_questions(config.task):
-            self.env = _build(config, size, device)
+        looks = {"width": size, "height": size, "shader_pack": SHADER}
+        super().__init__(config, {"human_render_camera_configs": looks}, cuda=cuda)
         cameras = self.env._human_render_cameras
         if not cameras:
             raise UserError(f"Task {config.task} has no camera for people, so there is nothing to record it with.")
@@ -106,11 +164,7 @@ class ManiSkillRenderer:
         Raises:
             UserError: if the scene does not hold a state after it has been put into it.
         """
-        pictures = []
-        for physics in states.physics:
-            self._restore(physics)
-            pictures.append(self.picture())
-        return np.stack(pictures)
+        return self.pictures(states.physics)
 
     def picture(self) -> NDArray[np.uint8]:
         """The scene as it is, `[H, W, 3]`."""
@@ -118,34 +172,12 @@ class ManiSkillRenderer:
             drawn: NDArray[np.uint8] = self.env.render_rgb_array(self._camera)[0].cpu().numpy().astype(np.uint8)
         return drawn
 
-    def _restore(self, physics: Tensor) -> None:
-        """Puts the scene into the state `physics [P]`."""
-        wanted, width = physics.contiguous().view(torch.float32), len(self._state())
-        if len(wanted) != width:
-            raise UserError(
-                f"A state of {self.config.task} has {len(wanted)} numbers, and the scene that is drawn {width}: they "
-                "are of different versions of the task."
-            )
-        if self._cuda:
-            self.env.set_state(wanted[None])
-        else:
-            self.env.scene.px.unpack(physics.numpy().tobytes())
-        if not torch.allclose(self._state(), wanted, atol=ROUNDING, rtol=ROUNDING, equal_nan=True):
-            raise UserError(f"The scene of {self.config.task} that is drawn does not hold the state of the episode.")
-
-    def _state(self) -> Tensor:
-        """What a state holds of the physics, as numbers."""
-        if self._cuda:
-            vector: Tensor = self.env.get_state()[0].cpu()
-            return vector
-        return torch.frombuffer(bytearray(self.env.scene.px.pack()), dtype=torch.float32)
-
     def _positions(self) -> Tensor:
         """Of the tool and of all things, `[n, 3]` in metres."""
         return torch.cat([_tool(self.env.agent).p, *(thing.pose.p for thing in self._things)])
 
 
-def _build(config: ManiSkill, size: int, device: Any) -> Any:
+def _build(config: ManiSkill, cameras: Mapping[str, Any], device: Any) -> Any:
     """An ordinary environment on the CPU, drawn by `device`.
 
     ManiSkill finds no device by itself where there is no GPU: it asks SAPIEN for one of a name that SAPIEN refuses.
@@ -160,10 +192,9 @@ def _build(config: ManiSkill, size: int, device: Any) -> Any:
         render_device=device,
         render_backend="sapien_cpu",
     )
-    looks = {"width": size, "height": size, "shader_pack": "default"}
     with patch.object(sapien_env, "parse_sim_and_render_backend", lambda *_: info):
         arguments = constructor_arguments(config, spec, num_envs=1)
-        return spec.cls(**arguments, render_mode="rgb_array", human_render_camera_configs=looks)
+        return spec.cls(**arguments, render_mode="rgb_array", **cameras)
 
 
 def _takes_part(actor: Any) -> bool:

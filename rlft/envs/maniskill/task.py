@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from rlft.envs.maniskill.imports import look_for, source_digest
 from rlft.envs.maniskill.physics import geometry
 from rlft.envs.maniskill.restoring import flaw_of_restores
 from rlft.envs.maniskill.rewards import RewardMode
+from rlft.envs.maniskill.sensor import Meshes, ObsMode
 from rlft.errors import UserError, require
 from rlft.types import BatchEnv, EnvFactory, EnvSpec, ModuleName, Primitive, Renderer, settings_of
 
@@ -51,7 +53,7 @@ AS_RECORDED = EnvSettings()
 
 @dataclass(frozen=True)
 class ManiSkill(EnvFactory):
-    """A ManiSkill task with state observations.
+    """A ManiSkill task, observed as a state or from pictures.
 
     Runs on ManiSkill's own `physx_cuda` where there is a CUDA device, else on rlft's batched CPU scenes.
 
@@ -64,6 +66,12 @@ class ManiSkill(EnvFactory):
         max_episode_steps: env steps until an episode is truncated; `null` takes the task's limit.
         task_options: further arguments of the task's constructor, by name, such as `{robot_init_qpos_noise: 0.05}`.
         imports: modules of your own that register tasks or robots, such as `[my_tasks]` or `[path/my_tasks.py]`.
+        obs: `state` is everything the task tells; `rgb` a picture of its first camera for robots, and what ManiSkill
+            tells robots that see, such as joints, tool and goal, but no object. Drawing takes a Vulkan device.
+        image_size: height and width of pictures, in pixels.
+        zoom: how much larger things are in pictures than the task's own camera has them.
+        meshes: how pictures show what has a mesh: `visual` as ManiSkill does, `collision` as the shapes that it
+            collides with, in one colour, which a CPU draws several times as fast.
     """
 
     task: str = "PickCube-v1"
@@ -74,10 +82,19 @@ class ManiSkill(EnvFactory):
     max_episode_steps: int | None = None
     task_options: dict[str, Any] = field(default_factory=dict, hash=False)
     imports: tuple[ModuleName, ...] = field(default=(), repr=False)  # what counts of them is in `data_settings`
+    obs: ObsMode = "state"
+    image_size: int = 64
+    zoom: float = 1.0
+    meshes: Meshes = "visual"
 
     def __post_init__(self) -> None:
         limit = self.max_episode_steps
         require(limit is None or limit >= 1, "data.env.max_episode_steps", limit, "at least 1, or null for the task's")
+        for name, allowed in (("obs", get_args(ObsMode)), ("meshes", get_args(Meshes))):
+            value = getattr(self, name)
+            require(value in allowed, f"data.env.{name}", value, f"one of {', '.join(allowed)}")
+        require(8 <= self.image_size <= 1024, "data.env.image_size", self.image_size, "from 8 to 1024")
+        require(0 < self.zoom < math.inf, "data.env.zoom", self.zoom, "above 0 and finite")
         names = self.imports
         require(isinstance(names, tuple) and all(isinstance(name, str) for name in names), "imports", names, "names")
         look_for(names)
@@ -96,7 +113,7 @@ class ManiSkill(EnvFactory):
         """
         named = {name: info[name] for name in RECORDED if info.get(name) is not None}
         if task not in (None, info.get("task")):
-            named = {name: value for name, value in named.items() if name in ("control_mode", "robot", "imports")}
+            named = {name: value for name, value in named.items() if name in KEPT}
         chosen = {"task": task, "control_mode": control_mode, **vars(settings)}
         given = {**named, **{name: value for name, value in chosen.items() if value is not None}}
         if isinstance(given.get("imports"), list):  # as json has it
@@ -107,6 +124,7 @@ class ManiSkill(EnvFactory):
         """Builds `num_envs` scenes of the task; see `EnvFactory.make`.
 
         Raises:
+            NoDevice: as `ManiSkillBatch`.
             UserError: as `ManiSkillBatch`, and if states of the task cannot be restored, as rollouts do.
         """
         batch = ManiSkillBatch(self, num_envs, cuda=self.on_gpu())
@@ -115,9 +133,13 @@ class ManiSkill(EnvFactory):
                 f"Task {self.task} builds different objects in every scene, so its states cannot be moved between "
                 "scenes, as rollouts do; choose a task whose scenes are alike."
             )
-        if flaw := flaw_of_restores(self):
+        if flaw := flaw_of_restores(self.without_pictures()):
             raise UserError(flaw)
         return batch
+
+    def without_pictures(self) -> ManiSkill:
+        """The same scenes, observed as states."""
+        return replace(self, **{name: getattr(ManiSkill, name) for name in PICTURES})
 
     def drawing_device(self) -> str:
         """What SAPIEN draws with in this process.
@@ -154,13 +176,19 @@ class ManiSkill(EnvFactory):
         """See `EnvFactory.describe`: as a json file gives it back."""
         options = json.loads(json.dumps(self.task_options, default=repr))
         imports = {"imports": list(self.imports)} if self.imports else {}
-        return {**super().describe(spec), "reward_mode": self.reward_mode, "task_options": options, **imports}
+        return {
+            **super().describe(spec),
+            "reward_mode": self.reward_mode,
+            "task_options": options,
+            **imports,
+            **self._pictures,
+        }
 
     def data_settings(self) -> Mapping[str, Primitive]:
         """See `EnvFactory.data_settings`: where it is simulated does not count, and of imports what is in them."""
         imports = {"imports": self._sources} if self.imports else {}
-        settings = settings_of(self, without={"device", "task_options", "imports"})
-        return {**settings, "task_options": self._options, **imports}
+        settings = settings_of(self, without={"device", "task_options", "imports", *PICTURES})
+        return {**settings, "task_options": self._options, **imports, **self._pictures}
 
     def reward_settings(self, spec: EnvSpec) -> Mapping[str, Primitive]:
         """See `EnvFactory.reward_settings`: what the task states, else all options and sources."""
@@ -182,6 +210,11 @@ class ManiSkill(EnvFactory):
         return again
 
     @property
+    def _pictures(self) -> dict[str, Primitive]:
+        """The settings of pictures; nothing where there are none."""
+        return {name: getattr(self, name) for name in PICTURES} if self.obs == "rgb" else {}
+
+    @property
     def _options(self) -> str:
         return json.dumps(self.task_options, sort_keys=True, default=repr)
 
@@ -190,5 +223,7 @@ class ManiSkill(EnvFactory):
         return " ".join(map(source_digest, self.imports))
 
 
+PICTURES = ("obs", "image_size", "zoom", "meshes")  # fields that say what is observed
+KEPT = ("control_mode", "robot", "imports", *PICTURES)  # of what a policy's file says, in another task
 # In policy files.
-RECORDED = ("task", "control_mode", "robot", "reward_mode", "max_episode_steps", "task_options", "imports")
+RECORDED = ("task", "control_mode", "robot", "reward_mode", "max_episode_steps", "task_options", "imports", *PICTURES)

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from rlft.envs import ManiSkill, PointReach
+from rlft.envs import ManiSkill, PointReach, drawing
+from rlft.envs.drawing import DrawingProcess
 from rlft.envs.maniskill.drawing import NoDevice
 from rlft.errors import UserError
-from rlft.videos import drawing
-from rlft.videos.drawing import DrawingProcess
 from tests.support.hand_made import is_sentence
 
 
@@ -32,6 +31,12 @@ def test_what_has_no_pictures_is_refused(env):
 def test_where_nothing_draws_the_remedy_is_said(nothing_draws):
     with pytest.raises(NoDevice, match="apt-get install chromium") as refused:
         DrawingProcess(ManiSkill(), 64)
+    assert is_sentence(str(refused.value))
+
+
+def test_pictures_to_learn_from_are_refused_before_anything_is_built(nothing_draws):
+    with pytest.raises(NoDevice, match="apt-get install chromium") as refused:
+        ManiSkill(obs="rgb", device="cpu").make(1)
     assert is_sentence(str(refused.value))
 
 

@@ -16,10 +16,11 @@ from contextlib import suppress
 from glob import glob
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rlft.envs.maniskill.drawing import NO_DEVICE, NoDevice
 from rlft.errors import UserError, require
@@ -38,6 +39,18 @@ class Answer(NamedTuple):
     error: UserError | None = None
 
 
+class Drawable(Protocol):
+    """What the process builds its scene of; it is pickled."""
+
+    def drawing_device(self) -> str:
+        """See `EnvFactory.drawing_device`."""
+        ...
+
+    def renderer(self, size: int) -> Any:
+        """What draws, with the methods that are asked for from here."""
+        ...
+
+
 class DrawingProcess:
     """A process that draws states of one task; implements `rlft.types.Renderer`.
 
@@ -45,7 +58,7 @@ class DrawingProcess:
     does other things; `wait` waits for it.
 
     Args:
-        env: the environment.
+        env: the environment, or what else can be drawn.
         size: width and height of the pictures, in pixels.
 
     Raises:
@@ -53,7 +66,7 @@ class DrawingProcess:
         UserError: if the environment is not one that can be drawn.
     """
 
-    def __init__(self, env: EnvFactory, size: int) -> None:
+    def __init__(self, env: Drawable, size: int) -> None:
         if type(env).renderer is EnvFactory.renderer or getattr(env, "task", "") == "PointReach":
             name = getattr(env, "task", type(env).__name__)
             raise UserError(f"{name} has no pictures; tasks of ManiSkill and Racing can be recorded.")
@@ -63,12 +76,12 @@ class DrawingProcess:
                 return
         raise NoDevice(NO_DEVICE)
 
-    def _start(self, env: EnvFactory, size: int, variables: dict[str, str]) -> None:
+    def _start(self, env: Drawable, size: int, variables: dict[str, str]) -> None:
         """Begins a process and hears what it draws with."""
         self._connection, theirs = Pipe()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes it
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rlft.videos.drawing_process", str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-m", "rlft.envs.drawing_process", str(theirs.fileno()), str(os.getpid())],
             env=_environment(variables),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -103,6 +116,12 @@ class DrawingProcess:
         """See `Renderer.frames`."""
         self.wait()
         drawn: NDArray[np.uint8] = self._ask("frames", states)
+        return drawn
+
+    def pictures(self, physics: Tensor) -> NDArray[np.uint8]:
+        """See `DrawnScene.pictures`."""
+        self.wait()
+        drawn: NDArray[np.uint8] = self._ask("pictures", physics)
         return drawn
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""What runs in the process that draws; see `rlft.videos.drawing`.
+"""What runs in the process that draws; see `rlft.envs.drawing`.
 
-python -m rlft.videos.drawing_process <file descriptor of a connection> <process id of the parent>
+python -m rlft.envs.drawing_process <file descriptor of a connection> <process id of the parent>
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from rlft.envs.drawing import Answer, receive, send
 from rlft.errors import UserError
 from rlft.system import end_with_parent
-from rlft.videos.drawing import Answer, receive, send
 
 
 def main(descriptor: int, parent: int) -> None:
