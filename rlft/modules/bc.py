@@ -133,12 +133,12 @@ class BCModule(DemonstratedModule):
             raise UserError("model.loss is mse, but choices have no mean; it must be gaussian, their cross-entropy.")
         self.actor = own
         self.notes += inject_part(self.actor, inject_from, inject)
-        head = own.advantage if isinstance(own, CategoricalActor) else own.action_head
+        head = own.advantage if isinstance(own, ChoosingActor) else own.action_head
         if head_dropout and len(head) == 1:
             raise UserError("model.head_dropout has no place: a head of one hidden layer in all has a single layer.")
         self.critic: Critic = NoCritic()
         self.heads = (
-            ChoiceHeads(own, self.offsets) if isinstance(own, CategoricalActor) else FutureHeads(own, self.offsets)
+            ChoiceHeads(own, self.offsets) if isinstance(own, ChoosingActor) else FutureHeads(own, self.offsets)
         )
 
     @property
@@ -201,7 +201,7 @@ class BCModule(DemonstratedModule):
 
     def after_step(self) -> None:
         """Raises log standard deviations to their bound."""
-        if self.loss == "mse" or self.log_std_min is None or isinstance(self.actor, CategoricalActor):
+        if self.loss == "mse" or self.log_std_min is None or isinstance(self.actor, ChoosingActor):
             return
         assert isinstance(self.heads, FutureHeads)
         for head in self.heads.all(self.actor):
