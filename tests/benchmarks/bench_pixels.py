@@ -17,9 +17,7 @@ SCENES, ROUNDS = 8, 3
 KINDS = {
     "state": ManiSkill(device="cpu"),
     **{
-        f"{meshes} meshes, {size} pixels": ManiSkill(
-            device="cpu", obs="rgb", image_size=size, zoom=2.0, meshes=meshes
-        )
+        f"{meshes} meshes, {size} pixels": ManiSkill(device="cpu", obs="rgb", image_size=size, zoom=2.0, meshes=meshes)
         for meshes, size in (("collision", 64), ("collision", 128), ("visual", 64), ("visual", 128))
     },
 }
