@@ -14,7 +14,7 @@ from tests.data.test_replay_buffer import experience
 class Learner:
     """What batches are made for."""
 
-    n_step, gamma, warmup, needs_returns = 1, 0.5, "returns", False
+    n_step, gamma, warmup, needs_returns, horizon = 1, 0.5, "returns", False, 0
 
     def warms_up(self, iteration):
         return iteration == 0

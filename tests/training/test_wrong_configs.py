@@ -26,6 +26,7 @@ LEGAL = {  # what looks wrong but has a meaning; whatever else the schema's type
     "OffPolicyModule.warmup_iterations=0",
     "OffPolicyModule.learning_rate_warmup=0",
     "OffPolicyModule.residual_steps=0",
+    "IQNModule.horizon=0",
     "ReplayDataModule.offline_iterations=0",
     "OffPolicyModule.max_grad_norm=inf",
     "EntropyRegularised.entropy_per_action=-1",
