@@ -70,7 +70,8 @@ def compare(
         raise UserError("--out is empty; name a folder for the files.")
     limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
     question = Question(metric, x, *limits, episodes=episodes or 0)
-    by_task, experts = select_by_task(Path(runs[0])) if len(runs) == 1 and is_study(Path(runs[0])) else ({}, {})
+    alone = len(runs) == 1 and is_study(Path(runs[0]))
+    by_task, experts = select_by_task(Path(runs[0]), metric) if alone else ({}, {})
     if not by_task:
         comparison = compare_groups(select(runs, metric), question)
         _tell(Report(markdown, as_csv, page, "draw"), comparison, out)

@@ -16,7 +16,7 @@ import numpy as np
 from rlft.comparison.aggregate import improvement_over_tasks, iqm, mean, over_tasks
 from rlft.comparison.axes import COSTS
 from rlft.comparison.comparison import Comparison, Question, compare_groups
-from rlft.comparison.run_groups import Selection, doubts
+from rlft.comparison.run_groups import Selection
 from rlft.comparison.runs import Array
 from rlft.errors import UserError
 from rlft.statistics.rates import Estimate
@@ -119,9 +119,7 @@ def compare_over_tasks(
     everywhere = [label for label in labels if not lacking[label]]
     if not everywhere:
         raise UserError("No method has a completed run in every task; `rlft study` makes those that are missing.")
-    notes = [
-        f"{name}: {line}" for name, own in selections.items() for line in (*own.notes, *doubts(own, question.metric))
-    ]
+    notes = [f"{name}: {line}" for name, own in selections.items() for line in own.notes]
     notes += [
         f"{label} has no score, for it has no run of {', '.join(names)}." for label, names in lacking.items() if names
     ]

@@ -63,12 +63,11 @@ def select(arguments: Sequence[str], metric: str) -> Selection:
         selection.add(label, run)
     if not selection.groups:
         _refuse_nothing(selection, studies)
-    selection.notes.extend(doubts(selection, metric))
-    selection.notes.extend(_environments(selection))
+    _note_doubts(selection, metric)
     return selection
 
 
-def select_by_task(folder: Path) -> tuple[dict[str, Selection], dict[str, str]]:
+def select_by_task(folder: Path, metric: str) -> tuple[dict[str, Selection], dict[str, str]]:
     """The completed runs of a study that has tasks, and the expert of each task.
 
     Returns:
@@ -81,12 +80,15 @@ def select_by_task(folder: Path) -> tuple[dict[str, Selection], dict[str, str]]:
     found = {task: Selection() for task in tasks}
     for task, own in tasks.items():
         _add_entries(found[task], folder, [(entry.arm, entry) for entry in own])
+        _note_doubts(found[task], metric)
     return found, {entry.task: entry.expert for entry in entries}
 
 
-def doubts(selection: Selection, metric: str) -> list[str]:
+def _note_doubts(selection: Selection, metric: str) -> None:
     """What the reader should know of the groups."""
-    return [line for label, group in selection.groups.items() for line in _doubts(label, group, metric)]
+    for label, group in selection.groups.items():
+        selection.notes.extend(_doubts(label, group, metric))
+    selection.notes.extend(_environments(selection))
 
 
 def _refuse_nothing(selection: Selection, studies: Sequence[Named]) -> None:

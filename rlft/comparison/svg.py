@@ -43,15 +43,10 @@ def svg(comparison: Comparison, of: str = "") -> str:
     x_ticks, y_ticks = ticks(xs), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] if question.is_rate else ticks(ys)
     x = Scale(min(x_ticks), max(x_ticks), LEFT, WIDTH - RIGHT)
     y = Scale(min(y_ticks), max(y_ticks), HEIGHT - BOTTOM, TOP)
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        *(_vertical(x(tick), x_text(question, tick)) for tick in x_ticks),
-        *(_horizontal(y(tick), shown(question, tick)) for tick in y_ticks),
-        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{AXIS_NAMES[question.axis]}</text>',
-        *(_curve(f"{escape(of)}arm{i}", i, arm, question, x, y) for i, arm in enumerate(arms)),
-        "</svg>",
-    ]
-    return "\n".join(parts)
+    lines = [_vertical(x(tick), x_text(question, tick)) for tick in x_ticks]
+    lines += [_horizontal(y(tick), shown(question, tick)) for tick in y_ticks]
+    curves = [_curve(f"{escape(of)}arm{i}", i, arm, question, x, y) for i, arm in enumerate(arms)]
+    return _picture(lines, AXIS_NAMES[question.axis], curves)
 
 
 def profiles(found: OverTasks) -> str:
@@ -59,16 +54,19 @@ def profiles(found: OverTasks) -> str:
     scores = found.profile_scores()
     x_ticks = ticks(scores)
     x, y = Scale(min(x_ticks), max(x_ticks), LEFT, WIDTH - RIGHT), Scale(0, 1, HEIGHT - BOTTOM, TOP)
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        *(_vertical(x(tick), f"{tick:.1f}") for tick in x_ticks),
-        *(_horizontal(y(tick / 5), f"{20 * tick}%") for tick in range(6)),
-        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">runs above this normalised score</text>',
-    ]
+    lines = [_vertical(x(tick), f"{tick:.1f}") for tick in x_ticks]
+    lines += [_horizontal(y(tick / 5), f"{20 * tick}%") for tick in range(6)]
+    curves = []
     for i, method in enumerate(found.methods):
         line = " ".join(f"{x(score):.1f},{y(method.profile(score)):.1f}" for score in scores)
-        parts.append(f'<g id="arm{i}">{_line(i, line)}</g>')
-    return "\n".join([*parts, "</svg>"])
+        curves.append(f'<g id="arm{i}">{_line(i, line)}</g>')
+    return _picture(lines, "runs above this normalised score", curves)
+
+
+def _picture(lines: Sequence[str], x_name: str, curves: Sequence[str]) -> str:
+    """Curves over lines at ticks, with the name of the horizontal axis."""
+    name = f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{x_name}</text>'
+    return "\n".join([f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">', *lines, name, *curves, "</svg>"])
 
 
 def _line(i: int, points: str) -> str:

@@ -124,6 +124,6 @@ def eye_of(actor: Actor) -> ConvEncoder:
     if isinstance(actor, QuantileActor | CategoricalActor | EncodedActor) and actor.encoder.image is not None:
         return actor.encoder.image
     raise UserError(
-        f"model.actor {type(actor).__name__} as configured looks at no picture; it must be a QuantileActor or a "
-        "CategoricalActor with an image."
+        f"model.actor {type(actor).__name__} as configured looks at no picture; it must be a QuantileActor, a "
+        "CategoricalActor or an EncodedActor with an image."
     )

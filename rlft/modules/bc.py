@@ -15,10 +15,10 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.demonstrated import DemonstratedModule
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.offsets import actions_at, checked_weights
-from rlft.networks import EncodedActor, GaussianActor, NoCritic
+from rlft.networks import GaussianActor, NoCritic
 from rlft.networks.choice_heads import ChoiceHeads, ChoosingActor
 from rlft.networks.distributions import DiagonalGaussian
-from rlft.networks.future_heads import Dropout, FutureHeads, no_dropout
+from rlft.networks.future_heads import Dropout, FutureHeads, MeanActor, no_dropout
 from rlft.types import (
     Actor,
     AdvantageEstimate,
@@ -77,7 +77,7 @@ class BCModule(DemonstratedModule):
         privileged_dim: numbers per observation that only a demonstrator may see; taken from the environment.
     """
 
-    actor: GaussianActor | EncodedActor | ChoosingActor
+    actor: MeanActor | ChoosingActor
     heads: FutureHeads | ChoiceHeads
     advantage: AdvantageEstimator
     offset_weights: Tensor  # [K], they sum to 1
@@ -124,7 +124,7 @@ class BCModule(DemonstratedModule):
         self.head_dropout = head_dropout
         self.log_std_min = log_std_min
         own = start_actor(policy, actor, obs_dim, action_dim)
-        if not isinstance(own, GaussianActor | EncodedActor | ChoosingActor):
+        if not isinstance(own, MeanActor | ChoosingActor):
             what = f"model.actor is a {type(own).__name__}" if policy is None else f"model.policy {policy!r} is another"
             raise UserError(
                 f"{what}; BCModule trains a GaussianActor, an EncodedActor, a CategoricalActor or a QuantileActor."

@@ -13,6 +13,7 @@ from rlft.networks.actors import GaussianActor, clamp_log_std
 from rlft.networks.encoded_actor import EncodedActor
 from rlft.types import Obs
 
+MeanActor = GaussianActor | EncodedActor  # an `action_head` makes the mean of its features
 Dropout = Callable[[Tensor, float], Tensor]  # zeros a share of hidden numbers
 
 
@@ -38,7 +39,7 @@ class FutureHead(nn.Module):
     ahead is less certain, and must not make the actor's actions noisier.
     """
 
-    def __init__(self, actor: GaussianActor | EncodedActor) -> None:
+    def __init__(self, actor: MeanActor) -> None:
         super().__init__()
         self.action_head = copy.deepcopy(actor.action_head)
         self.log_std = copy.deepcopy(actor.log_std)  # [A]
@@ -56,17 +57,17 @@ class FutureHeads(nn.ModuleDict):
         offsets: the `K` actions to predict, in env steps from now; that at 0 is predicted by the actor's own head.
     """
 
-    def __init__(self, actor: GaussianActor | EncodedActor, offsets: Sequence[int]) -> None:
+    def __init__(self, actor: MeanActor, offsets: Sequence[int]) -> None:
         super().__init__({str(offset): FutureHead(actor) for offset in offsets if offset != 0})
         self.offsets = tuple(offsets)
 
-    def all(self, actor: GaussianActor | EncodedActor) -> list[GaussianActor | EncodedActor | FutureHead]:
+    def all(self, actor: MeanActor) -> list[MeanActor | FutureHead]:
         """Whatever has a head and a log standard deviation, in the order of the offsets."""
         return [actor if offset == 0 else cast(FutureHead, self[str(offset)]) for offset in self.offsets]
 
     def predict(
         self,
-        actor: GaussianActor | EncodedActor,
+        actor: MeanActor,
         obs: Obs,
         encoder_dropout: float = 0.0,
         head_dropout: float = 0.0,

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from rlft.networks.acting_through import ActingThrough
 from rlft.types import Acted, Actor, Obs
 
 
-class PrivilegedActor(Actor):
+class PrivilegedActor(ActingThrough):
     """Acts on what is privileged of an observation as another actor acts on states; it can do nothing but act.
 
     Args:
         actor: the other one, which it shares.
     """
-
-    def __init__(self, actor: Actor) -> None:
-        super().__init__()
-        self.actor = actor
-        self.obs_dim, self.action_dim, self.noise_dim = actor.obs_dim, actor.action_dim, actor.noise_dim
-        self.choices = actor.choices
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """What the other one does."""

@@ -69,8 +69,8 @@ class QuantileActor(Actor):
         self.advantage = head(self.encoder.width, head_dim, choices)
         self.value = head(self.encoder.width, head_dim, 1)
 
-    def quantiles(self, obs: Obs, tau: Tensor) -> Tensor:
-        """The quantiles of the return `[..., n, choices]` of observations `[...]` at levels `[n]` or `[..., n]`."""
+    def quantiles(self, obs: Obs, tau: Tensor | None = None) -> Tensor:
+        """The quantiles of the return `[..., n, choices]` of observations `[...]`; levels as of `features`."""
         features = self.features(obs, tau)
         return dueling(self.value(features), self.advantage(features))
 
@@ -93,8 +93,7 @@ class QuantileActor(Actor):
 
     def values(self, obs: Obs) -> Tensor:
         """Q `[..., choices]` of observations `[...]`."""
-        features = self.features(obs)
-        return dueling(self.value(features), self.advantage(features)).mean(-2)
+        return self.quantiles(obs).mean(-2)
 
     @torch.no_grad()
     def scale_values(self, factor: float) -> None:

@@ -14,13 +14,7 @@ from rlft.types import Mark
 
 Sections = Mapping[str, Callable[..., Any]]  # what the parts of a configuration that name no class are arguments of
 LINKED = {  # arguments that follow something else: never in a file, and not for users
-    "model": (
-        "obs_dim",
-        "action_dim",
-        "privileged_dim",
-        "reward_mode",
-        "data_policy",
-    ),  # the data and their environment
+    "model": ("obs_dim", "action_dim", "privileged_dim", "reward_mode", "data_policy"),  # the data, their environment
     "data": ("seed",),  # seed_everything
 }
 INHERITED = {Mark.IRRELEVANT, Mark.LENGTH, Mark.START}  # what is true of an argument is true of all that is within it

@@ -57,7 +57,8 @@ class DrawnScene:
 
     Args:
         config: the task.
-        cameras: of the constructor of tasks, which cameras it has and how they are set.
+        cameras: the argument of the constructor of tasks that sets those which draw.
+        size: width and height of the pictures, in pixels.
         cuda: whether states are those of a simulation on a GPU.
 
     Raises:
@@ -65,13 +66,14 @@ class DrawnScene:
         UserError: if the task cannot be drawn.
     """
 
-    def __init__(self, config: ManiSkill, cameras: Mapping[str, Any], *, cuda: bool) -> None:
+    def __init__(self, config: ManiSkill, cameras: str, size: int, *, cuda: bool) -> None:
         self.config = config
         self._cuda = cuda
         device = render_device()
         self.device = str(device.name)
         with explained(config, DRAWN, headless=False), no_questions(config.task):
-            self.env = _build(config, cameras, device)
+            looks = {"width": size, "height": size, "shader_pack": SHADER}
+            self.env = _build(config, {cameras: looks}, device)
 
     def pictures(self, physics: Tensor) -> NDArray[np.uint8]:
         """Pictures `[M, H, W, 3]` of states `physics [M, P]`.
@@ -126,8 +128,7 @@ class ManiSkillRenderer(DrawnScene):
     """
 
     def __init__(self, config: ManiSkill, size: int, *, cuda: bool = False) -> None:
-        looks = {"width": size, "height": size, "shader_pack": SHADER}
-        super().__init__(config, {"human_render_camera_configs": looks}, cuda=cuda)
+        super().__init__(config, "human_render_camera_configs", size, cuda=cuda)
         cameras = self.env._human_render_cameras
         if not cameras:
             raise UserError(f"Task {config.task} has no camera for people, so there is nothing to record it with.")

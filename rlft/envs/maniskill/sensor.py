@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlft.envs.drawing import DrawingProcess
-from rlft.envs.maniskill.drawing import DRAWN, SHADER, DrawnScene, render_device
+from rlft.envs.maniskill.drawing import DRAWN, DrawnScene, render_device
 from rlft.envs.maniskill.explaining import explained
 from rlft.errors import UserError
 from rlft.types import Obs
@@ -40,9 +40,7 @@ class ManiSkillSensor(DrawnScene):
     """
 
     def __init__(self, config: ManiSkill) -> None:
-        size = config.image_size
-        looks = {"width": size, "height": size, "shader_pack": SHADER}
-        super().__init__(config, {"sensor_configs": looks}, cuda=config.on_gpu())
+        super().__init__(config, "sensor_configs", config.image_size, cuda=config.on_gpu())
         cameras = [sensor for sensor in self.env.scene.sensors.values() if hasattr(sensor, "camera")]
         if not cameras:
             raise UserError(f"Task {config.task} has no camera for robots; set obs of the environment to state.")
