@@ -58,8 +58,9 @@ OFF_POLICY = (
         16,
         "past-success",
         lambda facts: _pays_success(facts) and facts.passes_success,
-        "episodes go on after a success, whose reward comes again: targets bootstrap past it, and returns exceed 1",
+        "something follows a success, as if its reward came again: targets bootstrap past it, and returns exceed 1",
         "claimed: by calculation, a reward of 1 in every step of success is a return of up to 1 / (1 - gamma)",
-        "End episodes, also those of data.prior, with success, or set model.critic.head mse without a value_range.",
+        "Set model.bootstrap_at_done truncation and end episodes, also those of data.prior, with success; or set "
+        "model.critic.head mse without a value_range.",
     ),
 )

@@ -39,7 +39,7 @@ class Facts:
     episode_steps: int | None = None  # env steps until an episode is truncated
     highest_return: float | None = None  # that the critics can say
     temperature: float | None = None  # what the actor is paid for a nat of entropy, at the start
-    passes_success: bool = False  # an episode that is learned from went on after a success
+    passes_success: bool = False  # targets have something that follows a success
     critic_layers: int = 0
     critic_width: int = 0
 

@@ -134,7 +134,7 @@ def _facts_of_replay(module: IterationModule, data: EnvSource) -> dict[str, Any]
         "reward_scale": data.reward_scale,
         "highest_return": module.critic.reading.high,
         "temperature": module.objective.temperature,
-        "passes_success": data.passes_success,
+        "passes_success": data.passes_success or module.bootstrap_at_done == "always",
     }
 
 

@@ -13,7 +13,7 @@ from rlft.data.frames import Frames
 from rlft.data.hindsight import Stretches
 from rlft.data.on_demand import OnDemand
 from rlft.errors import UserError
-from rlft.types import CalibratedBatch, Experience, Goals, Obs, ReplayBatch, ReturnBatch, Transition
+from rlft.types import CalibratedBatch, Experience, Goals, Obs, ReplayBatch, ReplayBootstrap, ReturnBatch, Transition
 
 Outcome = Callable[[Tensor], tuple[Tensor, Tensor]]  # of the steps of rows `[M]`: rewards, and whether they terminate
 R = TypeVar("R", bound=ReplayBatch | ReturnBatch)
@@ -95,6 +95,7 @@ class ReplayBuffer:
         *,
         returns: bool = False,
         horizon: int = 0,
+        bootstrap_at_done: ReplayBootstrap = "truncation",
     ) -> Sequence[ReplayBatch]:
         """Batches of transitions, drawn uniformly with replacement from the usable steps.
 
@@ -109,6 +110,7 @@ class ReplayBuffer:
             returns: make them `CalibratedBatch`, with the returns of their episodes.
             horizon: draw for each how many env steps are left, from 1 to this, after which nothing counts; the share of
                 the horizon that is left is one more number of its observations. 0 has nothing of that.
+            bootstrap_at_done: whether something follows a termination.
         """
         kept = self.whole
         start, env = _drawn(kept.usable, count * size, generator)
@@ -117,7 +119,7 @@ class ReplayBuffer:
         def recorded(row: Tensor) -> tuple[Tensor, Tensor]:
             return self._counting(kept.reward[row, env]), kept.terminated[row, env]
 
-        ahead, last = _ahead(kept, start, env, n_step, gamma, recorded, left)
+        ahead, last = _ahead(kept, start, env, n_step, gamma, recorded, bootstrap_at_done, left)
         obs = kept.obs[start, env]
         if left is not None:
             after = left - (last - start + 1)
@@ -141,6 +143,7 @@ class ReplayBuffer:
         goals: Goals,
         *,
         returns: bool = False,
+        bootstrap_at_done: ReplayBootstrap = "truncation",
     ) -> Sequence[ReplayBatch]:
         """Batches of transitions with goals that were reached later, drawn uniformly with replacement.
 
@@ -155,7 +158,7 @@ class ReplayBuffer:
             reward, terminated = goals.outcome(kept.next_obs[row, env], goal)
             return self._counting(reward), terminated
 
-        ahead, _ = _ahead(kept, start, env, n_step, gamma, with_goal)
+        ahead, _ = _ahead(kept, start, env, n_step, gamma, with_goal, bootstrap_at_done)
         ahead = replace(ahead, next_obs=goals.put(ahead.next_obs, goal))
         batch = ReplayBatch(goals.put(kept.obs[start, env], goal), kept.action[start, env], ahead)
         return _split(batch, torch.full((len(start),), -torch.inf) if returns else None, size)
@@ -274,6 +277,7 @@ def _ahead(
     n_step: int,
     gamma: float,
     outcome: Outcome,
+    bootstrap_at_done: ReplayBootstrap,
     left: Tensor | None = None,
 ) -> tuple[Transition, Tensor]:
     """Up to `n_step` steps on from `start [M]` in environments `env [M]`; they cross neither ends nor bad steps.
@@ -294,7 +298,9 @@ def _ahead(
         reward += torch.where(alive, gamma**ahead * paid, 0.0)
         last, steps, ended = torch.where(alive, now, last), steps + alive, torch.where(alive, terminated, ended)
         alive = alive & ~(terminated | kept.terminated[now, env] | kept.truncated[now, env])
-    discount = torch.where(ended, 0.0, torch.tensor(gamma) ** steps)
+    discount = torch.tensor(gamma) ** steps
+    if bootstrap_at_done == "truncation":
+        discount = torch.where(ended, 0.0, discount)
     return Transition(reward, kept.next_obs[last, env], discount), last
 
 

@@ -246,14 +246,15 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         generator: torch.Generator,
     ) -> Iterator[Sequence[ReplayBatch]]:
         """The transitions of `count` minibatches that come of a buffer: as they were, then with other goals."""
-        n_step, gamma, returns = learner.n_step, learner.gamma, learner.needs_returns
+        n_step, gamma = learner.n_step, learner.gamma
+        how: dict[str, Any] = {"returns": learner.needs_returns, "bootstrap_at_done": learner.bootstrap_at_done}
         if size > relabelled:
             asked = count, size - relabelled, n_step, gamma, generator
-            yield buffer.transitions(*asked, returns=returns, horizon=learner.horizon)
+            yield buffer.transitions(*asked, horizon=learner.horizon, **how)
         if relabelled:
             goals = self.rollouts.spec.goals
             assert goals is not None  # or nothing would be relabelled
-            yield buffer.relabelled(count, relabelled, n_step, gamma, generator, goals, returns=returns)
+            yield buffer.relabelled(count, relabelled, n_step, gamma, generator, goals, **how)
 
     @property
     def of_prior(self) -> int:

@@ -29,6 +29,7 @@ from rlft.types import (
     Obs,
     PolicyName,
     ReplayBatch,
+    ReplayBootstrap,
     ReplaySource,
     ReturnBatch,
     Start,
@@ -67,6 +68,9 @@ class OffPolicyModule(ReplayModule):
         reward_mode: of the environment; taken from it.
         gamma: discount per env step.
         n_step: env steps whose rewards a target has.
+        bootstrap_at_done: which ends of an episode have something that follows. `truncation`: those by the time limit.
+            `always`: also those by termination, so that a dense reward does not pay more for waiting than for a success
+            that ends the episode (the default of ManiSkill's SAC).
         num_targets: critics, drawn anew for every gradient step, whose smallest value is a target's; `null` takes all
             (Chen et al. 2021, REDQ).
         polyak: how far the copies follow at every gradient step.
@@ -101,6 +105,7 @@ class OffPolicyModule(ReplayModule):
         reward_mode: str | None = None,
         gamma: float = 0.97,
         n_step: int = 3,
+        bootstrap_at_done: ReplayBootstrap = "truncation",
         num_targets: int | None = None,
         polyak: float = 0.01,
         actor_interval: int = 2,
@@ -135,6 +140,11 @@ class OffPolicyModule(ReplayModule):
         self.objective, self.conservative = objective, conservative
         self.policy = start_name(policy, inject_from, inject)
         self._check_residual(residual is not None, residual_steps)
+        if bootstrap_at_done == "always" and warmup_iterations and warmup == "returns":
+            raise UserError(
+                "model.bootstrap_at_done is always, but model.warmup returns fits the critics to returns that end with "
+                "the episode; set model.warmup collect, or model.warmup_iterations 0."
+            )
         self.actor = start_actor(policy, actor, obs_dim, action_dim)
         self.notes += inject_part(self.actor, inject_from, inject)
         if residual is not None:
@@ -150,7 +160,7 @@ class OffPolicyModule(ReplayModule):
         self.reward_mode = reward_mode
         self.gamma, self.n_step, self.num_targets, self.polyak = gamma, n_step, num_targets, polyak
         self.actor_interval, self.warmup_iterations, self.warmup = actor_interval, warmup_iterations, warmup
-        self.residual_steps = residual_steps
+        self.residual_steps, self.bootstrap_at_done = residual_steps, bootstrap_at_done
         self.exploration, self.final_exploration = exploration, final_exploration
         self.exploration_steps = exploration_steps
         self.critic_learning_rate = critic_learning_rate
@@ -185,7 +195,7 @@ class OffPolicyModule(ReplayModule):
             "gamma": self.gamma,
             "reward_mode": self.reward_mode,
             "reward_scale": self.source.reward_scale if isinstance(self.source, ReplaySource) else 1.0,
-            "bootstrap_at_done": "truncation",
+            "bootstrap_at_done": self.bootstrap_at_done,
             "estimator": type(self).__name__,
         }
 

@@ -41,7 +41,7 @@ class Transition(TensorRows):
 
     reward: Tensor  # [...], discounted sum of the rewards on the way
     next_obs: Obs  # [...], the true successor
-    discount: Tensor  # [...], gamma^steps, 0 if the episode terminated on the way
+    discount: Tensor  # [...], gamma^steps, 0 if nothing follows: as a rule, if the episode terminated on the way
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ class Learner(ABC):
 
 
 OnRewardChange = Literal["refuse", "recompute", "reset"]  # what becomes of experience that has another reward
+ReplayBootstrap = Literal["truncation", "always"]  # nothing follows a termination, or as much as a truncation
 Warmup = Literal["returns", "collect"]  # the returns of the episodes that have ended, or nothing
 
 
@@ -200,6 +201,7 @@ class ReplayLearner(Learner):
     gamma: float  # discount per env step
     n_step: int  # env steps whose rewards a transition has
     horizon: int = 0  # env steps that a transition looks ahead at most, drawn from 1 to this; 0 has no such bound
+    bootstrap_at_done: ReplayBootstrap = "truncation"  # which ends of an episode have something that follows
     warmup: Warmup  # what an iteration that warms up learns, once it has collected everything
 
     @property

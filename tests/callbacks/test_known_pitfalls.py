@@ -203,3 +203,8 @@ def test_episodes_that_go_on_after_a_success(tmp_path, capsys):
     env = f"--data.env={__name__}.Unending"
     assert told_off_policy(tmp_path, capsys, env) == ["endless-warm-up", "past-success"]
     assert told_off_policy(tmp_path, capsys, env, "--model.critic.head=mse") == ["endless-warm-up"]
+
+
+def test_targets_that_bootstrap_past_a_success(tmp_path, capsys):
+    always = ("--model.bootstrap_at_done=always", "--model.warmup=collect")
+    assert told_off_policy(tmp_path, capsys, *always) == ["past-success", "endless-warm-up"]

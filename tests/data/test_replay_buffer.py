@@ -29,12 +29,12 @@ def experience(reward, terminated=(), truncated=(), unusable=(), first=0):
     )
 
 
-def transitions(*parts, n_step, capacity=100):
+def transitions(*parts, n_step, capacity=100, **options):
     """Of every step that can be drawn: (reward, next observation, discount), by the step's observation."""
     buffer = ReplayBuffer(capacity)
     for part in parts:
         buffer.add(part)
-    (batch,) = buffer.transitions(1, 2000, n_step, GAMMA, torch.Generator().manual_seed(0))
+    (batch,) = buffer.transitions(1, 2000, n_step, GAMMA, torch.Generator().manual_seed(0), **options)
     ahead = batch.transition
     columns = (batch.obs.state[:, 0], ahead.reward, ahead.next_obs.state[:, 0], ahead.discount)
     return {row[0]: row[1:] for row in zip(*(column.tolist() for column in columns), strict=True)}
@@ -53,6 +53,13 @@ def test_nothing_is_worth_anything_after_a_termination():
     assert found[0] == (1 + 0.5 * 2, 1.5, 0)
     assert found[1] == (2, 1.5, 0)
     assert found[2] == (4 + 0.5 * 8, 3.5, 0.25)
+
+
+def test_after_a_termination_as_much_may_follow_as_after_a_truncation():
+    episodes = [1, 2, 4, 8]
+    always = transitions(experience(episodes, terminated=[1]), n_step=3, bootstrap_at_done="always")
+    assert always == transitions(experience(episodes, truncated=[1]), n_step=3)
+    assert always[0] == (1 + 0.5 * 2, 1.5, 0.25)
 
 
 def test_after_a_truncation_its_own_successor_is_worth_what_it_is():

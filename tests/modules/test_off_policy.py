@@ -121,6 +121,7 @@ def test_what_is_evaluated_is_the_average(three):
         (("--model.num_targets=3",), "model.num_targets is 3; it must be at most 2, the number of critics."),
         (("--model.exploration=[0.2, 0.1]",), "model.exploration is"),
         (("--model.critic.head=hl_gauss",), "value_range of a critic is None"),
+        (("--model.bootstrap_at_done=always",), "set model.warmup collect, or model.warmup_iterations 0"),
         (("--data.num_steps=10",), "No episode has ended in the 10 steps of warm-up"),
     ],
 )
