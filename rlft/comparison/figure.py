@@ -52,12 +52,13 @@ def draw_over_tasks(found: OverTasks, path: Path) -> None:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 1.6 + 0.5 * max(6, len(found.methods))), layout="constrained"
     )
-    scores, labels = found.profile_scores(), [method.label for method in found.methods]
+    labels = [method.label for method in found.methods]
     for i, method in enumerate(found.methods):
         line, estimate = LINES[i // 10 % len(LINES)], method.iqm
         left.barh(i, estimate.value, color=f"C{i % 10}", alpha=0.7)
         left.plot([estimate.low, estimate.high], [i, i], color="black", linewidth=1.5)
-        right.plot(scores, [100 * method.profile(score) for score in scores], line, color=f"C{i % 10}")
+        scores, shares = method.profile(*found.range)
+        right.plot(scores, [100 * share for share in shares], line, color=f"C{i % 10}")
     left.set_yticks(range(len(labels)), labels, parse_math=False)
     left.invert_yaxis()
     left.set(xlabel="normalised score, IQM and 95% interval")

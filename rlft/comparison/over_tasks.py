@@ -21,8 +21,6 @@ from rlft.comparison.runs import Array
 from rlft.errors import UserError
 from rlft.statistics.rates import Estimate
 
-PROFILE = 101  # scores at which a performance profile is drawn
-
 
 @dataclass(frozen=True)
 class Task:
@@ -66,9 +64,16 @@ class Method:
     rank: float
     costs: dict[str, float]
 
-    def profile(self, score: float) -> float:
+    def above(self, score: float) -> float:
         """Share of its runs that are above a score, averaged over tasks."""
         return float(np.mean([(own > score).mean() for own in self.scores]))
+
+    def profile(self, low: float, high: float) -> tuple[list[float], list[float]]:
+        """Its performance profile from one score to another: the corners of its steps, scores and shares above them."""
+        falls = np.unique(np.concatenate(self.scores))
+        inside = [float(score) for score in falls if low < score < high]
+        shares = [self.above(score) for score in (low, *inside)]
+        return [low, *np.repeat(inside, 2).tolist(), high], np.repeat(shares, 2).tolist()
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,11 @@ class OverTasks:
     better: Mapping[tuple[str, str], Estimate]
     notes: tuple[str, ...]
 
-    def profile_scores(self) -> list[float]:
-        """Where performance profiles are drawn: from the lowest score or 0 to the highest or 1, in tenths."""
+    @property
+    def range(self) -> tuple[float, float]:
+        """From the lowest score or 0 to the highest or 1, in whole tenths."""
         scores = [score for method in self.methods for own in method.scores for score in own.tolist()]
-        low, high = min(0.0, *scores), max(1.0, *scores)
-        return [float(x) for x in np.linspace(math.floor(low * 10) / 10, math.ceil(high * 10) / 10, PROFILE)]
+        return math.floor(min(0.0, *scores) * 10) / 10, math.ceil(max(1.0, *scores) * 10) / 10
 
 
 def compare_over_tasks(

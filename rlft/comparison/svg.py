@@ -51,14 +51,14 @@ def svg(comparison: Comparison, of: str = "") -> str:
 
 def profiles(found: OverTasks) -> str:
     """Performance profiles: the share of a method's runs that are above a score, over all scores."""
-    scores = found.profile_scores()
-    x_ticks = ticks(scores)
+    x_ticks = ticks(found.range)
     x, y = Scale(min(x_ticks), max(x_ticks), LEFT, WIDTH - RIGHT), Scale(0, 1, HEIGHT - BOTTOM, TOP)
     lines = [_vertical(x(tick), f"{tick:.1f}") for tick in x_ticks]
     lines += [_horizontal(y(tick / 5), f"{20 * tick}%") for tick in range(6)]
     curves = []
     for i, method in enumerate(found.methods):
-        line = " ".join(f"{x(score):.1f},{y(method.profile(score)):.1f}" for score in scores)
+        corners = zip(*method.profile(*found.range), strict=True)
+        line = " ".join(f"{x(score):.1f},{y(share):.1f}" for score, share in corners)
         curves.append(f'<g id="arm{i}">{_line(i, line)}</g>')
     return _picture(lines, "runs above this normalised score", curves)
 

@@ -1,11 +1,11 @@
 """Makes a policy of the zoo anew: `python -m rlft.zoo pickcube/weak`.
 
-Trains `configs/pretrain_ppo.yaml` up to the recipe's iteration (or takes it from a run that has been there), sets the
-recipe's noise, measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with
-its provenance. The same processor gives the same bits; another one may round differently and need another iteration.
-Two of them also learn their V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just that.
-`pickcube/weak-gamma0.95` is the weak policy with its V at another discount. Those of racing are written down, or the
-best of a run of a config.
+Trains the recipe's config up to its iteration (or takes it from a run that has been there), sets the recipe's noise,
+measures 1,000 fixed episodes with the mean action and with sampled actions, and writes the policy with its provenance.
+The same processor gives the same bits; another one may round differently and need another iteration. PickCube's weak
+policy and expert also learn their V under the sparse reward, `configs/pretrain_critic.yaml`; `--only_critic` does just
+that. `pickcube/weak-gamma0.95` is the weak policy with its V at another discount. Those of racing are written down, or
+the best of a run of a config.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import glob
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rlft import cli
 from rlft.commands.evaluate import evaluate
@@ -30,15 +30,17 @@ from rlft.types import Actor
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which iteration of the pretraining run a policy is, and what its success has to be.
+    """Which iteration of a pretraining run a policy is, and what its success has to be.
 
     Args:
-        iteration: of `configs/pretrain_ppo.yaml`, found on one machine.
+        iteration: of the run, found on one machine.
         log_std: log standard deviation of every action dimension, if it is set by hand.
         deterministic: lowest and highest success with the mean action.
         stochastic: lowest and highest success with sampled actions.
         description: what the policy is for.
-        critic: learn its V under the sparse reward; else its critic is that of its training.
+        critic: that of its training, its V under the sparse reward, learned apart, or none.
+        config: of the run.
+        options: of the run, besides.
     """
 
     iteration: int
@@ -46,7 +48,27 @@ class Recipe:
     deterministic: tuple[float, float]
     stochastic: tuple[float, float]
     description: str
-    critic: bool = False
+    critic: Literal["trained", "of returns", "none"] = "trained"
+    config: str = "pretrain_ppo.yaml"
+    options: tuple[str, ...] = ()
+
+
+def _of_task(task: str, weak: int, expert: int, lowest: float = 0.95) -> dict[str, Recipe]:
+    """An imperfect policy and the best one of a run of `configs/pretrain_off_policy.yaml` in another task.
+
+    Args:
+        task: its id.
+        weak: iteration of the imperfect policy.
+        expert: iteration of the best one.
+        lowest: success of the best one.
+    """
+    name = task.removesuffix("-v1").lower()
+    run: dict[str, Any] = {"critic": "none", "config": "pretrain_off_policy.yaml"}
+    run["options"] = (f"--data.env.task={task}",)
+    return {
+        f"{name}/weak": Recipe(weak, -1.5, (0.3, 0.6), (0.0, 1.0), "imperfect mean action, little noise", **run),
+        f"{name}/expert": Recipe(expert, -2.5, (lowest, 1.0), (0.0, 1.0), "the best that its run had", **run),
+    }
 
 
 RECIPES = {
@@ -56,13 +78,13 @@ RECIPES = {
         (0.38, 0.50),
         (0.0, 1.0),
         "imperfect mean action, little noise: where every comparison starts",
-        critic=True,
+        critic="of returns",
     ),
     "pickcube/noisy": Recipe(
         118, None, (0.93, 1.0), (0.0, 0.70), "good mean action under much noise: less noise would pass for progress"
     ),
     "pickcube/expert": Recipe(
-        145, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle", critic=True
+        145, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle", critic="of returns"
     ),
 }
 
@@ -105,12 +127,13 @@ def make(name: str, run: Path, iteration: int) -> None:
         "control_mode": policy.info["control_mode"],
         "description": recipe.description,
         "provenance": {
-            **_provenance(name, "pretrain_ppo.yaml", policy),
+            **_provenance(name, recipe.config, policy),
             "log_std": "trained" if recipe.log_std is None else f"set to {recipe.log_std}",
         },
     }
     candidate = run / "policies" / "candidate.safetensors"
-    save_policy(candidate, policy.actor, policy.critic, info)
+    critic = None if recipe.critic == "none" else policy.critic
+    save_policy(candidate, policy.actor, critic, info)
     measured = {kind: summarize(results) for kind, results in evaluate(str(candidate), episodes=1000).items()}
     for kind, (low, high) in (("deterministic", recipe.deterministic), ("stochastic", recipe.stochastic)):
         rate = measured[kind]["success_rate"]
@@ -119,7 +142,7 @@ def make(name: str, run: Path, iteration: int) -> None:
                 f"Iteration {iteration} has {kind} success {rate:.1%}, but {name} should have {low:.0%} to {high:.0%}; "
                 f"this processor rounds differently, so try its neighbours: --run {run} --iteration N."
             )
-    save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info | {"measured": measured})
+    save_policy(ZOO / f"{name}.safetensors", policy.actor, critic, info | {"measured": measured})
 
 
 def make_pointreach(name: str) -> None:
@@ -215,14 +238,14 @@ def main() -> int:
     recipe = RECIPES[options.name]
     if not options.only_critic:
         iteration = options.iteration or recipe.iteration
-        run = options.run or _train("pretrain_ppo.yaml", "--trainer.max_epochs", str(iteration))
+        run = options.run or _train(recipe.config, *recipe.options, "--trainer.max_epochs", str(iteration))
         try:
             make(options.name, run, iteration)
         except UserError as error:
             print(f"rlft: {error}", file=sys.stderr)
             return 1
-    if recipe.critic or options.only_critic:
-        learn_critic(options.name, options.name)
+    if recipe.critic == "of returns" or options.only_critic:
+        learn_critic(options.name, options.name, *recipe.options)
     return 0
 
 

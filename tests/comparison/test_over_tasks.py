@@ -55,7 +55,9 @@ def test_scores_ranks_and_probabilities_by_hand(tmp_path, capsys):
     # In push ppo wins 3 of 4 pairs and ties one, 3.5 / 4; in pull there are two ties of four and each wins one.
     assert found.better["ppo", "awr"].value == pytest.approx((3.5 / 4 + 0.5) / 2)
     assert found.better["awr", "ppo"].value == pytest.approx(1 - (3.5 / 4 + 0.5) / 2)
-    assert [ppo.profile(score) for score in (0.4, 0.5, 0.8, 1.0)] == [1.0, 0.5, 0.25, 0.0]
+    assert [ppo.above(score) for score in (0.4, 0.5, 0.8, 1.0)] == [1.0, 0.5, 0.25, 0.0]
+    assert ppo.profile(0.0, 1.0) == ([0.0, 0.5, 0.5, 0.75, 0.75, 1.0], [1.0, 1.0, 0.5, 0.5, 0.25, 0.25])
+    assert ppo.profile(0.0, 1.1)[1][-2:] == [0.0, 0.0]  # nothing is above the highest score
     assert ppo.costs["env steps"] == 200
     text = capsys.readouterr().out
     assert "| ppo | 4 | 0.62 [" in text
