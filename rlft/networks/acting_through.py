@@ -6,7 +6,7 @@ from rlft.types import Actor
 
 
 class ActingThrough(Actor):
-    """Has the sizes of another actor.
+    """Has the sizes of another actor, if it does not say otherwise.
 
     Args:
         actor: the other one, which it shares.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rlft.networks.acting_through import ActingThrough
 from rlft.networks.quantile_actor import QuantileActor
-from rlft.types import Acted, Actor, Obs
+from rlft.types import Acted, Obs
 
 
-class EpsilonGreedy(Actor):
+class EpsilonGreedy(ActingThrough):
     """Any choice now and then, the best one of noisy values now and then, else the best one.
 
     Args:
@@ -19,12 +20,12 @@ class EpsilonGreedy(Actor):
         noise: its standard deviation, in units of the values.
     """
 
+    actor: QuantileActor
     choices: int
 
     def __init__(self, actor: QuantileActor, epsilon: float, noisy: float, noise: float) -> None:
-        super().__init__()
-        self.actor, self.epsilon, self.noisy, self.noise = actor, epsilon, noisy, noise
-        self.obs_dim, self.action_dim, self.choices = actor.obs_dim, actor.action_dim, actor.choices
+        super().__init__(actor)
+        self.epsilon, self.noisy, self.noise = epsilon, noisy, noise
         self.noise_dim = 2 + self.choices  # how to decide, which choice, noise of the values
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from rlft.networks.acting_through import ActingThrough
 from rlft.types import Acted, Actor, Obs
 
 
-class NoisyMode(Actor):
+class NoisyMode(ActingThrough):
     """The mode of an actor plus the noise as it comes: whoever makes the noise decides how much that is.
 
     Args:
@@ -15,9 +16,8 @@ class NoisyMode(Actor):
     """
 
     def __init__(self, actor: Actor) -> None:
-        super().__init__()
-        self.actor = actor
-        self.obs_dim, self.action_dim, self.noise_dim = actor.obs_dim, actor.action_dim, actor.action_dim
+        super().__init__(actor)
+        self.noise_dim = actor.action_dim
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """The density is not known: noise of different scales is mixed."""

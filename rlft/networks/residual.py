@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rlft.errors import require
+from rlft.networks.acting_through import ActingThrough
 from rlft.networks.action_values import frozen_copy
 from rlft.networks.descriptions import describe
 from rlft.networks.mlp import Activation
@@ -78,7 +79,7 @@ class ResidualActor(Actor):
         return self.action_dim * math.log(self.scale)
 
 
-class Gradual(Actor):
+class Gradual(ActingThrough):
     """Corrects the base in a share of the steps only, at random: their progressive exploration.
 
     One more number of the noise decides, so that it is addressed as all noise is. The mode is always corrected.
@@ -88,10 +89,12 @@ class Gradual(Actor):
         share: probability that it does, per step.
     """
 
+    actor: ResidualActor
+
     def __init__(self, actor: ResidualActor, share: float) -> None:
-        super().__init__()
-        self.actor, self.share = actor, share
-        self.obs_dim, self.action_dim, self.noise_dim = actor.obs_dim, actor.action_dim, actor.noise_dim + 1
+        super().__init__(actor)
+        self.share = share
+        self.noise_dim = actor.noise_dim + 1
 
     def act(self, obs: Obs, noise: Tensor, *, explore: bool = True) -> Acted:
         """The density, a mixture with an atom at the base's action, is not known."""
