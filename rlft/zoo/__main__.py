@@ -86,6 +86,7 @@ RECIPES = {
     "pickcube/expert": Recipe(
         145, None, (0.99, 1.0), (0.95, 1.0), "nearly perfect with noise and without: the oracle", critic="of returns"
     ),
+    **_of_task("PushCube-v1", weak=2, expert=10),
 }
 
 
@@ -123,8 +124,7 @@ def make(name: str, run: Path, iteration: int) -> None:
     if recipe.log_std is not None:
         policy.actor.set_exploration(recipe.log_std)
     info = {
-        "task": policy.info["task"],
-        "control_mode": policy.info["control_mode"],
+        **_made_for(policy),
         "description": recipe.description,
         "provenance": {
             **_provenance(name, recipe.config, policy),
@@ -151,9 +151,8 @@ def make_pointreach(name: str) -> None:
     config = "pretrain_pointreach.yaml"
     run = _train(config, "--trainer.max_epochs", str(iteration))
     policy = load_policy(str(run / "policies" / f"iteration_{iteration}.safetensors"))
-    info = {k: v for k, v in policy.info.items() if k not in ("format", "run", "iteration", "env_steps", "metrics")}
     measured = {k.removeprefix("eval/"): v for k, v in policy.info["metrics"].items()}
-    info |= {"description": description, "provenance": _provenance(name, config, policy)}
+    info = {**_made_for(policy), "description": description, "provenance": _provenance(name, config, policy)}
     info |= {"measured": {"deterministic": measured}}
     save_policy(ZOO / f"{name}.safetensors", policy.actor, policy.critic, info)
 
@@ -193,6 +192,12 @@ def learn_critic(name: str, policy_name: str, *options: str) -> None:
     policy, learned = load_policy(policy_name), load_policy(str(run / "policies" / "best.safetensors"))
     info = policy.info | {"critic": learned.info["critic"], "critic_provenance": _provenance(name, config, learned)}
     save_policy(ZOO / f"{name}.safetensors", policy.actor, learned.critic, info)
+
+
+def _made_for(policy: Policy) -> dict[str, Any]:
+    """What the file of a run says of the environment, but the reward: the zoo's are measured with the sparse one."""
+    of_run = {"format", "run", "iteration", "env_steps", "metrics", "critic", "networks", "reward_mode"}
+    return {key: value for key, value in policy.info.items() if key not in of_run}
 
 
 def _provenance(name: str, config: str, policy: Policy) -> dict[str, Any]:

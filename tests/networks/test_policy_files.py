@@ -10,6 +10,7 @@ from rlft.networks import ActionValueCritic, ConditionedActor, GaussianActor, No
 from rlft.networks.policy_checks import check_shapes
 from rlft.networks.policy_files import load_policy, save_policy, zoo_names
 from rlft.types import Obs
+from rlft.zoo.__main__ import AGENTS, CRITICS, DRIVERS, POINTREACH, RECIPES
 from tests.support.hand_made import is_sentence, same, weights_of
 from tests.support.user_actors import ForgetfulActor
 
@@ -178,6 +179,10 @@ def test_the_folder_of_a_run_is_its_best_policy(saved, tmp_path):
     save_policy(run / "version_1/policies/best.safetensors", actor, critic, {})
     assert "version_1" in refuse(run)
     assert "folder of a run" in refuse(run / "version_0/policies")
+
+
+def test_every_policy_of_the_zoo_can_be_made_anew():
+    assert set(zoo_names()) == {*RECIPES, *POINTREACH, *CRITICS, *DRIVERS, *AGENTS}
 
 
 def test_every_policy_of_the_zoo_loads():
