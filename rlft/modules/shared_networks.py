@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -17,10 +17,7 @@ from rlft.learners import joined, place
 from rlft.types import Actor, Critic
 
 Network = TypeVar("Network", Actor, Critic)
-BY_ROWS: dict[type[Any], tuple[str, ...]] = {  # methods of rows `[B]` that answer row by row
-    Actor: ("log_prob", "imitation", "entropy"),
-    Critic: ("forward",),
-}
+BY_ROWS = ("log_prob", "imitation", "entropy"), ("forward",)  # of an actor and a critic: answer rows `[B]` one by one
 
 
 def shared(network: Network) -> Network:
@@ -30,26 +27,15 @@ def shared(network: Network) -> Network:
     """
     if place().count == 1:
         return network
-    kind: Any = type(network)
     other = copy.copy(network)
-    other.__class__ = _kind(kind)
-    object.__setattr__(other, "_whole", network)  # no submodule
+    for name in BY_ROWS[not isinstance(network, Actor)]:
+        object.__setattr__(other, name, partial(_split, getattr(network, name)))
     return other
 
 
-@cache
-def _kind(kind: Any) -> Any:
-    """A subclass that splits what `kind` defines; what it only inherits is made of these."""
-    base = next(base for base in BY_ROWS if issubclass(kind, base))
-    defined = [name for name in BY_ROWS[base] if getattr(kind, name) is not getattr(base, name)]
-    return type(kind.__name__, (kind,), {name: _split(name) for name in defined})
-
-
-def _split(name: str) -> Callable[..., Tensor]:
-    def method(self: Any, *rows: Any) -> Tensor:
-        total = len(rows[0])
-        mine = place().share(total)
-        own: Tensor = getattr(self._whole, name)(*(one[mine.start : mine.stop] for one in rows))
-        return joined(own, total) if own.ndim else own  # an entropy may be the same everywhere
-
-    return method
+def _split(method: Callable[..., Tensor], *rows: Any) -> Tensor:
+    """What a method answers for all rows, `[B]`, of which it is asked for this learner's share."""
+    total = len(rows[0])
+    mine = place().share(total)
+    own = method(*(one[mine.start : mine.stop] for one in rows))
+    return joined(own, total) if own.ndim else own  # an entropy may be the same everywhere

@@ -81,8 +81,8 @@ class SharedRollouts:
         parts, replaced, checksums = zip(*everybody, strict=True)
         if len({*checksums}) > 1:
             raise UserError(
-                "The learners have come to different weights, which must not happen: were all of them given the same "
-                "files, and is what acts and learns the same function on all devices?"
+                "The learners have come to different weights; all of them need the same files, and networks and losses "
+                "that are the same function on all devices."
             )
         self.workers_replaced = sum(replaced)
         rollouts, ends, visited = zip(*parts, strict=True)

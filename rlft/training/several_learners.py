@@ -66,8 +66,8 @@ class _Other:
 
     def lost(self, seconds: float) -> str:
         """What to say of it if it has failed, or does so within as many seconds; else nothing."""
-        wait([self.process.sentinel], seconds)
         with self._lock:  # the thread that watches asks, too
+            self.process.join(seconds)
             if self._said or not (status := self.process.exitcode):
                 return self._said
             told = f"ended with exit status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}"
@@ -89,14 +89,17 @@ def count_learners(settings: Namespace) -> int:
     """How many learners a trainer's settings ask for.
 
     Raises:
-        UserError: if `devices` is no number of devices.
+        UserError: if `devices` is no number of devices, or there are not as many.
     """
-    devices = str(settings.devices)
+    devices, gpus = str(settings.devices), 0 if settings.accelerator == "cpu" else torch.cuda.device_count()
     if devices in ("-1", "auto"):
-        return 1 if settings.accelerator == "cpu" else max(1, torch.cuda.device_count())
-    right = re.fullmatch(r"[1-9]\d*|\d+(,\d+)*,?", devices) is not None and devices != "0"
+        return max(1, gpus)
+    right = re.fullmatch(r"[1-9]\d*|\d+(,\d+)*,?", devices) is not None
     require(right, "trainer.devices", settings.devices, "how many learners, or which devices, as in '0,1'")
-    return len({*devices.strip(",").split(",")}) if "," in devices else int(devices)
+    which = {int(number) for number in devices.strip(",").split(",")} if "," in devices else {*range(int(devices))}
+    if len(which) > 1 and (gpus or "," in devices or settings.accelerator in ("gpu", "cuda")):
+        require(max(which) < gpus, "trainer.devices", settings.devices, f"among the GPUs, of which there are {gpus}")
+    return len(which)
 
 
 def check_can_share(config: Namespace, command: str, count: int) -> None:
@@ -158,9 +161,9 @@ def _join(store: TCPStore, mine: Place) -> None:
 
 def lost(seconds: float = 0.0) -> str:
     """What to say of another learner that has failed, or does so within as many seconds; nothing if none has."""
-    if _others and seconds:
-        wait([other.process.sentinel for other in _others], seconds)
-    return next((said for other in _others if (said := other.lost(0.0))), "")
+    ended = wait([other.process.sentinel for other in _others], seconds) if _others else []
+    over = [other for other in _others if other.process.sentinel in ended]
+    return next((said for other in over if (said := other.lost(GRACE))), "")  # its status may not be known yet
 
 
 def await_others() -> None:
