@@ -94,7 +94,7 @@ def count_learners(settings: Namespace) -> int:
     devices, gpus = str(settings.devices), 0 if settings.accelerator == "cpu" else torch.cuda.device_count()
     if devices in ("-1", "auto"):
         return max(1, gpus)
-    right = re.fullmatch(r"[1-9]\d*|\d+(,\d+)*,?", devices) is not None
+    right = re.fullmatch(r"[1-9]\d*|(\d+,)+\d*", devices) is not None
     require(right, "trainer.devices", settings.devices, "how many learners, or which devices, as in '0,1'")
     which = {int(number) for number in devices.strip(",").split(",")} if "," in devices else {*range(int(devices))}
     if len(which) > 1 and (gpus or "," in devices or settings.accelerator in ("gpu", "cuda")):
