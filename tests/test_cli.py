@@ -73,7 +73,7 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--model.advantage=PPO": "PPO",
     "--data.env=GaussianActor": "GaussianActor",
     "--trainer.logger=wandb": "use here; choose one of CSVLogger, ",
-    "--trainer.devices=2": "trainer.devices is 2; it must be 1",
+    "--trainer.devices=0": "trainer.devices is 0; it must be how many learners",
     "--data.num_envs=many": "many",
     "--model.advantage.init_args.bootstrap_at_done=sometimes": "sometimes",
 }

@@ -11,6 +11,7 @@ from tests.support.hand_made import REPO
 BASICS = {"errors", "system", "types"}
 LAYERS = {  # room of rlft: which other rooms it may import
     "errors": set(),
+    "learners": set(),
     "system": set(),
     "types": set(),
     "files": BASICS,
@@ -23,16 +24,28 @@ LAYERS = {  # room of rlft: which other rooms it may import
     "advantage": BASICS | {"networks", "statistics"},
     "update": BASICS | {"networks"},
     "off_policy": BASICS | {"networks"},
-    "rollout": BASICS | {"envs", "networks"},
+    "rollout": BASICS | {"envs", "learners", "networks"},
     "studies": BASICS | {"files", "runs"},
     "comparison": BASICS | {"files", "runs", "statistics"},
     "videos": BASICS | {"envs", "files"},
-    "modules": BASICS | {"advantage", "files", "networks", "off_policy", "runs", "statistics", "update"},
+    "modules": BASICS | {"advantage", "files", "learners", "networks", "off_policy", "runs", "statistics", "update"},
     "data": BASICS | {"envs", "files", "networks", "rollout", "runs", "trajectories"},
     "ranking": BASICS | {"advantage", "files", "networks", "statistics"},
     "callbacks": BASICS | {"advantage", "data", "envs", "files", "modules", "networks", "runs", "statistics", "videos"},
     "training": BASICS
-    | {"advantage", "callbacks", "data", "envs", "files", "modules", "networks", "rollout", "runs", "update"}
+    | {
+        "advantage",
+        "callbacks",
+        "data",
+        "envs",
+        "files",
+        "learners",
+        "modules",
+        "networks",
+        "rollout",
+        "runs",
+        "update",
+    }
     | {"studies"},  # whose placeholders stand in configurations that are looked at before a study runs
     "commands": BASICS
     | {"comparison", "envs", "files", "networks", "ranking", "rollout", "runs", "statistics", "studies", "trajectories"}

@@ -11,6 +11,7 @@ from rlft.errors import UserError
 from rlft.modules import FinetuneModule
 from rlft.modules.iteration import IterationModule
 from rlft.modules.source import environments_of
+from rlft.runs import directory
 from rlft.types import EnvSource
 
 
@@ -51,8 +52,15 @@ def callbacks_of(trainer: Any) -> list[lightning.Callback]:
 
 
 def folder_of(trainer: Any) -> Path | None:
-    """Where checkpoints and policies go; nowhere in a `fast_dev_run`, which Lightning does not declare either."""
-    return None if trainer.fast_dev_run or trainer.log_dir is None else Path(trainer.log_dir)
+    """Where policies go: without a logger where Lightning has files; nowhere for all learners but the first."""
+    if not keeps_files(trainer) or not trainer.is_global_zero:
+        return None
+    return directory.of_trainer(trainer) or Path(trainer.default_root_dir)
+
+
+def keeps_files(trainer: Any) -> bool:
+    """Whether a run leaves checkpoints and policies; not in a `fast_dev_run`, which Lightning does not declare."""
+    return not trainer.fast_dev_run
 
 
 def _name(thing: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from rlft.callbacks.access import environments, folder_of, learner
+from rlft.callbacks.access import environments, folder_of, keeps_files, learner
 from rlft.errors import UserError
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_files import MADE_FOR, describe_networks, save_policy
@@ -56,19 +56,13 @@ class SuccessCheckpoint(ModelCheckpoint):
         evaluated = self.monitor in module.finish_iteration().metrics
         if evaluated:  # else the monitored value is of an earlier policy
             super().on_train_epoch_end(trainer, pl_module)
-        if (folder := folder_of(trainer)) is None:
-            return
-        self._export(folder, trainer, module, "last")
-        if self.keep_every and module.iteration % self.keep_every == 0:
-            self._export(folder, trainer, module, f"iteration_{module.iteration}")
-        best = None if self.best_model_score is None else float(self.best_model_score)
-        if evaluated and best is not None and best != self._best_exported:
-            self._export(folder, trainer, module, "best")
-            self._best_exported = best
+        if folder := folder_of(trainer):
+            self._export_all(folder, trainer, module, evaluated=evaluated)
         # After everything else of the iteration: a run that is killed and goes on from here repeats none of it.
         for logger in trainer.loggers:
             logger.save()
-        trainer.save_checkpoint(Path(self.dirpath or ".") / "last.ckpt")
+        if keeps_files(trainer):
+            trainer.save_checkpoint(Path(self.dirpath or ".") / "last.ckpt")
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
@@ -84,16 +78,27 @@ class SuccessCheckpoint(ModelCheckpoint):
         if module.record and (folder := folder_of(trainer)):
             self._export(folder, trainer, module, "last")
 
+    def _export_all(
+        self, folder: Path, trainer: lightning.Trainer, module: IterationModule, *, evaluated: bool
+    ) -> None:
+        self._export(folder, trainer, module, "last")
+        if self.keep_every and module.iteration % self.keep_every == 0:
+            self._export(folder, trainer, module, f"iteration_{module.iteration}")
+        best = None if self.best_model_score is None else float(self.best_model_score)
+        if evaluated and best is not None and best != self._best_exported:
+            self._export(folder, trainer, module, "best")
+            self._best_exported = best
+
     def _export(self, folder: Path, trainer: lightning.Trainer, module: IterationModule, name: str) -> None:
         weights = module.evaluated()
         path = folder / f"policies/{name}.safetensors"
-        save_policy(path, weights.actor, weights.critic, self._describe(trainer, module))
+        save_policy(path, weights.actor, weights.critic, self._describe(folder, trainer, module))
 
-    def _describe(self, trainer: lightning.Trainer, module: IterationModule) -> dict[str, Any]:
+    def _describe(self, folder: Path, trainer: lightning.Trainer, module: IterationModule) -> dict[str, Any]:
         data, record = environments(self, trainer), module.finish_iteration()
         return {
             **data.env.describe(data.rollouts.spec),
-            "run": str(trainer.log_dir),
+            "run": str(folder),
             "iteration": record.iteration,
             "env_steps": record.steps.env,
             "metrics": {k: v for k, v in record.metrics.items() if k.startswith("eval")},

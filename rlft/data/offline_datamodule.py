@@ -79,6 +79,7 @@ class OfflineDataModule(RolloutDataModule):
     """
 
     fixed = True
+    shareable = False
 
     def __init__(
         self,

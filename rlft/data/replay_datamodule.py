@@ -65,6 +65,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         reward_normalization: has rewards count in standard deviations of the return; `null` leaves them as they are.
     """
 
+    shareable = False
+
     def __init__(
         self,
         env: EnvFactory,

@@ -79,10 +79,13 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         num_minibatches: parts that one pass over an iteration's data is split into; must divide num_envs * num_steps.
         update_epochs: passes over an iteration's data.
         num_workers: processes to simulate in; 0 simulates in the main process, `null` uses one per processor core.
+            Several learners have as many each, by default of their share of the cores.
         total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`.
         seed: addresses initial states, action noise and shuffling; follows `seed_everything`; outside of the
             command line 1 by default.
     """
+
+    shareable = True
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.critic_provenance import Setting
 from rlft.modules.injection import Inject, check_source, inject_part, start_actor, start_name
 from rlft.modules.iteration import IterationModule
+from rlft.modules.shared_networks import shared
 from rlft.networks import GaussianActor, NoCritic, ValueCritic
 from rlft.networks.policy_files import load_policy
 from rlft.statistics.fit import calibration_slope, explained_variance, spread
@@ -66,6 +67,7 @@ class FinetuneModule(IterationModule):
 
     advantage: AdvantageEstimator
     update: PolicyUpdate
+    shareable = True
 
     def __init__(
         self,
@@ -256,10 +258,10 @@ class FinetuneModule(IterationModule):
 
     def training_step(self, batch: Batch) -> Tensor | None:
         """Sum of the actor's and the critic's loss on a minibatch, or `None` if nothing is to be learned."""
-        loss, metrics = self.advantage.critic_loss(self.critic, batch)
+        loss, metrics = self.advantage.critic_loss(shared(self.critic), batch)
         critic_learns = loss.requires_grad
         if self.current_epoch >= self.warmup_iterations and not self._actor_stopped:
-            actor_loss, actor_metrics = self.update.actor_loss(self.actor, batch)
+            actor_loss, actor_metrics = self.update.actor_loss(shared(self.actor), batch)
             metrics |= actor_metrics
             self._actor_stopped = self.update.exceeds_target_kl(actor_metrics)
             if not self._actor_stopped:

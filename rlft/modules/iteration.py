@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rlft.advantage import AdvantageEstimator
 from rlft.errors import UserError, require
+from rlft.learners import place
 from rlft.modules import optimizer_state
 from rlft.modules.bad_numbers import OnBadNumbers
 from rlft.modules.metrics import IterationMetrics, log_metrics
@@ -164,7 +165,12 @@ class IterationModule(lightning.LightningModule, Learner, ABC):
         """What follows a gradient step before any callback sees the weights; called without gradients."""
 
     def setup(self, stage: str) -> None:
-        """Refuses names of submodules that do not exist, data that say nothing, and pictures of other sizes."""
+        """Refuses names of submodules that do not exist, data that say nothing, pictures of other sizes, strangers."""
+        if self.trainer.world_size != place().count:
+            raise UserError(
+                "Lightning's own strategies for several devices do not share a run's environments; `rlft fit` with "
+                "--trainer.devices does, from Python a Trainer has 1 device."
+            )
         self.optimisation.check_names()
         source = source_of(self.trainer, type(self).__name__)
         if isinstance(source, EnvSource):

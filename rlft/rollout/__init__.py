@@ -3,10 +3,12 @@
 import math
 import sys
 
-from rlft.errors import UserError
+from rlft.errors import UserError, require
+from rlft.learners import place
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
 from rlft.rollout.rerollouts import IterationRerollouts
+from rlft.rollout.shared import SharedRollouts
 from rlft.rollout.worker_pool import WorkerDied, close_all
 from rlft.system import available_cores
 from rlft.types import EnvFactory, Rollouts
@@ -16,26 +18,50 @@ def make_rollouts(factory: EnvFactory, num_envs: int, num_workers: int | None) -
     """Rollouts in `num_workers` processes, or in this one if that is 0; in more where the environments need them.
 
     `None` is one per processor core that this process may use, and 0 where a GPU simulates. The number of processes
-    changes no result.
+    changes no result. Several learners have a share of the environments each, so many processes of their own for it,
+    and by default as many cores.
 
     Raises:
-        UserError: if the environments cannot be built, or do not fit into this process and no other is allowed.
+        UserError: if the environments cannot be built, cannot be shared, or do not fit into this process and no other
+            is allowed.
     """
+    here = place()
+    if here.count > 1:
+        _check_shared(factory, num_envs, here.count)
+        own = _make_own(factory, num_envs, here.share(num_envs), num_workers, max(1, available_cores() // here.count))
+        return SharedRollouts(own)
+    return _make_own(factory, num_envs, range(num_envs), num_workers, available_cores())
+
+
+def _check_shared(factory: EnvFactory, num_envs: int, learners: int) -> None:
+    if factory.on_gpu():
+        raise UserError(
+            f"{learners} learners cannot share environments that a GPU simulates; set trainer.devices to 1, or have "
+            "them simulated by the CPU."
+        )
+    require(num_envs >= learners, "data.num_envs", num_envs, f"at least 1 for each of {learners} learners")
+
+
+def _make_own(
+    factory: EnvFactory, num_envs: int, env_ids: range, num_workers: int | None, cores: int
+) -> LocalRollouts | ProcessRollouts:
+    """Those of `num_envs` environments that this process has, in workers or not."""
     if num_workers is None:
-        num_workers = 0 if factory.on_gpu() else available_cores()
+        num_workers = 0 if factory.on_gpu() else cores
     limit = factory.scenes_per_process()
-    needed = 1 if limit is None else math.ceil(num_envs / limit)
+    found = len(env_ids)
+    needed = 1 if limit is None else math.ceil(found / limit)
     if num_workers == 0:
         if needed > 1:
             raise UserError(
-                f"{num_envs} environments do not fit into one process, which has room for {limit}; set num_workers to "
+                f"{found} environments do not fit into one process, which has room for {limit}; set num_workers to "
                 f"at least {needed}, or null, or num_envs to at most {limit}."
             )
-        return LocalRollouts(factory, num_envs)
+        return LocalRollouts(factory, num_envs, env_ids)
     if needed > num_workers:
         asked = f"{num_workers} {'was' if num_workers == 1 else 'were'} asked for"
-        print(f"{num_envs} environments need {needed} processes of at most {limit}; {asked}.", file=sys.stderr)
-    return ProcessRollouts(factory, num_envs, max(num_workers, needed))
+        print(f"{found} environments need {needed} processes of at most {limit}; {asked}.", file=sys.stderr)
+    return ProcessRollouts(factory, num_envs, max(num_workers, needed), env_ids)
 
 
 __all__ = [

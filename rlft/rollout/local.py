@@ -37,11 +37,12 @@ class LocalRollouts:
 
     Args:
         factory: how to build the environments.
-        num_envs: how many.
+        num_envs: how many the run has.
+        env_ids: which of them are here; by default all.
     """
 
-    def __init__(self, factory: EnvFactory, num_envs: int) -> None:
-        self.worker = RolloutWorker(factory, range(num_envs))
+    def __init__(self, factory: EnvFactory, num_envs: int, env_ids: range | None = None) -> None:
+        self.worker = RolloutWorker(factory, range(num_envs) if env_ids is None else env_ids)
         self.num_envs = num_envs
         self.spec = self.worker.env.spec
         self.workers_replaced = 0
@@ -102,10 +103,13 @@ class LocalRollouts:
             )
         return branches[rows.argsort()], simulated
 
-    def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
-        """Plays evaluation episodes; see `RolloutWorker.evaluate`."""
+    def evaluate(
+        self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool, first: int = 0
+    ) -> EpisodeResults:
+        """Plays evaluation episodes from number `first` on; see `RolloutWorker.evaluate`."""
+        episodes = range(first, first + num_episodes)
         with _one_thread():
-            return self.worker.evaluate(actor, range(num_episodes), seed=seed, deterministic=deterministic)
+            return self.worker.evaluate(actor, episodes, seed=seed, deterministic=deterministic)
 
     def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
         """Plays evaluation episodes and keeps their states; see `RolloutWorker.record`."""

@@ -31,18 +31,20 @@ class ProcessRollouts:
 
     Args:
         factory: how to build the environments.
-        num_envs: environments in all.
+        num_envs: environments that the run has.
         num_workers: processes; each takes a contiguous share of the environments.
+        env_ids: which of the run's environments are here; by default all.
 
     Raises:
         UserError: if the workers cannot build the environments as configured.
         WorkerDied: if a worker fails now, or again and again in any later call. The others are ended first.
     """
 
-    def __init__(self, factory: EnvFactory, num_envs: int, num_workers: int) -> None:
+    def __init__(self, factory: EnvFactory, num_envs: int, num_workers: int, env_ids: range | None = None) -> None:
+        ids = range(num_envs) if env_ids is None else env_ids
         self.num_envs = num_envs
-        self.shares = _split(num_envs, min(num_workers, num_envs))
-        self._pool = WorkerPool(factory, self.shares)
+        self.shares = _split(len(ids), min(num_workers, len(ids)))  # rows of `ids`
+        self._pool = WorkerPool(factory, [ids[share.start : share.stop] for share in self.shares])
         # nothing is lost yet, and what fails at the start is likely to fail again: one attempt
         specs: list[EnvSpec] = self._pool.call("spec", [{}] * len(self.shares), attempts=1)
         self.spec = specs[0]
@@ -118,9 +120,12 @@ class ProcessRollouts:
     def _report(self, progress: Callable[[int], None], played: int) -> None:
         progress(played + self._pool.queue.taken())
 
-    def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
-        """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
-        return EpisodeResults.cat(self._episodes("evaluate", actor, range(num_episodes), seed, deterministic))
+    def evaluate(
+        self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool, first: int = 0
+    ) -> EpisodeResults:
+        """Plays evaluation episodes from number `first` on, split evenly; see `RolloutWorker.evaluate`."""
+        episodes = range(first, first + num_episodes)
+        return EpisodeResults.cat(self._episodes("evaluate", actor, episodes, seed, deterministic))
 
     def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:
         """Plays evaluation episodes, split evenly, and keeps their states; see `RolloutWorker.record`."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple
 
@@ -48,13 +49,13 @@ class WorkerProcess:
     """
 
     def __init__(self, factory: EnvFactory, env_ids: Sequence[int], queue: JobQueue) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork of a process that holds torch threads can deadlock
+        context = start_context()
         self.heartbeat = Heartbeat(context)
         self._connection, theirs = context.Pipe()
         arguments = (theirs, factory, env_ids, queue, self.heartbeat, os.getpid())
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._exchanging: threading.Thread | None = None
-        with _signals_blocked():
+        with signals_blocked():
             self._process.start()
         theirs.close()
 
@@ -103,8 +104,13 @@ def to_bytes(message: Any) -> bytes:
     return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
 
 
+def start_context() -> SpawnContext:
+    """Of new processes: a fork of one that holds torch threads can deadlock."""
+    return multiprocessing.get_context("spawn")
+
+
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """A process started within never hears what is meant for the run.
 
     Ctrl-C, the SIGTERM of a batch system and SLURM's SIGUSR1 reach the whole process group, and the main process

@@ -16,8 +16,12 @@ PLACES = ("--log_dir=", "--ckpt_path=", "--reset_optimizer=")  # where a run is 
 
 
 def of_trainer(trainer: Any) -> Path | None:
-    """Where a trainer's run is kept; without a logger, or in a `fast_dev_run`, nowhere."""
-    return Path(trainer.log_dir) if trainer.loggers and trainer.log_dir and not trainer.fast_dev_run else None
+    """Where the first learner keeps a trainer's run; without a logger, or in a `fast_dev_run`, nowhere."""
+    if not trainer.loggers or trainer.fast_dev_run or not trainer.is_global_zero:
+        return None
+    logger = trainer.loggers[0]  # to ask for `trainer.log_dir` is to wait for all learners
+    where = getattr(logger, "log_dir", None) or logger.save_dir
+    return Path(where) if where else None
 
 
 def versions(folder: Path) -> list[Path]:

@@ -37,7 +37,7 @@ def refuse_nulls(settings: Iterable[Setting]) -> None:
 
 
 def check_trainer(settings: Namespace) -> None:
-    """Refuses what Lightning's Trainer would refuse only when the environments have been built, and several devices.
+    """Refuses what Lightning's Trainer would refuse only when the environments have been built.
 
     Raises:
         UserError: if there is something.
@@ -45,11 +45,6 @@ def check_trainer(settings: Namespace) -> None:
     time = settings.max_time
     right = time is None or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", time) is not None
     require(right, "trainer.max_time", time, "a time as DD:HH:MM:SS, or null")
-    several = settings.accelerator != "cpu" and torch.cuda.device_count() > 1
-    right = re.fullmatch(r"1|\d+,", str(settings.devices)) is not None
-    right |= str(settings.devices) in ("-1", "auto") and not several
-    why = "1, or which one as in '0,': a run does not yet learn on several devices"
-    require(right, "trainer.devices", settings.devices, why)
 
 
 def look_for_files(settings: Sequence[Setting]) -> None:

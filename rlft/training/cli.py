@@ -33,11 +33,13 @@ from rlft.callbacks import (
     TensorBoardOverview,
 )
 from rlft.errors import UserError
+from rlft.learners import place
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import Mismatch, check_made_for
 from rlft.networks.policy_files import in_task, load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
+from rlft.training import several_learners
 from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
 from rlft.training.checks import check, check_trainer, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
@@ -81,6 +83,7 @@ class RLFTCli(LightningCLI):
     arguments: Sequence[str] = ()  # what it was called with, for the report
     settings: Sequence[Setting] = ()  # of the resolved configuration
     identity: Identity
+    learners: int = 1
     going_on: Mapping[str, Any] = MappingProxyType({})  # what the report says of a checkpoint that the run goes on from
 
     def setup_parser(
@@ -139,6 +142,8 @@ class RLFTCli(LightningCLI):
         given = self._settings(self.config)
         refuse_nulls(given)
         check_trainer(config.trainer)
+        self.learners = several_learners.count_learners(config.trainer)
+        several_learners.check_can_share(config, str(self.subcommand), self.learners)
         epochs = config.trainer.max_epochs
         _set_iterations(config)
         self._take_from_zoo(self.config, given)
@@ -169,9 +174,15 @@ class RLFTCli(LightningCLI):
         """Looks for mistakes before the data module builds an environment for its dimensions."""
         subcommand = str(self.subcommand)
         check(self._subcommand_parsers[subcommand], self.config[subcommand], self.settings)
+        self._gather(self.config[subcommand].ckpt_path)
         self._name_run(self.config[subcommand])
         super().instantiate_classes()
         self._look_at_policies()
+
+    def _gather(self, checkpoint: str | None) -> None:
+        """Starts the other learners, if there are to be some, with the checkpoint that this one goes on from."""
+        same = [] if checkpoint is None else [f"--ckpt_path={checkpoint}"]
+        several_learners.gather(self.learners, run, [*self.arguments, *same])
 
     def _name_run(self, config: Any) -> None:
         """Decides where the run writes, if it does."""
@@ -180,7 +191,7 @@ class RLFTCli(LightningCLI):
         if self.subcommand != "fit":
             self.save_config_callback = None
         if config.trainer.logger is None:
-            writes = self.subcommand == "fit" and not config.trainer.fast_dev_run
+            writes = self.subcommand == "fit" and not config.trainer.fast_dev_run and place().rank == 0
             self.trainer_defaults["logger"] = run_logger(config.log_dir, config.run_name) if writes else False
 
     def _look_at_policies(self) -> None:
@@ -309,10 +320,12 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
             args=list(args),
             run=True,
         )
+        several_learners.await_others()
     except ArgumentError as error:
         raise (user_error_behind(error) or UserError(one_sentence(str(error)))) from error
     except SIGTERMException as error:
-        raise UserError("Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration.") from error
+        asked = "Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration."
+        raise UserError(several_learners.lost() or asked) from error
     except OSError as error:
         told = error.filename or not error.strerror
         raise UserError(str(error) if told else f"A file of the run cannot be written: {error.strerror}.") from error
@@ -321,11 +334,12 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
     except Exception as error:
         if sentence := user_error_behind(error):
             raise sentence from error
-        if told := missing_package(error) or lost_log(error):
+        if told := several_learners.lost(several_learners.GRACE) or missing_package(error) or lost_log(error):
             raise UserError(told) from error
         raise
     finally:
         close_all()
+        several_learners.leave()
 
 
 def _seed_of_data(seed: Any, data: Any) -> Any:

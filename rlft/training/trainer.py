@@ -8,7 +8,9 @@ import lightning
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
+from rlft.learners import place
 from rlft.training.run_files import WholeCheckpoints
+from rlft.training.several_learners import Learners, Signals, Together
 from rlft.training.slurm import slurm_plugins
 from rlft.types import Irrelevant, Length
 
@@ -31,7 +33,7 @@ def trainer(
         max_epochs: iterations to run.
         max_time: stop after this long, as DD:HH:MM:SS.
         accelerator: where the networks learn: cpu, gpu or auto.
-        devices: 1, or which one, as in `2,`; several are refused as yet.
+        devices: how many learners share the run, with a device each, or which devices, as in `2,` or `0,1`.
         precision: of the networks' arithmetic, as Lightning names it.
         callbacks: further callbacks, such as FreezeSchedule.
         logger: where metrics go; by default TensorBoard under the run directory.
@@ -42,7 +44,8 @@ def trainer(
     for callback in callbacks or []:
         if isinstance(callback, EarlyStopping) and callback._check_on_train_epoch_end is None:
             callback._check_on_train_epoch_end = True  # else it waits for validation, which `fit` never runs
-    return lightning.Trainer(
+    several = place().count > 1
+    made = lightning.Trainer(
         max_epochs=max_epochs,
         max_time=max_time,
         accelerator=accelerator,
@@ -50,7 +53,8 @@ def trainer(
         precision=precision,
         callbacks=callbacks,
         logger=logger,
-        plugins=[WholeCheckpoints(), *slurm_plugins()],
+        strategy=Learners() if several else "auto",
+        plugins=[WholeCheckpoints(), *([Together()] if several else slurm_plugins())],
         profiler=profiler,
         detect_anomaly=detect_anomaly,
         fast_dev_run=fast_dev_run,
@@ -61,3 +65,6 @@ def trainer(
         val_check_interval=10**12,  # `fit` evaluates in a callback, which also works when a KL stop ends the epoch
         log_every_n_steps=10**9,  # metrics are logged once per iteration, by the module
     )
+    if several:
+        made._signal_connector = Signals(made)
+    return made

@@ -129,6 +129,7 @@ class LearningRows:
 class Learner(ABC):
     """What a data module needs of the module that it feeds."""
 
+    shareable: bool = False  # several learners can do its work together: see `rlft.learners`
     actor: Actor  # the policy that learns
     notes: list[str]  # what the report says of the start: a sentence or two each
 
@@ -233,6 +234,7 @@ class Steps:
 class DataSource:
     """What a learner and its callbacks know of the data; every data module is one."""
 
+    shareable: bool = False  # several learners can each have a part of it
     fixed: bool = False  # every iteration has the same data
     held_out: TensorRows | None = None  # [M], rows that never train
     steps: Steps = Steps()
