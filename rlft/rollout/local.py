@@ -41,14 +41,14 @@ class LocalRollouts:
     """
 
     def __init__(self, factory: EnvFactory, num_envs: int) -> None:
-        self.worker = RolloutWorker(factory, range(num_envs))
+        self.worker = RolloutWorker(factory, num_envs)
         self.num_envs = num_envs
         self.spec = self.worker.env.spec
         self.workers_replaced = 0
 
     def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment."""
-        return self.worker.initial_states(seed, starts)
+        return self.worker.initial_states(range(self.num_envs), seed, starts)
 
     def collect(
         self,
@@ -66,6 +66,7 @@ class LocalRollouts:
         with _one_thread():
             return self.worker.collect(
                 actor,
+                range(self.num_envs),
                 states,
                 num_steps,
                 seed,

@@ -66,7 +66,7 @@ class Warm:
         theirs = [writer for _, writer in outputs]
         here = (cwd or os.getcwd(), {**os.environ, **(environment or {})})
         self._process = context().Process(target=_begin, args=(function, arguments, *here, theirs))
-        with worker_process._signals_blocked():  # a server that this starts is that of rollout workers, too
+        with worker_process.signals_blocked():  # a server that this starts is that of rollout workers, too
             self._process.start()
         for writer in theirs:
             writer.close()
