@@ -134,10 +134,12 @@ class _Actor:
     """
 
     def __init__(self, directory: str, factory: EnvFactory, scenes: int, queue: Any) -> None:
+        import ray
+
         with suppress(OSError):
             os.chdir(directory)
         self._beats, self._building = SimpleNamespace(value=0), SimpleNamespace(value=1)
-        take = _Ahead(queue).take
+        take = _Ahead(queue, ray.get).take
         self._answering = Answering(factory, scenes, take, Heartbeat(self._beats, self._building))
 
     def started(self) -> None:
@@ -236,6 +238,11 @@ class _FarHeartbeat(Heartbeat):
         super().__init__(SimpleNamespace(value=0), SimpleNamespace(value=1))
         self._asked = _Asked(ray, actor.beats, (0, 1))
 
+    def expect(self) -> None:
+        """See `Heartbeat.expect`; whether it is building is asked before it can hang."""
+        super().expect()
+        self._asked.last()
+
     def silent(self, seconds: float) -> bool:
         """See `Heartbeat.silent`; an actor that does not tell has not got on."""
         self.beats.value, self.is_building.value = self._asked.last()
@@ -298,13 +305,11 @@ class _Ahead:
 
     Args:
         queue: actor of a `_Jobs`.
+        get: waits for what it answers.
     """
 
-    def __init__(self, queue: Any) -> None:
-        import ray
-
-        self._get: Callable[[Any], list[int]] = ray.get
-        self._queue = queue
+    def __init__(self, queue: Any, get: Callable[[Any], list[int]]) -> None:
+        self._queue, self._get = queue, get
         self._jobs: list[int] = []
         self._coming: Any = None
 
