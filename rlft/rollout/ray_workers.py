@@ -8,9 +8,8 @@ import re
 import signal
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from importlib.util import find_spec
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
@@ -31,22 +30,23 @@ class Ray(Workers):
     A cluster that was there stays as it is; a new one ends with this process.
 
     Args:
-        options: of Ray's actors: `num_cpus`, `num_gpus`, `resources` and others; by default `{num_cpus: 1}`.
+        num_cpus: processor cores of the cluster that a worker takes; 0.5 has two of them share one.
+        resources: what else of the cluster it takes, by the names that `ray start --resources` has given.
         patience: seconds without a place for any worker after which the run ends; some are enough to go on.
     """
 
-    def __init__(self, options: dict[str, Any] | None = None, patience: float = 60.0) -> None:
-        require(0 < patience < float("inf"), "workers.patience", patience, "above 0 and finite")
-        if find_spec("ray") is None:
-            raise UserError("workers Ray needs Ray; pip install 'rlft[ray]'.")
-        self.options = {"num_cpus": 1, **(options or {})}
+    def __init__(
+        self, num_cpus: float = 1.0, resources: dict[str, float] | None = None, patience: float = 60.0
+    ) -> None:
+        self.resources = dict(resources or {})
+        for name, value in {"num_cpus": num_cpus, "patience": patience, **self.resources}.items():
+            require(0 < value < float("inf"), f"Ray.{name}", value, "above 0 and finite")
+        self.num_cpus = num_cpus
         self.patience = patience
-        _actor_class(self.options)
 
     def count(self, factory: EnvFactory) -> int:
-        """As many as the cluster has room for, by its processor cores."""
-        cores = _connected().cluster_resources().get("CPU", 0)
-        return max(1, int(cores / (self.options["num_cpus"] or 1)))
+        """As many as the cluster has processor cores for."""
+        return max(1, int(_connected().cluster_resources().get("CPU", 0) / self.num_cpus))
 
     def open(self, factory: EnvFactory, scenes: int) -> Site:
         """See `Workers.open`.
@@ -54,22 +54,7 @@ class Ray(Workers):
         Raises:
             UserError: if there is no such cluster.
         """
-        return _Cluster(_connected(), factory, scenes, self.options, self.patience)
-
-
-def _actor_class(options: Mapping[str, Any]) -> Any:
-    """What workers are made of; looked at before anything is connected.
-
-    Raises:
-        UserError: if Ray does not know an option.
-    """
-    import ray
-
-    try:
-        # the second thread says that the first one gets on
-        return ray.remote(_Actor).options(**{**options, "max_concurrency": 2, "max_restarts": 0})
-    except Exception as error:  # Ray's are of many kinds
-        raise UserError(f"Ray cannot be used with workers.options {dict(options)}: {one_line(error)}") from error
+        return _Cluster(_connected(), factory, scenes, self)
 
 
 def _connected() -> Any:
@@ -78,8 +63,10 @@ def _connected() -> Any:
     Raises:
         UserError: if that cannot be had.
     """
-    import ray
-
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("workers Ray needs Ray; pip install 'rlft[ray]'.") from error
     if ray.is_initialized():
         return ray
     ours = signal.getsignal(signal.SIGTERM)
@@ -97,12 +84,13 @@ def _connected() -> Any:
 class _Cluster:
     """Implements `Site`."""
 
-    def __init__(self, ray: Any, factory: EnvFactory, scenes: int, options: Mapping[str, Any], patience: float) -> None:
-        self.patience = patience
+    def __init__(self, ray: Any, factory: EnvFactory, scenes: int, asked: Ray) -> None:
+        self.patience = asked.patience
         self.queue = _SharedQueue(ray)
-        self._ray, self._scenes, self._options = ray, scenes, options
+        self._ray, self._scenes, self._asked = ray, scenes, asked
         self._factory = ray.put(factory)
-        self._class = _actor_class(options)
+        options = {"num_cpus": asked.num_cpus, "resources": asked.resources}
+        self._class = ray.remote(_Actor).options(**options, max_concurrency=2)  # the second thread tells of the first
 
     def start(self) -> RayWorker:
         arguments = (os.getcwd(), self._factory, self._scenes, self.queue.actor)
@@ -113,10 +101,11 @@ class _Cluster:
         return self._ray.put(content)
 
     def no_place(self) -> str:
-        has = {name: f"{n:g}" for name, n in self._ray.cluster_resources().items() if not name.startswith("node:")}
+        needs = {"CPU": self._asked.num_cpus, **self._asked.resources}
+        has = self._ray.cluster_resources()
+        told = [f"{number:g} {name}, of which the cluster has {has.get(name, 0):g}" for name, number in needs.items()]
         return (
-            f"No rollout worker has a place on the Ray cluster after {self.patience:g} s: each needs "
-            f"{dict(self._options)}, and all machines together have {', '.join(f'{k} {v}' for k, v in has.items())}."
+            f"No rollout worker has a place on the Ray cluster after {self.patience:g} s: each takes {'; '.join(told)}."
         )
 
     def close(self) -> None:

@@ -1,13 +1,14 @@
 """Fewer places than workers: those that have one do all the work, with the same results; without any the run ends."""
 
 import signal
+import sys
 
 import pytest
 
 from rlft.data import RolloutDataModule
 from rlft.envs import PointReach
 from rlft.errors import UserError
-from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts, ray_workers
+from rlft.rollout import LocalRollouts, ProcessRollouts, Ray, make_rollouts, ray_workers
 from tests.rollout.test_failures import requests
 from tests.support.faulty import FaultyActor
 from tests.support.placed import Placed
@@ -89,15 +90,15 @@ def test_workers_elsewhere_and_none_at_all_contradict_each_other():
 
 
 def test_ray_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(ray_workers, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"^workers Ray needs Ray; pip install 'rlft\[ray\]'\.$"):
-        ray_workers.Ray()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for number in (2, None):
+        with pytest.raises(UserError, match=r"^workers Ray needs Ray; pip install 'rlft\[ray\]'\.$"):
+            make_rollouts(ENV, 2, number, Ray())
 
 
-@pytest.mark.parametrize("patience", [0.0, -1.0, float("nan"), float("inf")])
-def test_patience_is_a_time(patience):
-    with pytest.raises(UserError, match=r"^workers\.patience is .*; it must be above 0 and finite\.$"):
-        ray_workers.Ray(patience=patience)
+def test_a_resource_has_an_amount():
+    with pytest.raises(UserError, match=r"^Ray\.arm is 0; it must be above 0 and finite\.$"):
+        Ray(resources={"arm": 0})
 
 
 class Numbers:

@@ -3,6 +3,10 @@
 import os
 import re
 import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +17,12 @@ from rlft.errors import UserError
 from rlft.networks.policy_files import load_policy
 from rlft.rollout import LocalRollouts, ProcessRollouts, Ray, heartbeat, make_rollouts
 from tests.rollout.test_failures import requests
+from tests.rollout.test_places import assert_same
 from tests.rollout.test_play import NAN, jobs_at, random_jobs
+from tests.support.descendants import descendants, runs, wait_until
 from tests.support.faulty import FaultyActor, SlowActor, Unbuildable
 from tests.support.rollouts import assert_equal, policy
-from tests.support.training import run, same_policies
+from tests.support.training import run, same_policies, smoke
 
 ray = pytest.importorskip("ray", reason="needs the extra `ray`")
 pytestmark = pytest.mark.ray
@@ -57,11 +63,6 @@ def workers(cluster):
     rollouts.close()
 
 
-def pids_of(rollouts):
-    """Of the processes of its workers."""
-    return [ray.get(worker._actor.__ray_call__.remote(lambda _: os.getpid())) for worker in rollouts._pool._workers]
-
-
 # ---- any number of workers ---------------------------------------------------------------------------------------
 
 
@@ -71,9 +72,8 @@ def test_results_are_bit_identical_with_any_number_of_workers(local, start, num_
     rollouts = make_rollouts(ENV, ENVS, num_workers, Ray())
     try:
         assert_equal(rollouts.initial_states(SEED), start)
-        for name, ask in requests(start).items():
-            for ours, theirs in list(zip(ask(rollouts, policy()), ask(local, policy()), strict=True))[:2]:
-                assert_equal(ours, theirs), name
+        for ask in requests(start).values():
+            assert_same(ask(rollouts, policy()), ask(local, policy()))
         assert rollouts.workers_replaced == 0
     finally:
         rollouts.close()
@@ -102,8 +102,7 @@ def test_a_failure_is_repaired_with_identical_results(local, start, workers, tmp
     ask, before = requests(start)[request_name], workers.workers_replaced
     ours = ask(workers, FaultyActor(policy(), how, tmp_path, after=10))
     assert workers.workers_replaced == before + 1
-    for disturbed, expected in list(zip(ours, ask(local, policy()), strict=True))[:2]:
-        assert_equal(disturbed, expected)
+    assert_same(ours, ask(local, policy()))
     [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Rollout worker")]
     assert re.fullmatch(rf"Rollout worker [12] of 2 {re.escape(said)}; a new process does its work again\.", line)
 
@@ -146,7 +145,7 @@ def test_a_machine_that_is_lost_and_one_that_comes(cluster, local, start):
     """Where the second worker then has no place, the first one does its work; it has one when a machine comes."""
     machine = cluster.add_node(num_cpus=2, resources={"arm": 2}, **SMALL)
     other = cluster.add_node(num_cpus=2, resources={"arm": 1}, **SMALL)
-    rollouts = make_rollouts(ENV, ENVS, 3, Ray({"resources": {"arm": 1}}))
+    rollouts = make_rollouts(ENV, ENVS, 3, Ray(resources={"arm": 1}))
     lost = []
 
     def lose(begun):
@@ -164,18 +163,17 @@ def test_a_machine_that_is_lost_and_one_that_comes(cluster, local, start):
         assert_equal(ours, theirs)
         assert steps == expected
         assert rollouts.workers_replaced == 2
-        for _ in range(2):  # with one worker, then with three again
-            ask = requests(start)["collect"]
-            for disturbed, undisturbed in list(zip(ask(rollouts, policy()), ask(local, policy()), strict=True))[:2]:
-                assert_equal(disturbed, undisturbed)
-            if machine is not None:
-                assert [worker.ready for worker in rollouts._pool._workers].count(True) == 1
-                machine = cluster.add_node(num_cpus=2, resources={"arm": 2}, **SMALL) and None
-                rollouts._pool._wait_for_places()
-                assert all(worker.ready for worker in rollouts._pool._workers)
+        ask, workers = requests(start)["collect"], rollouts._pool._workers
+        assert [worker.ready for worker in workers].count(True) == 1
+        assert_same(ask(rollouts, policy()), ask(local, policy()))
+        machine = cluster.add_node(num_cpus=2, resources={"arm": 2}, **SMALL)
+        wait_until(lambda: all(worker.ready for worker in workers))
+        assert_same(ask(rollouts, policy()), ask(local, policy()))
+        assert rollouts.workers_replaced == 2
     finally:
         rollouts.close()
-        cluster.remove_node(other)
+        for node in (machine, other):
+            cluster.remove_node(node)
 
 
 # ---- what cannot be repaired -------------------------------------------------------------------------------------
@@ -184,10 +182,10 @@ def test_a_machine_that_is_lost_and_one_that_comes(cluster, local, start):
 @pytest.mark.usefixtures("cluster")
 def test_what_no_machine_has_is_said():
     sentence = (
-        r"^No rollout worker has a place on the Ray cluster after 2 s: each needs .*'leg': 1.*, and all machines "
+        r"place on the Ray cluster after 2 s: each takes 1 CPU, of which the cluster has 6; 1 leg, of .* has 0\.$"
     )
     with pytest.raises(UserError, match=sentence):
-        make_rollouts(ENV, ENVS, 2, Ray({"resources": {"leg": 1}}, patience=2))
+        make_rollouts(ENV, ENVS, 2, Ray(resources={"leg": 1}, patience=2))
 
 
 @pytest.mark.usefixtures("cluster")
@@ -204,24 +202,80 @@ def test_a_wrong_task_is_one_sentence(capfd):
     assert re.fullmatch(r"rlft: .*Nowhere-v1.*\n", said), said
 
 
-def test_options_that_ray_does_not_know():
-    with pytest.raises(UserError, match=r"^Ray cannot be used with workers.options {.*'cpus': 1}: .*cpus"):
-        Ray({"cpus": 1})
-
-
 # ---- whole runs --------------------------------------------------------------------------------------------------
 
 
+REROLLOUTS = ("--model.advantage=MonteCarloRerollout", "--model.advantage.num_samples=2")
+
+
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("config", ["gae_ppo", "mc_rerollout_ppo_onpolicy"])
-def test_a_run_is_the_one_with_local_workers_also_one_that_goes_on(tmp_path, config):
-    on_ray = ["--data.workers=Ray", "--data.num_workers=2"]
-    whole = run(tmp_path / "local", "--trainer.max_epochs=3", config=config)
-    assert same_policies(run(tmp_path / "ray", "--trainer.max_epochs=3", *on_ray, config=config), whole)
-    run(tmp_path / "parts", "--trainer.max_epochs=1", config=config)
-    parts = run(tmp_path / "parts", "--trainer.max_epochs=3", "--ckpt_path=last", *on_ray, config=config)
+@pytest.mark.parametrize("method", [(), REROLLOUTS], ids=["gae", "rerollouts"])
+def test_a_run_is_the_one_with_local_workers_also_one_that_goes_on(tmp_path, method):
+    on_ray, three = ["--data.workers=Ray", "--data.num_workers=2"], "--trainer.max_epochs=3"
+    whole = run(tmp_path / "local", three, "--data.num_workers=2", *method)
+    assert same_policies(run(tmp_path / "ray", three, *on_ray, *method), whole)
+    run(tmp_path / "parts", "--trainer.max_epochs=1", *method)
+    parts = run(tmp_path / "parts", three, "--ckpt_path=last", *on_ray, *method)
     assert parts.parent.name == whole.parent.name  # the same identity
     assert same_policies(parts, whole)
+
+
+def actors(pid):
+    """Workers and queues among the descendants of a process, but for those that Ray keeps in reserve."""
+    found = []
+    for other in descendants(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{other}/cmdline").read_text().startswith(("ray::_Actor", "ray::_Jobs")):
+                found.append(other)
+    return found
+
+
+@contextmanager
+def endless(log_dir, address):
+    """A run with two workers in a process group of its own, once it has a checkpoint."""
+    options = ["--data.workers=Ray", "--data.num_workers=2", "--trainer.max_epochs=100000", "--run_name=run"]
+    command = [sys.executable, "-m", "rlft", *smoke(log_dir, *options)]
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "RAY_ADDRESS": address}
+    main = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    try:
+        last = log_dir / "run/version_0/checkpoints/last.ckpt"
+        wait_until(lambda: last.exists() or main.poll() is not None)
+        assert main.poll() is None, main.stderr.read()
+        yield main
+    finally:
+        main.kill()
+        main.wait()
+
+
+ENDINGS = [(signal.SIGINT, 130, "rlft: interrupted."), (signal.SIGTERM, 1, "rlft: Ended by SIGTERM; --ckpt_path last")]
+
+
+@pytest.mark.parametrize(("number", "status", "sentence"), ENDINGS)
+def test_nothing_stays_of_a_cluster_that_a_run_has_started(tmp_path, number, status, sentence):
+    """The signal reaches the whole process group, as from a terminal or a batch system."""
+    with endless(tmp_path, "local") as main:
+        others = descendants(main.pid)
+        assert len(actors(main.pid)) == 3
+        os.killpg(main.pid, number)
+        _, said = main.communicate()
+    assert (main.returncode, sentence in said, "Traceback" in said) == (status, True, False), said
+    wait_until(lambda: not any(runs(pid) for pid in others))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_cluster_that_was_there_stays_without_the_actors_of_the_run(cluster, tmp_path, number):
+    before = set(actors(os.getpid()))
+    with endless(tmp_path, cluster.address) as main:
+        ours = set(actors(os.getpid())) - before
+        assert len(ours) == 3
+        os.kill(main.pid, number)
+        main.communicate()
+    wait_until(lambda: not any(runs(pid) for pid in ours))
+    assert len([node for node in cluster.list_all_nodes() if node.any_processes_alive()]) == len(
+        cluster.list_all_nodes()
+    )
+    assert run(tmp_path / "other", "--trainer.max_epochs=1", "--data.workers=Ray", "--data.num_workers=2")
 
 
 @pytest.mark.maniskill
