@@ -17,7 +17,7 @@ test:
 	pytest
 
 fast:
-	pytest -m "not maniskill and not slow and not gpu"
+	pytest -m "not maniskill and not slow and not gpu and not ray"
 
 docs:
 	mkdocs build

@@ -23,7 +23,7 @@ from rlft.networks import DeterministicActor
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.networks.privileged import demonstrating
-from rlft.rollout import WorkerDied, make_rollouts
+from rlft.rollout import WorkerDied, Workers, make_rollouts
 from rlft.statistics.rates import wilson
 from rlft.trajectories import TrajectoryWriter, check_output, writing_trajectories
 from rlft.trajectories.playing import Episode, play_episodes
@@ -69,6 +69,7 @@ def collect(
     overwrite: bool = False,
     accept_mismatch: tuple[Mismatch, ...] = (),
     env_settings: EnvSettings = AS_RECORDED,
+    workers: Workers | None = None,
 ) -> list[Collected]:
     """Plays complete episodes and writes them as ManiSkill does, for offline learning and for ManiSkill's own tools.
 
@@ -88,6 +89,7 @@ def collect(
         overwrite: replace existing files.
         accept_mismatch: in what the environment may differ from those that the policies' files say they were made for.
         env_settings: in what the environment is to differ from what the first policy's file says.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
 
     Returns:
         The accounts, one per policy.
@@ -105,7 +107,7 @@ def collect(
     if env is not None and env_settings != AS_RECORDED:
         raise UserError("env_settings change what a policy's file says of its environment; with --env leave them out.")
     env = env or environment_of(loaded[0], settings=env_settings)
-    with closing(make_rollouts(env, min(num_envs, max(counts)), num_workers)) as rollouts:
+    with closing(make_rollouts(env, min(num_envs, max(counts)), num_workers, workers)) as rollouts:
         for policy in loaded:
             for note in check_fits(policy, env, rollouts.spec, accept_mismatch, demonstrates=True):
                 print(note)

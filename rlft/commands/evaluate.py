@@ -15,7 +15,7 @@ from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
-from rlft.rollout import WorkerDied, make_rollouts
+from rlft.rollout import WorkerDied, Workers, make_rollouts
 from rlft.runs.behaviour import failure_sentence, measures
 from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
@@ -36,6 +36,7 @@ def evaluate(
     legacy: bool = False,
     accept_mismatch: tuple[Mismatch, ...] = (),
     env_settings: EnvSettings = AS_RECORDED,
+    workers: Workers | None = None,
 ) -> dict[str, EpisodeResults]:
     """Measures the success of a policy, with the mean action and with sampled actions.
 
@@ -56,6 +57,7 @@ def evaluate(
             sampled actions, average over the episodes that finish), for comparison with their figures only.
         accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
         env_settings: in what else the environment is to differ from what the policy's file says.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
 
     Returns:
         The episodes of `policy`, under `deterministic` and, if it acts with noise, `stochastic`.
@@ -72,12 +74,12 @@ def evaluate(
         raise UserError(f"{policy} is for {first}, {against} for {last}; --task sets one for both.")
     results = []
     for one, env in zip(policies, envs, strict=True):
-        played, behaviour = _play(one, env, episodes, num_envs, num_workers, seed, accept_mismatch)
+        played, behaviour = _play(one, env, episodes, num_envs, (num_workers, workers), seed, accept_mismatch)
         results.append(played)
         _print(one, env, results[-1])
         _print_behaviour(results[-1], behaviour)
         if legacy:
-            _print_legacy(one, env, num_workers, seed)
+            _print_legacy(one, env, (num_workers, workers), seed)
     if against is not None:
         _print_difference(f"{policy} less {against}", *results)
     return results[0]
@@ -88,12 +90,12 @@ def _play(
     env: EnvFactory,
     episodes: int,
     num_envs: int,
-    workers: int | None,
+    workers: tuple[int | None, Workers | None],
     seed: int,
     accepted: Sequence[Mismatch],
 ) -> tuple[dict[str, EpisodeResults], Behaviour]:
     """Episodes by kind of action, and what is told of them."""
-    rollouts = make_rollouts(env, min(num_envs, episodes), workers)
+    rollouts = make_rollouts(env, min(num_envs, episodes), *workers)
     try:
         for note in check_fits(policy, env, rollouts.spec, accepted):
             print(note)
@@ -171,8 +173,8 @@ def _table(caption: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _print_legacy(policy: Policy, env: EnvFactory, workers: int | None, seed: int) -> None:
-    rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, workers)
+def _print_legacy(policy: Policy, env: EnvFactory, workers: tuple[int | None, Workers | None], seed: int) -> None:
+    rollouts: Rollouts = make_rollouts(env, LEGACY_ENVS, *workers)
     try:
         rollout, *_ = rollouts.collect(policy.actor, rollouts.initial_states(seed), LEGACY_STEPS, seed, iteration=0)
     finally:

@@ -25,7 +25,7 @@ from rlft.ranking.parts import Parts
 from rlft.ranking.ranking import INDEPENDENT, SHARED, Ranking, rank_estimators, trajectory_estimates
 from rlft.ranking.report import as_json, markdown, rich_table, summary
 from rlft.ranking.scorers import Critics, load_critics, scorers
-from rlft.rollout import WorkerDied, make_rollouts
+from rlft.rollout import WorkerDied, Workers, make_rollouts
 from rlft.types import EnvFactory
 
 Protocols = Literal["both", "independent", "shared"]
@@ -55,6 +55,7 @@ def rank(
     seed: int = SEED,
     accept_mismatch: tuple[Mismatch, ...] = (),
     env_settings: EnvSettings = AS_RECORDED,
+    workers: Workers | None = None,
 ) -> Ranking:
     """Measures how well estimators of A or Q rank the actions of one state.
 
@@ -87,6 +88,7 @@ def rank(
         seed: addresses initial states and all noise.
         accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
         env_settings: in what else the environment is to differ from what the policy's file says.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
 
     Returns:
         All correlations.
@@ -118,6 +120,7 @@ def rank(
         protocol,
         num_workers,
         accept_mismatch,
+        workers,
     )
 
 
@@ -130,12 +133,13 @@ def rank_in(
     protocol: Protocols,
     num_workers: int | None,
     accepted: Sequence[Mismatch] = (),
+    workers: Workers | None = None,
 ) -> Ranking:
     """The study in any environment; see `rank`."""
     console = Console()
     parts = Parts(_file_in(out), {**asdict(settings), "policy": _digest(policy), "env": _description(env)})
     with _progress(console) as report:
-        with closing(make_rollouts(env, settings.num_envs, num_workers)) as rollouts:
+        with closing(make_rollouts(env, settings.num_envs, num_workers, workers)) as rollouts:
             spec = rollouts.spec
             require_snapshots(spec, "rlft rank")
             if spec.image is not None:

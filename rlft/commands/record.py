@@ -19,7 +19,7 @@ from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
-from rlft.rollout import WorkerDied, make_rollouts
+from rlft.rollout import WorkerDied, Workers, make_rollouts
 from rlft.types import EnvFactory, RecordedEpisodes, Rollouts
 from rlft.videos.choice import Choice, Which
 from rlft.videos.file_names import label, stem
@@ -44,6 +44,7 @@ def record(
     num_workers: int | None = None,
     seed: int = EVALUATION_SEED,
     accept_mismatch: tuple[Mismatch, ...] = (),
+    workers: Workers | None = None,
 ) -> Film:
     """Writes a film and a contact sheet of evaluation episodes of a policy.
 
@@ -66,6 +67,7 @@ def record(
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: which bank of initial states.
         accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
 
     Returns:
         What was written.
@@ -85,7 +87,7 @@ def record(
     check_encoder()
     stages = _Stages()
     with stages.status, closing(DrawingProcess(envs[0], size)) as renderer:
-        playing = _Playing(choice, num_workers, seed, deterministic, tuple(accept_mismatch), stages)
+        playing = _Playing(choice, (num_workers, workers), seed, deterministic, tuple(accept_mismatch), stages)
         takes = playing.takes(policies, envs)
         stages.begin_drawing(renderer.device, frames(takes))
         name = stem([one.name for one in policies], which, deterministic=deterministic)
@@ -107,7 +109,7 @@ class _Playing:
     """How episodes are chosen and played."""
 
     choice: Choice
-    workers: int | None
+    workers: tuple[int | None, Workers | None]  # how many, and where
     seed: int
     deterministic: bool
     accepted: tuple[Mismatch, ...]
@@ -118,7 +120,7 @@ class _Playing:
         takes: list[Take] = []
         for policy, env in zip(policies, envs, strict=True):
             numbers = takes[0].numbers if takes else self.choice.to_play
-            with closing(make_rollouts(env, min(SCENES, len(numbers)), self.workers)) as rollouts:
+            with closing(make_rollouts(env, min(SCENES, len(numbers)), *self.workers)) as rollouts:
                 for note in check_fits(policy, env, rollouts.spec, self.accepted):
                     print(note)
                 played = self._play(policy, rollouts, numbers)

@@ -14,6 +14,7 @@ from rlft.data.dataset_file import Dataset, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
+from rlft.rollout import Workers
 from rlft.runs import directory
 from rlft.trajectories import read_header
 from rlft.types import (
@@ -76,6 +77,7 @@ class OfflineDataModule(RolloutDataModule):
         total_timesteps: must be `null`: env steps do not count the iterations here, `trainer.max_epochs` does.
         seed: addresses initial states, action noise and shuffling; follows `seed_everything`; outside of the
             command line 1 by default.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
     """
 
     fixed = True
@@ -94,10 +96,11 @@ class OfflineDataModule(RolloutDataModule):
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
+        workers: Irrelevant[Workers | None] = None,
     ) -> None:
         self.dataset = None if dataset is None else Path(dataset)
         self.reads_trajectories = self.dataset is not None and self.dataset.suffix in TRAJECTORIES
-        super().__init__(env, num_envs, num_steps, num_minibatches, update_epochs, num_workers, None, seed)
+        super().__init__(env, num_envs, num_steps, num_minibatches, update_epochs, num_workers, None, seed, workers)
         if total_timesteps is not None:
             raise UserError("data.total_timesteps means nothing for fixed data; set trainer.max_epochs instead.")
         require(max_episodes is None or max_episodes >= 1, "data.max_episodes", max_episodes, "at least 1, or null")

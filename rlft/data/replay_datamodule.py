@@ -17,6 +17,7 @@ from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.data.stored_rewards import StoredRewards, inputs_of
 from rlft.errors import UserError, require
+from rlft.rollout import Workers
 from rlft.runs import directory
 from rlft.types import (
     DataFile,
@@ -63,6 +64,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             (Andrychowicz et al. 2017, HER, strategy `future`), for tasks with goals in their observations and the
             sparse reward; of episodes in which what is to be moved has moved, as soon as there are any.
         reward_normalization: has rewards count in standard deviations of the return; `null` leaves them as they are.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
     """
 
     shareable = False
@@ -84,8 +86,9 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
         seed: int | None = None,
         her: float = 0.0,
         reward_normalization: RewardNormalization | None = None,
+        workers: Irrelevant[Workers | None] = None,
     ) -> None:
-        super().__init__(env, num_envs, num_steps, 1, 1, num_workers, total_timesteps, seed)
+        super().__init__(env, num_envs, num_steps, 1, 1, num_workers, total_timesteps, seed, workers)
         require(collect_steps >= 1, "data.collect_steps", collect_steps, "at least 1")
         if num_steps % collect_steps:
             raise UserError(f"data.collect_steps is {collect_steps}, which does not divide num_steps {num_steps}.")

@@ -18,7 +18,7 @@ from rlft.data.minibatches import minibatches
 from rlft.envs.snapshots import require_snapshots
 from rlft.errors import UserError, require
 from rlft.files.rows import entries_of, rows_of
-from rlft.rollout import IterationRerollouts, make_rollouts
+from rlft.rollout import IterationRerollouts, Workers, make_rollouts, refuse_idle
 from rlft.trajectories.reader import read_trajectories
 from rlft.types import (
     ORDINARY,
@@ -83,6 +83,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         total_timesteps: env steps to collect in all; sets the number of iterations in place of `trainer.max_epochs`.
         seed: addresses initial states, action noise and shuffling; follows `seed_everything`; outside of the
             command line 1 by default.
+        workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
     """
 
     shareable = True
@@ -97,6 +98,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         num_workers: Irrelevant[int | None] = None,
         total_timesteps: Irrelevant[Length[int | None]] = None,
         seed: int | None = None,
+        workers: Irrelevant[Workers | None] = None,
     ) -> None:
         super().__init__()
         sizes = {
@@ -108,13 +110,14 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
         for name, size in sizes.items():
             require(size >= 1, f"data.{name}", size, "at least 1")
         require(num_workers is None or num_workers >= 0, "data.num_workers", num_workers, "at least 0")
+        refuse_idle(num_workers, workers)
         self.env = env
         self.num_envs = num_envs
         self.num_steps = num_steps
         self.num_minibatches = num_minibatches
         self.update_epochs = update_epochs
         self._check_batch()
-        self.num_workers = num_workers
+        self.num_workers, self.workers = num_workers, workers
         self.seed = 1 if seed is None else seed
         self.validation_fraction = 0.0  # share of the data that is held out
         self.on_rerollouts: Callable[[int, int], None] = lambda begun, total: None  # for whoever shows progress
@@ -211,7 +214,7 @@ class RolloutDataModule(lightning.LightningDataModule, EnvSource):
     @cached_property
     def rollouts(self) -> Rollouts:
         """The environments; started on first use."""
-        return make_rollouts(self.env, self.num_envs, self.num_workers)
+        return make_rollouts(self.env, self.num_envs, self.num_workers, self.workers)
 
     def train_dataloader(self) -> RolloutLoader:
         """One iteration per pass."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.context import SpawnContext
-from typing import cast
+from typing import Protocol, cast
 
 from torch import Tensor
 
@@ -19,25 +18,35 @@ STEP_PATIENCE = 300.0  # seconds in which a worker must make one step of its env
 BUILD_PATIENCE = 1800.0  # seconds in which it must import the simulator and build environments, perhaps over a network
 
 
-class Heartbeat:
-    """Written by a worker, read by the main process. There is no lock, which a worker could take to its grave."""
+class Cell(Protocol):
+    """One number, such as a `RawValue` in memory that processes share."""
 
-    def __init__(self, context: SpawnContext) -> None:
-        self._beats = context.RawValue("Q", 0)
-        self._building = context.RawValue("b", 1)
+    value: int
+
+
+class Heartbeat:
+    """Written by a worker, read by the main process. There is no lock, which a worker could take to its grave.
+
+    Args:
+        beats: how often the worker has got on.
+        building: 1 while it may take long to.
+    """
+
+    def __init__(self, beats: Cell, building: Cell) -> None:
+        self.beats, self.is_building = beats, building
         self._heard = 0
         self._silence = 0.0  # seconds
 
     def beat(self) -> None:
         """Called by the worker: it has got on."""
-        self._beats.value += 1
+        self.beats.value += 1
 
     @contextmanager
     def building(self) -> Iterator[None]:
         """Called by the worker: what happens within makes no steps and may take long."""
-        self._building.value = 1
+        self.is_building.value = 1
         yield
-        self._building.value = 0
+        self.is_building.value = 0
         self.beat()
 
     def expect(self) -> None:
@@ -51,7 +60,7 @@ class Heartbeat:
             seconds: since the last call, as far as the main process was awake: when both were suspended and go on,
                 nobody hangs.
         """
-        heard = self._beats.value
+        heard = self.beats.value
         self._silence = self._silence + seconds if heard == self._heard else 0.0
         self._heard = heard
         return self._silence > self.patience
@@ -59,7 +68,7 @@ class Heartbeat:
     @property
     def patience(self) -> float:
         """Seconds of silence that mean something is wrong."""
-        return BUILD_PATIENCE if self._building.value else STEP_PATIENCE
+        return BUILD_PATIENCE if self.is_building.value else STEP_PATIENCE
 
 
 class BeatingFactory(EnvFactory):

@@ -42,14 +42,15 @@ class LocalRollouts:
     """
 
     def __init__(self, factory: EnvFactory, num_envs: int, env_ids: range | None = None) -> None:
-        self.worker = RolloutWorker(factory, range(num_envs) if env_ids is None else env_ids)
+        self._env_ids = range(num_envs) if env_ids is None else env_ids
+        self.worker = RolloutWorker(factory, len(self._env_ids))
         self.num_envs = num_envs
         self.spec = self.worker.env.spec
         self.workers_replaced = 0
 
     def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment."""
-        return self.worker.initial_states(seed, starts)
+        return self.worker.initial_states(self._env_ids, seed, starts)
 
     def collect(
         self,
@@ -67,6 +68,7 @@ class LocalRollouts:
         with _one_thread():
             return self.worker.collect(
                 actor,
+                self._env_ids,
                 states,
                 num_steps,
                 seed,

@@ -1,4 +1,4 @@
-"""Rollouts in worker processes: one message there and one back per rollout."""
+"""Rollouts in worker processes, here or on other machines: one message there and one back per rollout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from rlft.rollout.worker_pool import ATTEMPTS, WorkerDied, WorkerPool
+from rlft.rollout.worker_process import Processes
+from rlft.rollout.workers import Workers
 from rlft.types import (
     Actor,
     Branches,
@@ -33,20 +35,29 @@ class ProcessRollouts:
         factory: how to build the environments.
         num_envs: environments that the run has.
         num_workers: processes; each takes a contiguous share of the environments.
+        workers: where these live; by default on this machine.
         env_ids: which of the run's environments are here; by default all.
 
     Raises:
-        UserError: if the workers cannot build the environments as configured.
+        UserError: if the workers cannot build the environments as configured, or there is no place for any of them.
         WorkerDied: if a worker fails now, or again and again in any later call. The others are ended first.
     """
 
-    def __init__(self, factory: EnvFactory, num_envs: int, num_workers: int, env_ids: range | None = None) -> None:
-        ids = range(num_envs) if env_ids is None else env_ids
+    def __init__(
+        self,
+        factory: EnvFactory,
+        num_envs: int,
+        num_workers: int,
+        workers: Workers | None = None,
+        env_ids: range | None = None,
+    ) -> None:
         self.num_envs = num_envs
-        self.shares = _split(len(ids), min(num_workers, len(ids)))  # rows of `ids`
-        self._pool = WorkerPool(factory, [ids[share.start : share.stop] for share in self.shares])
+        self._env_ids = range(num_envs) if env_ids is None else env_ids
+        self.shares = _split(len(self._env_ids), min(num_workers, len(self._env_ids)))  # places in `env_ids`
+        site = (workers or Processes()).open(factory, max(len(share) for share in self.shares))
+        self._pool = WorkerPool(site, len(self.shares))
         # nothing is lost yet, and what fails at the start is likely to fail again: one attempt
-        specs: list[EnvSpec] = self._pool.call("spec", [{}] * len(self.shares), attempts=1)
+        specs: list[EnvSpec] = self._pool.call("spec", {}, [{}] * len(self.shares), attempts=1)
         self.spec = specs[0]
 
     @property
@@ -56,7 +67,8 @@ class ProcessRollouts:
 
     def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment."""
-        return EnvStates.cat(self._pool.call("initial_states", [{"seed": seed, "starts": starts}] * len(self.shares)))
+        shares = [{"env_ids": self._env_ids[share.start : share.stop]} for share in self.shares]
+        return EnvStates.cat(self._pool.call("initial_states", {"seed": seed, "starts": starts}, shares))
 
     def collect(
         self,
@@ -71,16 +83,21 @@ class ProcessRollouts:
         starts: StartMixture | None = None,
     ) -> tuple[Rollout, EnvStates, Visited]:
         """Acts for `num_steps`; see `RolloutWorker.collect`."""
-        common: dict[str, Any] = {"num_steps": num_steps, "seed": seed, "iteration": iteration}
-        common |= {"num_envs": self.num_envs, "keep_visited": keep_visited, "starts": starts}
-        actor = _on_cpu(actor)
-        shares = [slice(s.start, s.stop) for s in self.shares]
-        scales = [noise_scale if noise_scale is None else noise_scale[share] for share in shares]
-        jobs = [
-            {"actor": actor, "states": states[share], "noise_scale": scale, **common}
-            for share, scale in zip(shares, scales, strict=True)
-        ]
-        rollouts, ends, visited = zip(*self._pool.call("collect", jobs), strict=True)
+        common = {
+            "actor": _on_cpu(actor),
+            "num_steps": num_steps,
+            "seed": seed,
+            "iteration": iteration,
+            "num_envs": self.num_envs,
+            "keep_visited": keep_visited,
+            "starts": starts,
+        }
+        own = []
+        for share in self.shares:
+            part = slice(share.start, share.stop)
+            scale = None if noise_scale is None else noise_scale[part]
+            own.append({"env_ids": self._env_ids[part], "states": states[part], "noise_scale": scale})
+        rollouts, ends, visited = zip(*self._pool.call("collect", common, own), strict=True)
         return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)
 
     def play(
@@ -98,18 +115,19 @@ class ProcessRollouts:
 
         What a worker had taken when it died is missing at the end, and played once more.
         """
-        common = {"gamma": gamma, "seed": seed, "iteration": iteration}
-        request = {"actor": _on_cpu(actor), "states": states, "jobs": jobs, **common}
+        addressed = {"gamma": gamma, "seed": seed, "iteration": iteration}
+        common = {"actor": _on_cpu(actor), "states": states, "jobs": jobs, **addressed}
         answers: list[tuple[torch.Tensor, Branches, int]] = []
         played = torch.zeros(len(jobs), dtype=torch.bool)  # [J]
         for _ in range(ATTEMPTS):
             missing = (~played).nonzero().flatten().tolist()
             self._pool.queue.fill(missing)
             report = partial(self._report, progress, len(jobs) - len(missing))
-            answers += self._pool.call("play", [request] * len(self.shares), report)
+            answers += self._pool.call("play", common, [{}] * len(self.shares), report)
             rows, branches, simulated = zip(*answers, strict=True)
             played[torch.cat(rows)] = True
             if played.all():
+                progress(len(jobs))
                 return Branches.cat(branches)[torch.cat(rows).argsort()], sum(simulated)
         self.close()
         raise WorkerDied(
@@ -137,7 +155,8 @@ class ProcessRollouts:
         """What a method of the workers answers for evenly split evaluation episodes, in their order."""
         parts = _split(len(episodes), min(len(episodes), len(self.shares)))
         common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
-        return self._pool.call(method, [{"episodes": episodes[part.start : part.stop], **common} for part in parts])
+        own = [{"episodes": episodes[part.start : part.stop]} for part in parts]
+        return self._pool.call(method, common, own)
 
     def close(self) -> None:
         """Ends the workers. Idempotent."""

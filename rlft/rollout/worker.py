@@ -38,30 +38,30 @@ CHUNK = {"cpu": 32, "cuda": 4096}  # decisions per call of the policy; see `deci
 
 
 class RolloutWorker:
-    """Environments `env_ids` of a run.
+    """Some environments, in which any of those of a run can be played.
 
     Args:
         factory: how to build the environments.
-        env_ids: which of the run's environments these are, e.g. `range(50, 100)`.
+        scenes: how many.
     """
 
-    def __init__(self, factory: EnvFactory, env_ids: Sequence[int]) -> None:
-        self.env = factory.make(len(env_ids))
-        self.env_ids = env_ids
+    def __init__(self, factory: EnvFactory, scenes: int) -> None:
+        self.env = factory.make(scenes)
         self.bank = InitialStates(factory)
 
     def spec(self) -> EnvSpec:
         """What the environments are like."""
         return self.env.spec
 
-    def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
-        """The first training episodes of these environments."""
-        return self.bank.get(TRAINING, seed, self.env_ids, starts)
+    def initial_states(self, env_ids: Sequence[int], seed: int, starts: StartMixture | None = None) -> EnvStates:
+        """The first training episodes of these environments of the run."""
+        return self.bank.get(TRAINING, seed, env_ids, starts)
 
     @torch.no_grad()
     def collect(
         self,
         actor: Actor,
+        env_ids: Sequence[int],
         states: EnvStates,
         num_steps: int,
         seed: int,
@@ -79,7 +79,8 @@ class RolloutWorker:
 
         Args:
             actor: the policy; it explores.
-            states: where environments `env_ids` are, `[N]`.
+            env_ids: which of the run's environments these are, e.g. `range(50, 100)`; no more than there are here.
+            states: where they are, `[N]`.
             num_steps: env steps per environment.
             seed: the run's seed: addresses the noise and the bank of episodes.
             iteration: addresses the noise.
@@ -88,10 +89,10 @@ class RolloutWorker:
             noise_scale: multiplies the noise of each environment, `[N]`.
             starts: in which stages new episodes begin.
         """
-        rows = list(range(len(self.env_ids)))
+        rows = range(len(env_ids))
         spec = self.env.spec
         noise = torch.stack(
-            [standard_normal([TRAINING, seed, iteration, i], num_steps, actor.noise_dim) for i in self.env_ids], 1
+            [standard_normal([TRAINING, seed, iteration, i], num_steps, actor.noise_dim) for i in env_ids], 1
         )  # [T, N, Z]
         if noise_scale is not None:
             noise *= noise_scale[:, None]
@@ -102,7 +103,9 @@ class RolloutWorker:
         visited = Recorder(states) if keep_visited else None
         for t in range(num_steps):
             acted = decide(actor, obs, noise[t])  # [N]
-            step = self.env.step(acted.action.clamp(spec.action_low, spec.action_high))
+            action = spec.blank_actions(self.env.num_envs)
+            action[: len(rows)] = acted.action.clamp(spec.action_low, spec.action_high)
+            step = self.env.step(action)[: len(rows)]
             steps.append(_recorded(obs, acted, step, elapsed, spec.max_episode_steps))
             obs, elapsed = step.obs, elapsed + 1
             if visited:
@@ -120,8 +123,8 @@ class RolloutWorker:
         return Rollout.stack(steps), ends, visited.result() if visited else Visited.nothing(states)
 
     def _states(self, obs: Obs, elapsed: Tensor, episode: Tensor) -> EnvStates:
-        """Where all environments are."""
-        physics, task = self.env.save(range(len(self.env_ids)))
+        """Where the first environments are, one for each row of `obs`."""
+        physics, task = self.env.save(range(len(elapsed)))
         return EnvStates(physics=physics, task=task, obs=obs, elapsed=elapsed, episode=episode)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""One worker process: its life, as the main process sees it, and what runs in it."""
+"""Workers as processes of this machine: the life of one, as the main process sees it, and what runs in it."""
 
 from __future__ import annotations
 
@@ -9,69 +9,60 @@ import pickle
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from queue import SimpleQueue
-from typing import Any, Literal, NamedTuple
 
-import torch
-
-from rlft.errors import UserError
-from rlft.rollout.heartbeat import BeatingFactory, Heartbeat
+from rlft.rollout.answering import Answering
+from rlft.rollout.heartbeat import Heartbeat
 from rlft.rollout.job_queue import JobQueue
-from rlft.rollout.worker import RolloutWorker
-from rlft.system import end_with_parent
+from rlft.rollout.workers import Answer, Site, WorkerHandle, Workers
+from rlft.system import available_cores, end_with_parent
 from rlft.types import EnvFactory
 
 GRACE = 5.0  # seconds until a killed process is given up: the system cannot end one that waits for a device
 FOR_THE_RUN = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 
 
-class Answer(NamedTuple):
-    """What a worker has to say, or what can be said of it."""
-
-    kind: Literal["ok", "user error", "error", "gone"]
-    content: Any = ""  # the result; else the user's mistake, or how a sentence about the worker goes on
-    details: str = ""  # a traceback
-
-
 class WorkerProcess:
-    """A process that acts in environments `env_ids`; it builds them when it is first asked for something.
+    """A process of this machine; implements `WorkerHandle`.
 
     Args:
         factory: how to build the environments.
-        env_ids: which of the run's environments these are.
+        scenes: how many it has.
         queue: where it takes re-rollouts.
     """
 
-    def __init__(self, factory: EnvFactory, env_ids: Sequence[int], queue: JobQueue) -> None:
+    ready = True  # what a process is asked while it starts, it hears then
+
+    def __init__(self, factory: EnvFactory, scenes: int, queue: JobQueue) -> None:
         context = start_context()
-        self.heartbeat = Heartbeat(context)
+        self.heartbeat = Heartbeat(context.RawValue("Q", 0), context.RawValue("b", 1))
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, factory, env_ids, queue, self.heartbeat, os.getpid())
+        arguments = (theirs, factory, scenes, queue, self.heartbeat, os.getpid())
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._exchanging: threading.Thread | None = None
         with signals_blocked():
             self._process.start()
         theirs.close()
 
-    def ask(self, request: bytes, answers: SimpleQueue[tuple[WorkerProcess, Answer]]) -> None:
+    def ask(self, common: bytes, own: bytes, answers: SimpleQueue[tuple[WorkerHandle, Answer]]) -> None:
         """Sends a request; its answer goes to `answers`.
 
         A thread does it: both ways a message can be larger than what the system keeps for a process that has stopped.
         """
         self.heartbeat.expect()
-        self._exchanging = threading.Thread(target=self._exchange, args=(request, answers), daemon=True)
+        self._exchanging = threading.Thread(target=self._exchange, args=(common, own, answers), daemon=True)
         self._exchanging.start()
 
-    def _exchange(self, request: bytes, answers: SimpleQueue[tuple[WorkerProcess, Answer]]) -> None:
+    def _exchange(self, common: bytes, own: bytes, answers: SimpleQueue[tuple[WorkerHandle, Answer]]) -> None:
         answer = Answer("gone")
         with suppress(EOFError, OSError):
-            self._connection.send_bytes(request)
+            self._connection.send_bytes(common)
+            self._connection.send_bytes(own)
             answer = pickle.loads(self._connection.recv_bytes())
         answers.put((self, answer))
 
@@ -99,9 +90,38 @@ class WorkerProcess:
             self._connection.close()
 
 
-def to_bytes(message: Any) -> bytes:
-    """Plain pickle: torch would otherwise send every tensor as a shared-memory file that both sides must keep alive."""
-    return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+class _ThisMachine:
+    """Implements `Site`."""
+
+    patience = float("inf")  # there is always a place
+
+    def __init__(self, factory: EnvFactory, scenes: int) -> None:
+        self.queue = JobQueue()
+        self._factory, self._scenes = factory, scenes
+
+    def start(self) -> WorkerProcess:
+        return WorkerProcess(self._factory, self._scenes, self.queue)
+
+    def publish(self, content: bytes) -> bytes:
+        return content
+
+    def no_place(self) -> str:
+        return "This machine starts no processes."
+
+    def close(self) -> None:
+        """The queue vanishes with the last process."""
+
+
+class Processes(Workers):
+    """Processes of this machine, which is the default."""
+
+    def count(self, factory: EnvFactory) -> int:
+        """One per processor core that this process may use; 0 where a GPU simulates."""
+        return 0 if factory.on_gpu() else available_cores()
+
+    def open(self, factory: EnvFactory, scenes: int) -> Site:
+        """See `Workers.open`."""
+        return _ThisMachine(factory, scenes)
 
 
 def start_context() -> SpawnContext:
@@ -126,35 +146,14 @@ def signals_blocked() -> Iterator[None]:
 
 
 def _serve(
-    connection: Connection,
-    factory: EnvFactory,
-    env_ids: Sequence[int],
-    queue: JobQueue,
-    heartbeat: Heartbeat,
-    parent: int,
+    connection: Connection, factory: EnvFactory, scenes: int, queue: JobQueue, heartbeat: Heartbeat, parent: int
 ) -> None:
     """A worker process: answers requests until the connection closes or the main process ends."""
     if not end_with_parent(parent, signal.SIGKILL):
         return
     if sys.stderr is not None:
         faulthandler.enable()  # a crash of the simulator shows where it was
-    torch.set_num_threads(1)
-    worker: RolloutWorker | None = None
-    while True:
-        try:
-            request = connection.recv_bytes()
-        except (EOFError, OSError):
-            return
-        try:
-            method, arguments = pickle.loads(request)
-            worker = worker or RolloutWorker(BeatingFactory(factory, heartbeat), env_ids)
-            if method == "play":
-                arguments["take"] = queue.take
-            answer = to_bytes(Answer("ok", getattr(worker, method)(**arguments)))
-        except UserError as error:
-            answer = to_bytes(Answer("user error", str(error)))
-        except Exception as error:
-            line = traceback.format_exception_only(error)[-1].splitlines()[0]
-            answer = to_bytes(Answer("error", f"failed with {line}", traceback.format_exc()))
-        with suppress(OSError):  # the main process has gone; the next request will not come
-            connection.send_bytes(answer)
+    answering = Answering(factory, scenes, queue.take, heartbeat)
+    with suppress(EOFError, OSError):  # the main process has gone
+        while True:
+            connection.send_bytes(answering.answer(connection.recv_bytes(), connection.recv_bytes()))

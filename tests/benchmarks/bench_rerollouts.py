@@ -130,7 +130,7 @@ def replay_on_request(
     pipe: multiprocessing.connection.Connection, config: ManiSkill, actor: Actor, states: EnvStates, jobs: Jobs
 ) -> None:
     torch.set_num_threads(1)
-    worker = RolloutWorker(config, range(ENVS // WORKERS))
+    worker = RolloutWorker(config, ENVS // WORKERS)
     events = record(worker, actor, states, jobs)
     pipe.send(sum(len(rows) for kind, rows, _ in events if kind == "step"))
     while pipe.recv() == "go":

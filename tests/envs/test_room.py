@@ -6,10 +6,9 @@ from contextlib import closing
 import pytest
 import torch
 
-import rlft.rollout
 from rlft.envs import ManiSkill, PointReach
 from rlft.errors import UserError
-from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts
+from rlft.rollout import LocalRollouts, ProcessRollouts, make_rollouts, worker_process
 from tests.support.rollouts import assert_equal, policy
 from tests.support.small_processes import ThreePerProcess
 
@@ -58,7 +57,7 @@ def test_only_cpu_scenes_have_a_limit():
 
 
 def test_by_default_one_process_drives_a_gpu_and_every_core_has_one_of_its_own(monkeypatch):
-    monkeypatch.setattr(rlft.rollout, "available_cores", lambda: 3)
+    monkeypatch.setattr(worker_process, "available_cores", lambda: 3)
     for gpu, kind in ((True, LocalRollouts), (False, ProcessRollouts)):
         monkeypatch.setattr(PointReach, "on_gpu", lambda _, gpu=gpu: gpu)
         with closing(make_rollouts(PointReach(), 4, None)) as rollouts:

@@ -276,8 +276,8 @@ def test_keeping_states_changes_nothing_and_is_the_same_in_workers(local, collec
     assert_equal(rollout, collected[0])
     assert len(nothing.states) == 0
     parts = [
-        RolloutWorker(ENV, share).collect(
-            policy(), start[slice(share.start, share.stop)], STEPS, SEED, 0, ENVS, keep_visited=True
+        RolloutWorker(ENV, len(share)).collect(
+            policy(), share, start[slice(share.start, share.stop)], STEPS, SEED, 0, ENVS, keep_visited=True
         )[2]
         for share in (range(3), range(3, 7))
     ]

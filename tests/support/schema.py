@@ -12,6 +12,7 @@ import rlft.envs
 import rlft.modules
 import rlft.networks
 import rlft.off_policy
+import rlft.rollout
 import rlft.update
 from rlft import callbacks
 from rlft.callbacks.freeze_schedule import Freeze
@@ -74,6 +75,8 @@ class Place:
         if self.path in OF_OFF_POLICY:
             options = {"objective": {"class_path": "Anchored"}, "policy": "pointreach/weak", self.path[1]: node}
             return {**BASE, "model": {"class_path": "OffPolicyModule", "init_args": options}}
+        if self.path == OF_DATA:  # which then have some
+            return merged(BASE, {"data": {"init_args": {"workers": node, "num_workers": 1}}})
         if self.path == OF_REPLAY:
             options = {**REQUIRED["ReplayDataModule"], self.path[1]: node}
             return {**BASE, "data": {"class_path": "ReplayDataModule", "init_args": options}}
@@ -94,6 +97,7 @@ class Place:
 
 NETWORKS = ("actor", "critic")
 OF_REPLAY = ("data", "reward_normalization")
+OF_DATA = ("data", "workers")
 OF_OFF_POLICY = [("model", part) for part in ("objective", "conservative", "residual")]
 
 
@@ -129,6 +133,7 @@ def places() -> list[Place]:
         found += [Place(cls.__name__, cls, path) for cls in concrete(package) if cls.__name__ not in NO_OPTIONS]
     found = [Place(p.name, p.cls, OF_OFF_POLICY[1]) if p.name == "Conservative" else p for p in found]
     found = [Place(p.name, p.cls, OF_REPLAY) if p.name == "RewardNormalization" else p for p in found]
+    found += [Place("Ray", rlft.rollout.Ray, OF_DATA)]
     found += [Place("ResidualActor", rlft.networks.ResidualActor, OF_OFF_POLICY[2])]
     found += [Place("GaussianActor", rlft.networks.GaussianActor, ("model", "actor"))]
     found += [Place("CategoricalActor", rlft.networks.CategoricalActor, ("model", "actor"))]

@@ -31,7 +31,7 @@ CANNOT_CHANGE_RESULTS = {
         for name in ("num_workers", "total_timesteps")
     ),
     *(str(other) for other in OTHERS if other.place.name in ("CriticProbe", "DeterministicEval", "SuccessCheckpoint")),
-    *(str(other) for other in OTHERS if other.place.name in ("Pitfalls", "RecordVideo")),
+    *(str(other) for other in OTHERS if other.place.name in ("Pitfalls", "RecordVideo", "Ray")),
     "FinetuneModule.accept_critic_mismatch",
 }
 
@@ -58,6 +58,11 @@ def test_one_other_option_is_another_run_exactly_if_results_depend_on_it(place):
     same = {name for name in others if others[name] == itself}
     assert same == CANNOT_CHANGE_RESULTS & others.keys()
     assert max(Counter(one for one in others.values() if one != itself).values(), default=1) == 1
+
+
+def test_where_workers_live_is_no_setting():
+    elsewhere = {"workers": {"class_path": "rlft.rollout.Processes"}, "num_workers": 1}
+    assert digest(merged(BASE, {"data": {"init_args": elsewhere}})) == digest(BASE)
 
 
 def test_what_stands_at_the_top_is_where_and_how():
