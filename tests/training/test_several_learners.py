@@ -24,6 +24,7 @@ from rlft.runs import directory
 from rlft.runs.iterations import read_iterations
 from rlft.runs.status import read_status
 from rlft.system import SHARE
+from rlft.training import several_learners
 from rlft.types import Obs
 from tests.support.descendants import descendants, runs, wait_until
 from tests.support.hand_made import REPO, is_sentence
@@ -177,6 +178,19 @@ def test_what_ends_one_learner_ends_the_run_with_a_sentence(what, ranks, said, r
     assert not multiprocessing.active_children()
     assert place() == Place()
     assert not dist.is_initialized()
+
+
+def refuse(_arguments):
+    raise UserError(WRONG)
+
+
+def test_a_learner_that_does_not_get_as_far_as_the_others_is_missed():
+    try:
+        with pytest.raises(UserError, match=f"Learner 2 of 2: {WRONG}"):
+            several_learners.gather(2, refuse, [])
+    finally:
+        several_learners.leave()
+    assert not multiprocessing.active_children()
 
 
 REFUSED = {
