@@ -47,6 +47,43 @@ def check_trainer(settings: Namespace) -> None:
     require(right, "trainer.max_time", time, "a time as DD:HH:MM:SS, or null")
 
 
+def count_learners(settings: Namespace) -> int:
+    """How many learners a trainer's settings ask for.
+
+    Raises:
+        UserError: if `devices` is no number of devices, or there are not as many.
+    """
+    devices, gpus = str(settings.devices), 0 if settings.accelerator == "cpu" else torch.cuda.device_count()
+    if devices in ("-1", "auto"):
+        return max(1, gpus)
+    right = re.fullmatch(r"[1-9]\d*|(\d+,)+\d*", devices) is not None
+    require(right, "trainer.devices", settings.devices, "how many learners, or which devices, as in '0,1'")
+    which = {int(number) for number in devices.strip(",").split(",")} if "," in devices else {*range(int(devices))}
+    if len(which) > 1 and (gpus or "," in devices or settings.accelerator in ("gpu", "cuda")):
+        require(max(which) < gpus, "trainer.devices", settings.devices, f"among the GPUs, of which there are {gpus}")
+    return len(which)
+
+
+def check_can_share(config: Namespace, command: str, count: int) -> None:
+    """Refuses several learners for what they cannot share.
+
+    Raises:
+        UserError: if there is something.
+    """
+    if count == 1:
+        return
+    if command != "fit":
+        raise UserError(f"trainer.devices is {config.trainer.devices}; rlft {command} works on 1 device.")
+    for key, usable in (("model", "FinetuneModule"), ("data", "RolloutDataModule")):
+        path = config[key].class_path
+        if not getattr(imported(path), "shareable", False):
+            name = path.rpartition(".")[2]
+            raise UserError(
+                f"trainer.devices asks for {count} learners, but {key} {name} has only one; several can share "
+                f"FinetuneModule with RolloutDataModule. Set trainer.devices to 1, or {key} to {usable}."
+            )
+
+
 def look_for_files(settings: Sequence[Setting]) -> None:
     """Reads the policies that arguments name, and looks for files of data.
 

@@ -41,7 +41,7 @@ from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
 from rlft.training import several_learners
 from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
-from rlft.training.checks import check, check_trainer, named, refuse_nulls
+from rlft.training.checks import check, check_can_share, check_trainer, count_learners, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
 from rlft.training.error_sentences import lost_log, missing_package, one_sentence, user_error_behind
 from rlft.training.resuming import (
@@ -142,8 +142,8 @@ class RLFTCli(LightningCLI):
         given = self._settings(self.config)
         refuse_nulls(given)
         check_trainer(config.trainer)
-        self.learners = several_learners.count_learners(config.trainer)
-        several_learners.check_can_share(config, str(self.subcommand), self.learners)
+        self.learners = count_learners(config.trainer)
+        check_can_share(config, str(self.subcommand), self.learners)
         epochs = config.trainer.max_epochs
         _set_iterations(config)
         self._take_from_zoo(self.config, given)

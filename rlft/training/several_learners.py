@@ -7,7 +7,6 @@ signals and end with the first one, whatever ends that. One that ends before the
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,25 +16,17 @@ from contextlib import redirect_stdout, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
-import lightning
 import torch
 import torch.distributed as dist
-from jsonargparse import Namespace
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from rlft.errors import UserError, one_line, require
-from rlft.learners import LearnerLost, Place, average, copy_first, place, take_place
+from rlft.errors import UserError, one_line
+from rlft.learners import LearnerLost, Place, take_place
 from rlft.rollout import close_all
 from rlft.rollout.worker_process import signals_blocked, start_context
 from rlft.system import available_cores, end_with_parent
-from rlft.training.config_tree import imported
 
 HOST = "127.0.0.1"
 GRACE = 5.0  # seconds in which a process that has lost its connection is expected to have ended
@@ -56,12 +47,13 @@ class _Other:
         with signals_blocked():
             self.process.start()
         theirs.close()
-        self._said, self._lock = "", threading.Lock()
+        self._said, self._told, self._lock = "", "", threading.Lock()
 
     def ready(self) -> bool:
-        """Waits until it has begun to join the others, or has ended."""
+        """Waits until it is about to join the others, or has ended."""
         with suppress(EOFError, OSError):
-            return bool(self.heard.recv() is None)
+            self._told = self.heard.recv()
+            return not self._told
         return False
 
     def lost(self, seconds: float) -> str:
@@ -70,56 +62,19 @@ class _Other:
             self.process.join(seconds)
             if self._said or not (status := self.process.exitcode):
                 return self._said
-            told = f"ended with exit status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}"
-            who = f"Learner {self.number} of {self.count}"
-            self._said = f"{who} {told}; --ckpt_path last goes on after the last complete iteration."
             with suppress(EOFError, OSError):
-                while self.heard.poll():
-                    if said := self.heard.recv():
-                        self._said = f"{who}: {said}"
+                if self.heard.poll():
+                    self._told = self.heard.recv()
+            end = f"ended with exit status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}"
+            remedy = "; --ckpt_path last goes on after the last complete iteration."
+            who = f"Learner {self.number} of {self.count}"
+            self._said = f"{who}: {self._told}" if self._told else f"{who} {end}{remedy}"
             return self._said
 
 
 _others: list[_Other] = []  # of the first learner
-_invited: tuple[Place, int] | None = None  # what another learner was started with: its place, and a port
+_invited: tuple[Place, int, Connection] | None = None  # of another learner: its place, a port, and who started it
 _over = threading.Event()  # the first learner is about to end
-
-
-def count_learners(settings: Namespace) -> int:
-    """How many learners a trainer's settings ask for.
-
-    Raises:
-        UserError: if `devices` is no number of devices, or there are not as many.
-    """
-    devices, gpus = str(settings.devices), 0 if settings.accelerator == "cpu" else torch.cuda.device_count()
-    if devices in ("-1", "auto"):
-        return max(1, gpus)
-    right = re.fullmatch(r"[1-9]\d*|(\d+,)+\d*", devices) is not None
-    require(right, "trainer.devices", settings.devices, "how many learners, or which devices, as in '0,1'")
-    which = {int(number) for number in devices.strip(",").split(",")} if "," in devices else {*range(int(devices))}
-    if len(which) > 1 and (gpus or "," in devices or settings.accelerator in ("gpu", "cuda")):
-        require(max(which) < gpus, "trainer.devices", settings.devices, f"among the GPUs, of which there are {gpus}")
-    return len(which)
-
-
-def check_can_share(config: Namespace, command: str, count: int) -> None:
-    """Refuses several learners for what they cannot share.
-
-    Raises:
-        UserError: if there is something.
-    """
-    if count == 1:
-        return
-    if command != "fit":
-        raise UserError(f"trainer.devices is {config.trainer.devices}; rlft {command} works on 1 device.")
-    for key, usable in (("model", "FinetuneModule"), ("data", "RolloutDataModule")):
-        path = config[key].class_path
-        if not getattr(imported(path), "shareable", False):
-            name = path.rpartition(".")[2]
-            raise UserError(
-                f"trainer.devices asks for {count} learners, but {key} {name} has only one; several can share "
-                f"FinetuneModule with RolloutDataModule. Set trainer.devices to 1, or {key} to {usable}."
-            )
 
 
 def gather(count: int, run: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
@@ -139,7 +94,9 @@ def gather(count: int, run: Callable[[Sequence[str]], None], arguments: Sequence
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, available_cores() // count))
     if _invited is not None:
-        _join(TCPStore(HOST, _invited[1], is_master=False), _invited[0])
+        mine, port, first = _invited
+        first.send("")
+        _join(TCPStore(HOST, port, is_master=False), mine)
         return
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     for rank in range(1, count):
@@ -221,8 +178,7 @@ def _learn(
     global _invited
     if not end_with_parent(parent, signal.SIGKILL):
         return
-    _invited = mine, port
-    first.send(None)
+    _invited = mine, port, first
     said = ""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         try:
@@ -239,64 +195,3 @@ def _learn(
     with suppress(OSError):
         first.send(said)
     sys.exit(1)
-
-
-# ---- Lightning's part ------------------------------------------------------------------------------------------------
-
-
-class Learners(DDPStrategy):
-    """Distributed data parallel without its wrapper: that one expects a gradient step of every minibatch.
-
-    Here an iteration may end early, networks may be frozen, and a step may be skipped. All learners have the same
-    weights, and Lightning's own exchanges go on through the same connection.
-    """
-
-    def configure_ddp(self) -> None:
-        """Gives all learners the weights of the first one."""
-        assert self.model is not None
-        copy_first(list(self.model.state_dict().values()))
-
-    def post_backward(self, closure_loss: Tensor) -> None:
-        """Makes the gradients the same everywhere."""
-        assert self.model is not None
-        average([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
-
-    def _configure_launcher(self) -> None:
-        """Everybody is there already."""
-        self._launcher = None
-
-
-class Together(LightningEnvironment):
-    """Tells Lightning which learner this process is."""
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        """The processes are not Lightning's."""
-        return True
-
-    def local_rank(self) -> int:
-        """The number of the learner, and of its device."""
-        return place().rank
-
-
-class Signals(_SignalConnector):
-    """Ends a run at a safe point, when the first learner has received SIGTERM or another one has ended.
-
-    Lightning's own handler sends messages from within, which meet whatever the others are waiting for.
-    """
-
-    def __init__(self, trainer: lightning.Trainer) -> None:
-        super().__init__(trainer)
-        self._asked = False
-
-    @property
-    def received_sigterm(self) -> bool:
-        """Whether to end; Lightning asks before every minibatch, re-rollouts in between."""
-        return self._asked or bool(lost())
-
-    @received_sigterm.setter
-    def received_sigterm(self, value: bool) -> None:
-        self._asked = value
-
-    def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
-        self._asked = True

@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import Logger
 
 from rlft.learners import place
 from rlft.training.run_files import WholeCheckpoints
-from rlft.training.several_learners import Learners, Signals, Together
 from rlft.training.slurm import slurm_plugins
+from rlft.training.strategy import Learners, Signals, Together
 from rlft.types import Irrelevant, Length
 
 

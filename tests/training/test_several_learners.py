@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 
 import lightning
 import pytest
@@ -13,17 +14,22 @@ import torch
 import torch.distributed as dist
 
 from rlft.cli import main
+from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.learners import Place, place
 from rlft.modules.shared_networks import shared
 from rlft.networks import ConditionedActor, GaussianActor
+from rlft.rollout import make_rollouts
 from rlft.runs import directory
 from rlft.runs.iterations import read_iterations
 from rlft.runs.status import read_status
+from rlft.system import SHARE
+from rlft.training import several_learners
 from rlft.types import Obs
 from tests.support.descendants import descendants, runs, wait_until
 from tests.support.hand_made import REPO, is_sentence
-from tests.support.training import last_weights, run, same_policies, smoke
+from tests.support.training import data, last_weights, module, run, same_policies, smoke
+from tests.support.training import fit as train
 from tests.support.warm import Warm, run_module
 
 SOON = 60  # seconds, on a busy machine; what is promised is 30 and a few
@@ -158,6 +164,7 @@ def test_it_goes_on_as_if_it_had_not_stopped_also_with_another_number(tmp_path):
         ("drifts", [1], "The learners have come to different weights", "UserError The learners have come"),
         ("asked", [0], "Ended by SIGTERM; --ckpt_path last goes on", "SIGTERMException"),
     ],
+    ids=["killed", "wrong", "both wrong", "first wrong", "drifts", "asked"],
 )
 def test_what_ends_one_learner_ends_the_run_with_a_sentence(what, ranks, said, reason, tmp_path, capsys):
     began = time.monotonic()
@@ -171,6 +178,19 @@ def test_what_ends_one_learner_ends_the_run_with_a_sentence(what, ranks, said, r
     assert not multiprocessing.active_children()
     assert place() == Place()
     assert not dist.is_initialized()
+
+
+def refuse(_arguments):
+    raise UserError(WRONG)
+
+
+def test_a_learner_that_does_not_get_as_far_as_the_others_is_missed():
+    try:
+        with pytest.raises(UserError, match=f"Learner 2 of 2: {WRONG}"):
+            several_learners.gather(2, refuse, [])
+    finally:
+        several_learners.leave()
+    assert not multiprocessing.active_children()
 
 
 REFUSED = {
@@ -220,6 +240,7 @@ def test_nobody_outlives_the_first_learner(tmp_path):
 IMPATIENT = """
 import sys
 from rlft.cli import main
+from rlft.envs import PointReach
 from rlft.training import several_learners
 several_learners.PATIENCE = 1.0
 sys.exit(main(sys.argv[1:]))
@@ -242,6 +263,24 @@ def test_a_busy_first_learner_is_ended_in_time(tmp_path):
         == "rlft: Learner 2 of 2 was ended by SIGKILL; --ckpt_path last goes on after the last complete iteration.\n"
     )
     assert time.monotonic() - began < SOON
+
+
+# ---- environments ------------------------------------------------------------------------------------------------
+
+
+def test_a_learner_has_its_share_of_environments_and_cores(monkeypatch):
+    monkeypatch.setenv(SHARE, "4")
+    monkeypatch.setattr("rlft.learners._place", Place(1, 2))
+    with closing(make_rollouts(PointReach(), 9, None)) as rollouts:
+        assert len(rollouts._own.shares) == 2  # workers
+        assert rollouts._own.initial_states(seed=1).episode.tolist() == [4, 5, 6, 7, 8]
+        assert rollouts.num_envs == 9
+
+
+def test_a_trainer_of_lightning_has_one_device(monkeypatch):
+    monkeypatch.setattr("rlft.learners._place", Place(0, 2))  # as many as it does not have
+    with pytest.raises(UserError, match=r"from Python a Trainer has 1 device\."):
+        train(module(), data(), 1)
 
 
 # ---- networks ----------------------------------------------------------------------------------------------------
