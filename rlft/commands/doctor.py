@@ -51,7 +51,10 @@ def doctor(log_dir: str = "lightning_logs") -> list[Finding]:
     table = Table(box=None, show_header=False, pad_edge=False)
     with Console(stderr=True).status("looking at this machine"):
         findings = [find() for find in (_versions, _processor, _simulator, _gpu, _gpu_simulation, _drawing, _films)]
-        findings += [_package("ray", "rlft study --executor ray"), _package("submitit", "rlft study --executor slurm")]
+        findings += [
+            _package("ray", "--data.workers Ray and rlft study --executor ray"),
+            _package("submitit", "rlft study --executor slurm"),
+        ]
         findings.append(_folder(Path(log_dir)))
     for finding in findings:
         table.add_row("ok" if finding.works else "--", finding.piece, Text(finding.told, overflow="fold"))

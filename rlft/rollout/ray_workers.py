@@ -6,10 +6,11 @@ import os
 import pickle
 import re
 import signal
+import socket
 import threading
 from array import array
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from rlft.rollout.worker_process import GRACE, signals_blocked
 from rlft.rollout.workers import Answer, Site, WorkerHandle, Workers
 from rlft.types import EnvFactory
 
+CONNECT = 10.0  # seconds until a machine that does not answer is none
 AHEAD = 8  # re-rollouts that a worker asks for before it wants them: the network's latency passes while it plays others
 
 
@@ -69,16 +71,34 @@ def _connected() -> Any:
         raise UserError("workers Ray needs Ray; pip install 'rlft[ray]'.") from error
     if ray.is_initialized():
         return ray
-    ours = signal.getsignal(signal.SIGTERM)
+    address, ours = os.environ.get("RAY_ADDRESS", ""), signal.getsignal(signal.SIGTERM)
+    is_there = address not in ("", "local", "auto")
+    if is_there:
+        _look_for(address)
     try:
-        with signals_blocked():  # what a new cluster starts belongs to this process group
+        # what a new cluster starts belongs to this process group, and must not hear what is meant for the run
+        with nullcontext() if is_there else signals_blocked():
             ray.init(log_to_driver=False, logging_level="error")
-    except Exception as error:
+    except Exception as error:  # Ray's are of many kinds
         raise UserError(f"Ray cannot be used: {one_line(error)}") from error
     finally:
         if threading.current_thread() is threading.main_thread():  # elsewhere Ray leaves the handler alone
             signal.signal(signal.SIGTERM, ours)
     return ray
+
+
+def _look_for(address: str) -> None:
+    """Refuses an address at which nobody listens; Ray would try for many minutes.
+
+    Raises:
+        UserError: if it is one.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except (OSError, ValueError) as error:
+        allowed = "host:port, as `ray start --head` prints it"
+        raise UserError(f"RAY_ADDRESS is {address}, where no Ray cluster answers; it must be {allowed}.") from error
 
 
 class _Cluster:

@@ -79,6 +79,11 @@ def test_results_are_bit_identical_with_any_number_of_workers(local, start, num_
         rollouts.close()
 
 
+@pytest.mark.usefixtures("cluster")
+def test_by_default_there_are_as_many_as_the_cluster_has_room_for():
+    assert [Ray(num_cpus=cores).count(ENV) for cores in (1, 2, 100)] == [6, 3, 1]
+
+
 def test_progress_counts_up_to_all_jobs(workers, start):
     begun = []
     jobs = random_jobs(200, len(start))
@@ -186,6 +191,16 @@ def test_what_no_machine_has_is_said():
     )
     with pytest.raises(UserError, match=sentence):
         make_rollouts(ENV, ENVS, 2, Ray(resources={"leg": 1}, patience=2))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:1"])
+def test_where_no_cluster_answers(tmp_path, address):
+    options = ["--data.workers=Ray", "--data.num_workers=1"]
+    command = [sys.executable, "-m", "rlft", *smoke(tmp_path, *options)]
+    done = subprocess.run(command, env={**os.environ, "RAY_ADDRESS": address}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"rlft: RAY_ADDRESS is {address}, where no Ray cluster answers; it must be host:port")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("cluster")
