@@ -14,7 +14,7 @@ from tests.data.test_replay_buffer import experience
 class Learner:
     """What batches are made for."""
 
-    n_step, gamma, warmup, needs_returns, horizon = 1, 0.5, "returns", False, 0
+    n_step, gamma, warmup, needs_returns, horizon, bootstrap_at_done = 1, 0.5, "returns", False, 0, "truncation"
 
     def warms_up(self, iteration):
         return iteration == 0
@@ -53,6 +53,15 @@ def test_returns_come_with_transitions_if_the_learner_asks_for_them():
     of_prior = batch.obs.state[:, 0] >= 1000
     assert (batch.returned[~of_prior] == 0).all()  # it has ended
     assert (batch.returned[of_prior] == -torch.inf).all()  # it has not
+
+
+def test_the_learner_says_whether_something_follows_a_termination():
+    class Always(Learner):
+        bootstrap_at_done = "always"
+
+    for learner, least in ((Learner(), 0.0), (Always(), 0.5)):
+        batches = data()._batches(learner, 1, 0, 5)
+        assert min(float(batch.transition.discount.min()) for batch in batches) == least
 
 
 def test_being_offline_takes_prior_data():
