@@ -23,6 +23,11 @@ class LearnerLost(RuntimeError):
     """Another learner of the run has ended; whoever started them knows which one, and why."""
 
 
+def shares(total: int, count: int) -> list[range]:
+    """`range(total)` in contiguous parts whose lengths differ by at most one: for learners, or for workers of one."""
+    return [range(i * total // count, (i + 1) * total // count) for i in range(count)]
+
+
 @dataclass(frozen=True)
 class Place:
     """Which of the learners this process is."""
@@ -31,8 +36,8 @@ class Place:
     count: int = 1
 
     def share(self, total: int) -> range:
-        """Of `range(total)` the contiguous part, as large as that of the others or by one smaller or larger."""
-        return range(self.rank * total // self.count, (self.rank + 1) * total // self.count)
+        """Its own of the `shares`."""
+        return shares(total, self.count)[self.rank]
 
 
 _place = Place()

@@ -41,3 +41,8 @@ def end_with_parent(parent: int, by: signal.Signals) -> bool:
         return True
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     return os.getppid() == parent
+
+
+def how_ended(status: int) -> str:
+    """How a process of this exit status ended, for a sentence that begins with it; below 0 are signals."""
+    return f"ended with exit status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rlft.learners import shares
 from rlft.rollout.worker_pool import ATTEMPTS, WorkerDied, WorkerPool
 from rlft.rollout.worker_process import Processes
 from rlft.rollout.workers import Workers
@@ -53,7 +54,7 @@ class ProcessRollouts:
     ) -> None:
         self.num_envs = num_envs
         self._env_ids = range(num_envs) if env_ids is None else env_ids
-        self.shares = _split(len(self._env_ids), min(num_workers, len(self._env_ids)))  # places in `env_ids`
+        self.shares = shares(len(self._env_ids), min(num_workers, len(self._env_ids)))  # places in `env_ids`
         site = (workers or Processes()).open(factory, max(len(share) for share in self.shares))
         self._pool = WorkerPool(site, len(self.shares))
         # nothing is lost yet, and what fails at the start is likely to fail again: one attempt
@@ -67,8 +68,8 @@ class ProcessRollouts:
 
     def initial_states(self, seed: int, starts: StartMixture | None = None) -> EnvStates:
         """The first episode of every environment."""
-        shares = [{"env_ids": self._env_ids[share.start : share.stop]} for share in self.shares]
-        return EnvStates.cat(self._pool.call("initial_states", {"seed": seed, "starts": starts}, shares))
+        own = [{"env_ids": self._env_ids[share.start : share.stop]} for share in self.shares]
+        return EnvStates.cat(self._pool.call("initial_states", {"seed": seed, "starts": starts}, own))
 
     def collect(
         self,
@@ -97,8 +98,7 @@ class ProcessRollouts:
             part = slice(share.start, share.stop)
             scale = None if noise_scale is None else noise_scale[part]
             own.append({"env_ids": self._env_ids[part], "states": states[part], "noise_scale": scale})
-        rollouts, ends, visited = zip(*self._pool.call("collect", common, own), strict=True)
-        return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)
+        return side_by_side(self._pool.call("collect", common, own))
 
     def play(
         self,
@@ -153,7 +153,7 @@ class ProcessRollouts:
         self, method: str, actor: Actor, episodes: Sequence[int], seed: int, deterministic: bool
     ) -> list[Any]:
         """What a method of the workers answers for evenly split evaluation episodes, in their order."""
-        parts = _split(len(episodes), min(len(episodes), len(self.shares)))
+        parts = shares(len(episodes), min(len(episodes), len(self.shares)))
         common = {"actor": _on_cpu(actor), "seed": seed, "deterministic": deterministic}
         own = [{"episodes": episodes[part.start : part.stop]} for part in parts]
         return self._pool.call(method, common, own)
@@ -168,6 +168,7 @@ def _on_cpu(actor: Actor) -> Actor:
     return actor if actor.device.type == "cpu" else copy.deepcopy(actor).to("cpu")
 
 
-def _split(total: int, parts: int) -> list[range]:
-    """`range(total)` in contiguous parts of (nearly) equal length."""
-    return [range(i * total // parts, (i + 1) * total // parts) for i in range(parts)]
+def side_by_side(parts: Iterable[tuple[Rollout, EnvStates, Visited]]) -> tuple[Rollout, EnvStates, Visited]:
+    """What environments have collected that are simulated apart, in their order."""
+    rollouts, ends, visited = zip(*parts, strict=True)
+    return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)

@@ -15,7 +15,7 @@ from torch import Tensor
 from rlft.errors import UserError
 from rlft.learners import gathered, place
 from rlft.rollout.local import LocalRollouts
-from rlft.rollout.processes import ProcessRollouts
+from rlft.rollout.processes import ProcessRollouts, side_by_side
 from rlft.types import (
     Actor,
     Branches,
@@ -85,8 +85,7 @@ class SharedRollouts:
                 "that are the same function on all devices."
             )
         self.workers_replaced = sum(replaced)
-        rollouts, ends, visited = zip(*parts, strict=True)
-        return Rollout.cat(rollouts, dim=1), EnvStates.cat(ends), Visited.cat(visited)
+        return side_by_side(parts)
 
     def play(
         self,

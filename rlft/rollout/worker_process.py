@@ -20,7 +20,7 @@ from rlft.rollout.answering import Answering
 from rlft.rollout.heartbeat import Heartbeat
 from rlft.rollout.job_queue import JobQueue
 from rlft.rollout.workers import Answer, Site, WorkerHandle, Workers
-from rlft.system import available_cores, end_with_parent
+from rlft.system import available_cores, end_with_parent, how_ended
 from rlft.types import EnvFactory
 
 GRACE = 5.0  # seconds until a killed process is given up: the system cannot end one that waits for a device
@@ -72,10 +72,7 @@ class WorkerProcess:
         code = self._process.exitcode
         if code is None:
             return "closed its connection"
-        if code >= 0:
-            return f"ended with exit status {code}"
-        hint = " (as the system does when memory runs out)" if code == -signal.SIGKILL else ""
-        return f"was ended by {signal.Signals(-code).name}{hint}"
+        return how_ended(code) + (" (as the system does when memory runs out)" if code == -signal.SIGKILL else "")
 
     def kill(self) -> None:
         """Ends the process, whatever it is doing."""

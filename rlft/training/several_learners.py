@@ -26,7 +26,7 @@ from rlft.errors import UserError, one_line
 from rlft.learners import LearnerLost, Place, take_place
 from rlft.rollout import close_all
 from rlft.rollout.worker_process import signals_blocked, start_context
-from rlft.system import available_cores, end_with_parent
+from rlft.system import available_cores, end_with_parent, how_ended
 
 HOST = "127.0.0.1"
 GRACE = 5.0  # seconds in which a process that has lost its connection is expected to have ended
@@ -65,10 +65,9 @@ class _Other:
             with suppress(EOFError, OSError):
                 if self.heard.poll():
                     self._told = self.heard.recv()
-            end = f"ended with exit status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}"
             remedy = "; --ckpt_path last goes on after the last complete iteration."
             who = f"Learner {self.number} of {self.count}"
-            self._said = f"{who}: {self._told}" if self._told else f"{who} {end}{remedy}"
+            self._said = f"{who}: {self._told}" if self._told else f"{who} {how_ended(status)}{remedy}"
             return self._said
 
 

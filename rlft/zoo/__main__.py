@@ -53,21 +53,20 @@ class Recipe:
     options: tuple[str, ...] = ()
 
 
-def _of_task(task: str, weak: int, expert: int, lowest: float = 0.95) -> dict[str, Recipe]:
-    """An imperfect policy and the best one of a run of `configs/pretrain_off_policy.yaml` in another task.
+def _of_task(task: str, weak: int, expert: int) -> dict[str, Recipe]:
+    """An imperfect policy and a nearly perfect one of a run of `configs/pretrain_off_policy.yaml` in another task.
 
     Args:
         task: its id.
         weak: iteration of the imperfect policy.
-        expert: iteration of the best one.
-        lowest: success of the best one.
+        expert: iteration of the nearly perfect one.
     """
     name = task.removesuffix("-v1").lower()
     run: dict[str, Any] = {"critic": "none", "config": "pretrain_off_policy.yaml"}
     run["options"] = (f"--data.env.task={task}",)
     return {
         f"{name}/weak": Recipe(weak, -1.5, (0.3, 0.6), (0.0, 1.0), "imperfect mean action, little noise", **run),
-        f"{name}/expert": Recipe(expert, -2.5, (lowest, 1.0), (0.0, 1.0), "the best that its run had", **run),
+        f"{name}/expert": Recipe(expert, -2.5, (0.95, 1.0), (0.0, 1.0), "the best that its run had", **run),
     }
 
 
