@@ -56,7 +56,7 @@ def check_goals(spec: EnvSpec, reward_mode: str | None, share: float) -> None:
     if spec.goals is None:
         raise UserError(
             f"data.her is {share}, but {spec.task} as configured has no goals in its observations from which success "
-            "follows; set data.her to 0, or take PickCube-v1 or PickCube-v2 with robot panda or so100."
+            "follows; set data.her to 0, or take PickCube-v1, PickCube-v2, PushCube-v1 or PullCube-v1."
         )
     if spec.image is not None:
         raise UserError(

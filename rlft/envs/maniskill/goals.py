@@ -1,4 +1,4 @@
-"""Which tasks have goals that hindsight can replace: PickCube, and those that say so themselves."""
+"""Which tasks have goals that hindsight can replace: PickCube, PushCube, PullCube, and those that say so themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rlft.types import Goals
 
 FINGERS = {"panda": 2, "so100": 1}  # joints at the end whose speeds PickCube does not mind
 EXTRA = 24  # numbers that PickCube observes beside the robot
+ON_TABLE = 17  # numbers that PushCube and PullCube do
 
 
 def goals_of(env: Any) -> Goals | None:
@@ -19,8 +20,16 @@ def goals_of(env: Any) -> Goals | None:
     if hasattr(env, "hindsight"):
         own: Goals = env.hindsight()
         return own
-    pick_cube = importlib.import_module("mani_skill.envs.tasks.tabletop.pick_cube").PickCubeEnv
-    return _of_pick_cube(env) if isinstance(env, pick_cube) else None
+    if isinstance(env, _task("pick_cube", "PickCubeEnv")):
+        return _of_pick_cube(env)
+    if isinstance(env, _task("push_cube", "PushCubeEnv")):
+        return _on_table(env, ceiling=env.cube_half_size + 5e-3)
+    return _on_table(env) if isinstance(env, _task("pull_cube", "PullCubeEnv")) else None
+
+
+def _task(module: str, name: str) -> Any:
+    """A class of ManiSkill's, which is imported where environments are built alone."""
+    return getattr(importlib.import_module(f"mani_skill.envs.tasks.tabletop.{module}"), name)
 
 
 def _of_pick_cube(env: Any) -> Goals | None:
@@ -36,4 +45,18 @@ def _of_pick_cube(env: Any) -> Goals | None:
         goal=slice(end - 16, end - 13),
         still=slice(joints, 2 * joints - fingers),
         speed=0.2,  # metres and radians per second
+    )
+
+
+def _on_table(env: Any, ceiling: float | None = None) -> Goals | None:
+    """The cube in a circle on the table, its centre below `ceiling`: joints, speeds, gripper (7), goal, cube (7)."""
+    end = 2 * env.agent.robot.max_dof + ON_TABLE
+    if env.single_observation_space.shape != (end,):
+        return None
+    return Goals(
+        achieved=slice(end - 7, end - 5),
+        goal=slice(end - 10, end - 8),
+        radius=env.goal_radius,
+        low=None if ceiling is None else slice(end - 5, end - 4),
+        ceiling=ceiling or 0.0,
     )
