@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from rlft.errors import UserError
-from rlft.system import restart_in_utf8
+from rlft.system import restart_in_utf8, wait_briefly
 
 WITHOUT_LIGHTNING = (
     "evaluate",
@@ -57,6 +57,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     if args is None:
         restart_in_utf8()
+    wait_briefly()
     args = sys.argv[1:] if args is None else list(args)
     command = args[0] if args else "--help"
     try:

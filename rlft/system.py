@@ -5,11 +5,13 @@ import locale
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "configs"  # a link to the folder beside the package; in a wheel a copy
 SHARE = "RLFT_CORES"  # environment variable: how many of them are meant for a run of `rlft study`
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the thread that started this process ends
+TURNS = "1000"  # of a thread that waits for the others; some microseconds
 
 
 def available_cores() -> int:
@@ -18,6 +20,37 @@ def available_cores() -> int:
     if share.isdigit() and int(share):
         return int(share)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def wait_briefly() -> None:
+    """Has OpenMP's threads sleep soon when they wait for each other, unless the user says how.
+
+    It counts if torch has not been imported yet. By default they spin for milliseconds, and where another process has a
+    core, that keeps it from the thread waited for.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = TURNS
+
+
+def _processor_time() -> tuple[float, float] | None:
+    """Seconds of all cores that processes have had, and of this process; `None` where the kernel does not tell."""
+    try:
+        ticks = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    idle = ticks[3] + ticks[4]  # and waiting for a disk
+    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK"), time.process_time()
+
+
+STARTED = time.monotonic(), _processor_time()
+
+
+def taken_by_others() -> float:
+    """How many of the machine's cores other processes have had, on average since this one began; 0 if not known."""
+    (since, before), now = STARTED, _processor_time()
+    if before is None or now is None:
+        return 0.0
+    return max(0.0, (now[0] - before[0]) - (now[1] - before[1])) / max(time.monotonic() - since, 0.1)
 
 
 def restart_in_utf8() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import lightning
+import torch
 from jsonargparse import ArgumentError
 from jsonargparse.typing import class_from_function
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -39,6 +42,7 @@ from rlft.networks.policy_checks import Mismatch, check_made_for
 from rlft.networks.policy_files import in_task, load_policy
 from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
+from rlft.system import taken_by_others
 from rlft.training import several_learners
 from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
 from rlft.training.checks import check, check_can_share, check_trainer, count_learners, named, refuse_nulls
@@ -132,6 +136,15 @@ class RLFTCli(LightningCLI):
         text = "In what the environment may differ from those that the policies' files say they were made for."
         parser.add_argument("--accept_mismatch", type=list[Mismatch], default=[], help=text)
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
+
+    def before_fit(self) -> None:
+        """Says what slows a run down before it begins."""
+        cores, threads, others = os.cpu_count() or 1, torch.get_num_threads(), taken_by_others()
+        if threads > 1 and cores - others < threads - 0.5:
+            told = (
+                f"other processes have {others:.1f} of {cores} cores; beside them one thread is faster than {threads}"
+            )
+            print(f"rlft: {told}: OMP_NUM_THREADS=1 rlft fit ...", file=sys.stderr, flush=True)
 
     def before_instantiate_classes(self) -> None:
         """Decides what the run is, and the number of iterations, before anything is built."""
