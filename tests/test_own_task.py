@@ -15,7 +15,7 @@ from tests.support.warm_study import study
 
 PAGE = (REPO / "docs/own_task.md").read_text()
 (FILE,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-FIT, EVALUATE, COLLECT, CHECK = re.findall(r"^    (\S.*)$", PAGE.replace(FILE, ""), re.M)
+START, TUNE, JUDGE, FIT, EVALUATE, COLLECT, CHECK = re.findall(r"^    (\S.*)$", PAGE.replace(FILE, ""), re.M)
 POLICY = "lightning_logs/nudge/version_0/policies/last"
 
 pytestmark = [pytest.mark.maniskill, pytest.mark.slow]
@@ -84,6 +84,16 @@ def test_a_policy_whose_task_lies_elsewhere(folder):
     assert "There is no file my_tasks.py" in errors
     status, _, errors = run(f"{command} --env_settings.imports '[../my_tasks.py]'", elsewhere)
     assert status == 0, errors[-3000:]
+
+
+def test_from_the_task_to_a_finetuned_policy(folder):
+    small = "--trainer.max_epochs 2 --data.num_envs 8 --data.num_steps 40 --data.num_workers 0 --eval.num_episodes 8"
+    for command in (f"{START} {small} --model.critic.hidden_dim 16", f"{TUNE} {small} --model.critic.hidden_dim 16"):
+        status, _, errors = run(command, folder)
+        assert status == 0, errors[-3000:]
+    status, output, errors = run(f"{JUDGE} --episodes 8 --num_workers 0", folder)
+    assert status == 0, errors[-3000:]
+    assert re.search(r"deterministic +│ +[+-][\d.]+ │", output)  # a difference
 
 
 def test_ranking(folder):
