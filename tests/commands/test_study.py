@@ -143,7 +143,7 @@ def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monk
 @pytest.mark.usefixtures("checked_here")
 def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(REPO)
-    assert main(["study", "configs/studies/smoke.yaml", "--dry_run", "true", "--log_dir", str(tmp_path)]) == 0
+    assert main(["study", "configs/studies/smoke.yaml", "--dry_run", "--log_dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "# pretrained-seed2: begins after critic-seed2" in lines
     assert sum(line.startswith("rlft fit --config=") for line in lines) == 8
