@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, warm_stud
 
     output, _ = warm_study().communicate()
     assert "a-seed1 goes on" in output
+    assert re.search(r"\[1/1\] a-seed1 completed after \S+, success \d+\.\d% -> \d+\.\d%  \(", output)
     assert "All 1 runs of logs/one are complete." in output
     alone = run(tmp_path / "alone", "--trainer.max_epochs=40", "--seed_everything=1")
     continued = folder / "version_1"
@@ -134,7 +136,8 @@ def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monk
     (tmp_path / "failing.yaml").write_text(text)
     assert main(["study", "failing.yaml"]) == 1
     printed = capsys.readouterr()
-    assert "d failed: episodes is 0; with these shares some policy would play none." in printed.out
+    log = "lightning_logs/failing/d/output.log"
+    assert f", see {log}: episodes is 0; with these shares some policy would play none." in printed.out
     assert "a-seed1 not run: It needs d." in printed.out
     assert printed.err.startswith("rlft: 2 of 2 runs failed or were not run")
     assert "$ rlft collect" in (tmp_path / "lightning_logs/failing/d/output.log").read_text()
