@@ -153,6 +153,22 @@ def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("checked_here")
+def test_the_study_of_the_docs_can_be_made_and_compared_as_they_say(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    section = (REPO / "docs/studies.md").read_text().split("## A study of your own")[1].split("\n## ")[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    study, compare = (line.split()[1:] for line in lines if line.startswith("rlft "))
+    (tmp_path / study[1]).write_text("\n".join(line for line in lines if not line.startswith("rlft ")))
+    assert main([*study, "--dry_run"]) == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rlft fit")]
+    assert len(commands) == 2 * 6
+    assert all("--model.policy=pickcube/weak --trainer.max_epochs=4" in command for command in commands)
+    runs = {f"--log_dir={Path(compare[1]).parent}/{Path(compare[1]).name} --run_name={arm}-seed{seed}"
+            for arm in ("ppo", "off_policy") for seed in range(1, 7)}  # fmt: skip
+    assert {command.partition(" --log_dir=")[2] for command in commands} == {one.partition("=")[2] for one in runs}
+
+
 @pytest.mark.parametrize(
     ("option", "said", "dry_run"),
     [

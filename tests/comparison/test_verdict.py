@@ -1,6 +1,7 @@
 """The sentences at the top of a comparison: what they claim, and what they must not."""
 
 import itertools
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ from rlft.comparison.verdict import verdict
 from rlft.runs import outcomes
 from rlft.runs.outcomes import Episodes
 from tests.support.comparison import run_folder, write
+from tests.support.hand_made import REPO
 
 
 def compared(logs, arms, metric="eval/success_rate"):
@@ -37,6 +39,10 @@ def test_few_seeds_can_never_tell_from_chance_and_how_many_could(tmp_path):
     assert said == (
         "a ended above b with all 3 seeds, by 25.0 points [12.5, 37.5]; 3 seeds cannot tell that from chance (p 0.250, "
         "at best 0.250): run 6 or more."
+    )
+    shown = (REPO / "docs/studies.md").read_text().split("\n> ", 1)[1].split("\n\n")[0].replace("\n> ", " ")
+    assert re.sub(r"\d+(\.\d)?", "#", shown) == re.sub(
+        r"\d+(\.\d)?", "#", said.replace("a ended above b", "off_policy ended above ppo")
     )
 
 
