@@ -66,7 +66,7 @@ def _differences(pairs: tuple[Pair, ...]) -> list[str]:
             "tell which of the last ones were successes in this metric, or they began in other initial states."
         )
     if any(not math.isnan(pair.p) for pair in pairs):
-        lines.append("No p is corrected for the number of pairs.")
+        lines.append("No p of the table is corrected for the number of pairs; the verdict is.")
     return lines
 
 

@@ -61,7 +61,7 @@ def test_seeds_that_could_tell_and_do_not(tmp_path):
 
 
 @pytest.mark.parametrize("each", [(0, 0, 0), (16, -16, 0)])
-def test_ties(tmp_path, each):
+def test_arms_that_ended_level_are_not_ranked(tmp_path, each):
     (said,) = verdict(compared(tmp_path, differences(*each)))
     low, high = (-12.5, 12.5) if any(each) else (0.0, 0.0)
     ends = f"[{low:.1f}, {high:.1f}]"
