@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import lightning
 
-from rlft.callbacks.access import learner
+from rlft.callbacks.access import environments, learner
+from rlft.envs.maniskill import ManiSkill
+from rlft.errors import UserError
 from rlft.files.atomic import replacing
-from rlft.runs import directory, log
+from rlft.networks.policy_files import load_policy
+from rlft.runs import directory, log, outcomes
 from rlft.runs.identity import Identity
 from rlft.runs.iterations import ITERATION, Row, append_iteration, write_iterations
+from rlft.runs.outcomes import Episodes
 from rlft.runs.prose import behaviour_table, iteration_table, what_happened
 from rlft.runs.status import State, Status, write_status
+from rlft.statistics.rates import p_text, paired
+from rlft.types import mismatches
+
+SUCCESS = "eval/success_rate"
+MORE_EPISODES = 1000  # than an evaluation of a run has, to ask again whether it has changed the policy
+LAST = "policies/last.safetensors"  # of the policies in a run's folder
 
 
 class RunReport(lightning.Callback):
@@ -59,6 +72,8 @@ class RunReport(lightning.Callback):
         self._begun = False
         self._notes: list[str] = []
         self._rows: list[Row] = []
+        self._start: Episodes | None = None  # those of the policy that the run started from
+        self._asks_again = False  # whether `rlft evaluate` can play that policy as this run plays its own
         self._started, self._clock = time.localtime(), time.monotonic()  # a clock that is set has no part in durations
         self._commit, self._dirty = _git_commit()
 
@@ -84,10 +99,14 @@ class RunReport(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs that the run has begun, and notes the evaluation of the start policy."""
         self._begun, self._done = True, trainer.current_epoch
+        folder, module = directory.of_trainer(trainer), learner(self, pl_module)
         if not self._rows:
             evaluated = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            self._rows = [self._row({"steps/env": learner(self, pl_module).env_steps, **evaluated})]
-        if folder := directory.of_trainer(trainer):
+            self._rows = [self._row({"steps/env": module.env_steps, **evaluated})]
+            if folder and (found := outcomes.read([folder]).get((SUCCESS, module.x_axis))):
+                self._start = replace(found, behaviour={})
+        if folder:
+            self._asks_again = self._start is not None and self._can_ask_again(trainer)
             command = shlex.join(["rlft", *self._arguments])
             log.add_start(folder.absolute(), command, self._commit, self._dirty)
             write_iterations(folder, self._rows)
@@ -126,11 +145,12 @@ class RunReport(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, for a resumed run."""
-        return {"rows": self._rows}
+        return {"rows": self._rows, "start": vars(self._start) if self._start else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores `state_dict()`; older code did not number the rows."""
+        """Restores `state_dict()`; older code did not number the rows, and kept no episodes of the start."""
         self._rows = [{ITERATION: i, **row} for i, row in enumerate(state_dict["rows"])]
+        self._start = Episodes(**start) if (start := state_dict.get("start")) else None
 
     def _row(self, metrics: Mapping[str, float]) -> Row:
         return {ITERATION: self._done, **metrics}
@@ -171,6 +191,7 @@ class RunReport(lightning.Callback):
             "",
             what_happened(status, self._rows),
             "",
+            *([told, ""] if status.state != "running" and (told := self._against_start(folder)) else []),
             f"- command: `{shlex.join(['rlft', *status.arguments])}`",
             f"- commit: {status.commit}{' with uncommitted changes' if status.dirty else ''}",
             f"- started: {status.started}, wall time {time.monotonic() - self._clock:.0f} s",
@@ -197,6 +218,46 @@ class RunReport(lightning.Callback):
             "several noisy evaluations is biased upwards; compare runs by their last iterations.",
         ]
         return "\n".join(lines) + "\n"
+
+    def _against_start(self, folder: Path) -> str:
+        """What the episodes of the last evaluation tell of the start, in pairs; nothing if there are no such pairs."""
+        start, last = self._start, max(_successes(folder), key=lambda one: one.step, default=None)
+        rates = [row[SUCCESS] for row in self._rows if SUCCESS in row]
+        if start is None or last is None or last.step == start.step or last.starts != start.starts:
+            return ""
+        if not math.isclose(mean(last.success), rates[-1], abs_tol=1e-6):  # its iteration did not come to an end
+            return ""
+        found = paired(last.success, start.success)
+        told = (
+            f"Of {len(last.success)} episodes from equal initial states it won {found.won} that the start policy lost, "
+            f"and lost {found.lost} that the start policy won (p {p_text(found.p)}, exact McNemar)."
+        )
+        policy, is_last = folder / LAST, SUCCESS in self._rows[-1]
+        if not (self._asks_again and is_last and policy.is_file() and len(last.success) < MORE_EPISODES):
+            return told
+        options = ["--against", self._configuration["model.policy"], "--episodes", str(MORE_EPISODES)]
+        return f"{told} More of them: `{shlex.join(['rlft', 'evaluate', str(policy), *options])}`."
+
+    def _can_ask_again(self, trainer: lightning.Trainer) -> bool:
+        """Whether `rlft evaluate` can play the start policy, by what its file says, in the environment of this run."""
+        name = self._configuration.get("model.policy")
+        if not name or self._configuration.get("model.inject_from") or self._identity.continues:
+            return False  # the start is no policy that has a name
+        data = environments(self, trainer)
+        described = data.env.describe(data.rollouts.spec)
+        if not isinstance(data.env, ManiSkill) and "environment" not in described:
+            return False
+        try:
+            recorded = load_policy(name).info
+        except UserError:  # it has been moved since
+            return False
+        names = [key for key in described if key not in ("task", "task_options", "reward_mode")]
+        same_task = all((recorded.get(key) or {}) == described[key] for key in ("task", "task_options"))
+        return same_task and not mismatches(described, recorded, names=names)
+
+
+def _successes(folder: Path) -> list[Episodes]:
+    return [one for one in outcomes.read([folder]).values() if one.metric == SUCCESS]
 
 
 def _times(rows: Sequence[Row]) -> list[str]:

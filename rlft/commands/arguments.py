@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 import jsonargparse
 
 from rlft.errors import UserError
+
+TRUTHS = ("true", "false", "yes", "no", "on", "off")  # what may follow a flag, in any case
 
 
 def parse(
@@ -17,7 +21,7 @@ def parse(
     args: Sequence[str],
     several: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What to call `function` with; its required parameters are positional.
+    """What to call `function` with; its required parameters are positional, and `--flag` alone is `--flag=true`.
 
     Args:
         function: what the command does.
@@ -33,10 +37,17 @@ def parse(
     if several:
         parser.add_argument(several[0], nargs="+", type=str, help=several[1])
     parser.add_function_arguments(function, as_positional=True, skip={several[0]} if several else None)
+    flags = {f"--{name}" for name, one in signature(function).parameters.items() if isinstance(one.default, bool)}
     try:
-        options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(list(args))))
+        options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(list(_with_values(args, flags)))))
     except jsonargparse.ArgumentError as error:
         from rlft.training.error_sentences import one_sentence
 
         raise UserError(f"{prog}: {one_sentence(str(error)).rstrip('.')}.") from error
     return options
+
+
+def _with_values(args: Sequence[str], flags: Collection[str]) -> Iterator[str]:
+    """The arguments with a value for each flag that has none, also where a positional one follows it."""
+    for arg, following in itertools.zip_longest(args, args[1:], fillvalue=""):
+        yield f"{arg}=true" if arg in flags and following.lower() not in TRUTHS else arg

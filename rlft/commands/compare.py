@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from rlft.commands.arguments import parse
 from rlft.comparison import over_tasks_report as over_tasks
 from rlft.comparison.axes import Axis
-from rlft.comparison.comparison import Comparison, Question, compare_groups, is_rate
+from rlft.comparison.comparison import Comparison, Question, compare_groups
 from rlft.comparison.over_tasks import OverTasks, compare_over_tasks
 from rlft.comparison.page import page
 from rlft.comparison.report import as_csv, markdown
@@ -21,6 +21,7 @@ from rlft.comparison.run_groups import select, select_by_task
 from rlft.comparison.runs import canonical
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
+from rlft.runs.prose import is_rate
 from rlft.runs.study_manifest import is_study
 
 T = TypeVar("T")

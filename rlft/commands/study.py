@@ -71,7 +71,7 @@ def study(
         start, threads = _executor(executor, executor_options or {}, path, jobs, lock)
         spent = {run.name: folder.seconds(run) for run in runs}
         complete = {run.name for run in runs if folder.result(run)}
-        with StudyProgress(runs, jobs, spent, complete, folder.share_done) as progress:
+        with StudyProgress(runs, jobs, spent, complete, folder.share_done, folder.outcome_told) as progress:
             scheduler = Scheduler(folder, start, progress, jobs, threads, lambda: len(signals))
             outcomes = scheduler.run()
     if signal.SIGINT in signals:

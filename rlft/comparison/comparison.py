@@ -17,14 +17,10 @@ from rlft.comparison.curve_summary import Summary, summarize
 from rlft.comparison.run_groups import Selection
 from rlft.comparison.runs import Array, Run
 from rlft.errors import UserError
+from rlft.runs.prose import is_rate
 from rlft.statistics.rates import Estimate, newcombe, paired
 
-SCORES = ("first", "last", "last_fifth", "best", "area")  # numbers of a run that are averaged over seeds
-
-
-def is_rate(metric: str) -> bool:
-    """Whether the values of a metric are shares, as its name says: `success_rate`, `success_at_end`, `is_success`."""
-    return metric.rsplit("/", 1)[-1].startswith(("success", "is_success"))
+SCORES = ("first", "last", "change", "last_fifth", "best", "area")  # numbers of a run that are averaged over seeds
 
 
 @dataclass(frozen=True)
@@ -158,6 +154,8 @@ def _arm(label: str, curves: tuple[Curve, ...], shared: tuple[float, float], que
     if len(curves) == 1:  # only here do the intervals tell of episodes instead of seeds
         (one,) = curves
         means["first"], means["last"] = _evaluation(one, 0), _evaluation(one, -1)
+        if len(one.value) > 1:
+            means["change"], _, _ = _between((one, -1), (one, 0), question.metric)
     return Arm(
         label=label,
         curves=curves,
@@ -213,11 +211,18 @@ def _pair(first: Arm, second: Arm, metric: str) -> Pair:
 
 
 def _pair_of_runs(first: Arm, second: Arm, metric: str) -> Pair:
-    """By their episodes, those from equal initial states together; single runs have no probability of improvement."""
-    one, other = (arm.curves[0].run.last_episodes(metric) for arm in (first, second))
+    """By their last evaluations; single runs have no probability of improvement."""
+    found, p, method = _between((first.curves[0], -1), (second.curves[0], -1), metric)
+    return Pair(first.label, second.label, found, Estimate(math.nan), p, method)
+
+
+def _between(first: tuple[Curve, int], second: tuple[Curve, int], metric: str) -> tuple[Estimate, float, str]:
+    """An evaluation, the i-th of a curve, less another one: the difference, its p, and where its interval comes from.
+
+    By episodes, those from equal initial states together.
+    """
+    one, other = (curve.run.episodes_of(metric, i) for curve, i in (first, second))
     if one is not None and other is not None and one.starts == other.starts:
         result = paired(one.success, other.success)
-        found, p, method = result.difference, result.p, "paired episodes"
-    else:
-        found, p, method = newcombe(first.means["last"], second.means["last"]), math.nan, "episodes"
-    return Pair(first.label, second.label, found, Estimate(math.nan), p, method)
+        return result.difference, result.p, "paired episodes"
+    return newcombe(_evaluation(*first), _evaluation(*second)), math.nan, "episodes"

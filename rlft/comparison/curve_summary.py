@@ -22,6 +22,7 @@ class Summary:
     Attributes:
         first: the first evaluation.
         last: the last evaluation.
+        change: the last evaluation less the first one; NaN if they are the same one.
         last_fifth: mean of the last 20% of the evaluations since training began, their number rounded up.
         best: the best evaluation since training began; the maximum of noisy values, so biased upwards.
         area: height of the curve averaged over a range of x.
@@ -31,6 +32,7 @@ class Summary:
 
     first: float
     last: float
+    change: float
     last_fifth: float
     best: float
     area: float
@@ -52,6 +54,7 @@ def summarize(curve: Curve, begin: float, end: float, threshold: float, fall: fl
     return Summary(
         first=float(curve.value[0]),
         last=float(curve.value[-1]),
+        change=float(curve.value[-1] - curve.value[0]) if len(curve.value) > 1 else math.nan,
         last_fifth=float(trained[-math.ceil(len(trained) / 5) :].mean()),
         best=float(trained.max()),
         area=area(curve.x, curve.value, begin, end),

@@ -11,8 +11,7 @@ import yaml
 from rlft.comparison.differences import Settings
 from rlft.comparison.runs import Run
 from rlft.runs.identity import SHORT
-from rlft.runs.old_reports import LOADER
-from rlft.runs.old_settings import flattened
+from rlft.runs.old_settings import LOADER, flattened
 
 CONTENT = "sha256:"
 

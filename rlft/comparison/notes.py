@@ -20,7 +20,6 @@ def notes(comparison: Comparison) -> list[str]:
         *comparison.notes,
         *_behaviour(comparison),
         *_fixed_data(comparison),
-        *_unequal_ends(comparison),
         *_no_stretch(comparison),
         *_thinned(comparison),
         *_continued(comparison),
@@ -67,7 +66,7 @@ def _differences(pairs: tuple[Pair, ...]) -> list[str]:
             "tell which of the last ones were successes in this metric, or they began in other initial states."
         )
     if any(not math.isnan(pair.p) for pair in pairs):
-        lines.append("No p is corrected for the number of pairs.")
+        lines.append("No p of the table is corrected for the number of pairs; the verdict is.")
     return lines
 
 
@@ -81,27 +80,6 @@ def _fixed_data(comparison: Comparison) -> list[str]:
         f"Evaluated several times at the same number of {axis}, of which the last counts in the curve; another --x "
         f"tells them apart: {', '.join(same)}."
     ]
-
-
-def _unequal_ends(comparison: Comparison) -> list[str]:
-    """Runs of an arm, and arms, that got less far than others, such as runs that are still going on."""
-    question, lines = comparison.question, []
-    of_arms = {}
-    for arm in comparison.arms:
-        ends = [float(one.x[-1]) for one in arm.curves]
-        of_arms[arm.label] = max(ends)
-        if min(ends) < 0.95 * max(ends):
-            lines.append(
-                f"The runs of {arm.label} end at {x_text(question, min(ends))} to {x_text(question, max(ends))} "
-                f"{AXIS_NAMES[question.axis]}, so their last evaluations are not alike."
-            )
-    first, last = min(of_arms, key=of_arms.__getitem__), max(of_arms, key=of_arms.__getitem__)
-    if of_arms[first] < 0.95 * of_arms[last]:
-        lines.append(
-            f"Arms end at {x_text(question, of_arms[first])} ({first}) to {x_text(question, of_arms[last])} ({last}) "
-            f"{AXIS_NAMES[question.axis]}, so the differences of the last evaluations are between unequal budgets."
-        )
-    return lines
 
 
 def _thinned(comparison: Comparison) -> list[str]:
@@ -165,9 +143,11 @@ def _intervals(arms: tuple[Arm, ...]) -> list[str]:
 
 def _definitions(question: Question) -> str:
     sentences = [
+        "Change: the last evaluation of a run less its first one; of a single run with Newcombe's interval, for pairs "
+        "of episodes from equal initial states where the logs have them.",
         "Last 20%: mean of the last fifth of the evaluations since training began. Best: the maximum of noisy values, "
         "biased upwards, the more so the more evaluations there are. Area: mean height of the curve over the stretch "
-        f"of {AXIS_NAMES[question.axis]} that all runs cover."
+        f"of {AXIS_NAMES[question.axis]} that all runs cover.",
     ]
     if not math.isnan(question.threshold):
         sentences.append(

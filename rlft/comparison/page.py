@@ -9,6 +9,7 @@ from rlft.comparison.comparison import Comparison
 from rlft.comparison.notes import notes
 from rlft.comparison.svg import COLOURS, svg
 from rlft.comparison.tables import Table, legend_label, tables, title
+from rlft.comparison.verdict import verdict
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
@@ -31,7 +32,8 @@ TOGGLE = "document.getElementById('arm' + {i}).style.display = this.checked ? ''
 def page(comparison: Comparison) -> str:
     """The page."""
     labels = [legend_label(arm) for arm in comparison.arms]
-    content = [svg(comparison), legend(labels), *(in_html(table) for table in tables(comparison))]
+    said = [f"<p>{escape(line)}</p>" for line in verdict(comparison)]
+    content = [*said, svg(comparison), legend(labels), *(in_html(table) for table in tables(comparison))]
     return whole_page(title(comparison.question), content, notes(comparison))
 
 

@@ -15,6 +15,7 @@ from rlft.comparison.comparison import SCORES, Arm, Comparison
 from rlft.comparison.curve_summary import Summary
 from rlft.comparison.notes import notes
 from rlft.comparison.tables import Table, tables, title
+from rlft.comparison.verdict import verdict
 from rlft.statistics.rates import Estimate
 
 
@@ -23,6 +24,7 @@ def markdown(comparison: Comparison, has_figure: bool = False) -> str:
     parts = [f"# {title(comparison.question)}"]
     if has_figure:
         parts.append("![Curves](comparison.png)")
+    parts[1:1] = map(_escaped, verdict(comparison))
     parts += [in_markdown(table) for table in tables(comparison)]
     parts.append(notes_in_markdown(notes(comparison)))
     return "\n\n".join(parts) + "\n"

@@ -98,11 +98,11 @@ class Run:
         known, values = self.series(tag)
         return np.concatenate(([0.0], np.cumsum(values)))[np.searchsorted(known, steps, side="right")]
 
-    def last_episodes(self, tag: str) -> Episodes | None:
-        """Those that the last value of a tag is the mean of, if the run kept them."""
+    def episodes_of(self, tag: str, i: int) -> Episodes | None:
+        """Those that the i-th value of a tag is the mean of, if the run kept them."""
         steps, values = self.series(tag)
-        episodes = self.episodes.get((tag, int(steps[-1])))
-        if episodes is None or not math.isclose(np.mean(episodes.success), values[-1], abs_tol=1e-6):
+        episodes = self.episodes.get((tag, int(steps[i])))
+        if episodes is None or not math.isclose(np.mean(episodes.success), values[i], abs_tol=1e-6):
             return None  # an event file may lag behind, or lack its end
         return episodes
 

@@ -62,19 +62,27 @@ def shown(question: Question, number: float | Estimate, signed: bool = False) ->
 def _arms(comparison: Comparison) -> Table:
     question = comparison.question
     columns = (
-        *("arm", "seeds", "first", "last, mean", "last, IQM", "last 20%, mean", "best (biased upwards)", "area"),
+        *("arm", "seeds", "first", "last, mean", "last, IQM", _change(question)),
+        *("last 20%, mean", "best (biased upwards)", "area"),
         *_asked(question, f"{AXIS_NAMES[question.axis]} to {shown(question, question.threshold)}", "collapsed"),
     )
     rows = []
     for arm in comparison.arms:
-        scores = {name: shown(question, arm.means[name]) for name in SCORES}
-        last_iqm = shown(question, arm.iqms["last"])
-        cells = (scores["first"], scores["last"], last_iqm, *(scores[name] for name in ("last_fifth", "best", "area")))
+        first, last, *others = (_score(question, name, arm.means[name]) for name in SCORES)
+        cells = (first, last, shown(question, arm.iqms["last"]), *others)
         fallen = sum(math.isfinite(summary.collapsed) for summary in arm.summaries)
         seeds = len(arm.curves)
         asked = _asked(question, _reached(question, arm), f"{fallen} of {seeds}" if fallen else "0")
         rows.append((arm.label, str(seeds), *cells, *asked))
     return Table("Results", columns, tuple(rows))
+
+
+def _change(question: Question) -> str:
+    return "change (points)" if question.is_rate else "change"
+
+
+def _score(question: Question, name: str, number: float | Estimate) -> str:
+    return shown(question, number, signed=name == "change")
 
 
 def _asked(question: Question, reached: str, collapsed: str) -> tuple[str, ...]:
@@ -149,7 +157,7 @@ def _runs(comparison: Comparison) -> Table:
     question = comparison.question
 
     def cells(summary: Summary) -> tuple[str, ...]:
-        scores = (shown(question, getattr(summary, name)) for name in SCORES)
+        scores = (_score(question, name, getattr(summary, name)) for name in SCORES)
         asked = _asked(question, x_text(question, summary.reached), x_text(question, summary.collapsed))
         return (*scores, *asked)
 
@@ -158,7 +166,7 @@ def _runs(comparison: Comparison) -> Table:
         for arm in comparison.arms
         for curve, summary in zip(arm.curves, arm.summaries, strict=True)
     )
-    names = ("first", "last", "last 20%", "best", "area")
+    names = ("first", "last", _change(question), "last 20%", "best", "area")
     asked = _asked(question, f"to {shown(question, question.threshold)}", "collapsed at")
     return Table("Runs", ("arm", "seed", "evaluations", *names, *asked), rows)
 

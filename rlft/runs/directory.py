@@ -9,6 +9,7 @@ from typing import Any
 
 from rlft.runs.iterations import Row, read_iterations
 from rlft.runs.old_reports import old_iterations, old_status
+from rlft.runs.old_settings import read_configuration
 from rlft.runs.status import Status, read_status
 
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
@@ -52,6 +53,11 @@ def status_of(version: Path) -> Status | None:
 def iterations_of(version: Path) -> list[Row]:
     """The rows of its iterations; empty if there are none."""
     return read_iterations(version) or old_iterations(version)
+
+
+def judged_by(version: Path) -> str:
+    """The metric that decides which policy of the run is its best."""
+    return str(read_configuration(version).get("checkpoint.monitor") or "eval/success_rate")
 
 
 def versions_by_arguments(folder: Path, arguments: Sequence[str]) -> dict[Path, Status]:

@@ -5,7 +5,6 @@ Everything else sees the `Status` and the rows that are made of them here.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
@@ -13,16 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rlft.runs import status as statuses
 from rlft.runs.identity import Identity
 from rlft.runs.iterations import ITERATION, Row
-from rlft.runs.old_settings import deciding, flattened
+from rlft.runs.old_settings import deciding, read_configuration
 from rlft.runs.prose import COLUMNS
 from rlft.runs.status import State, Status, places_before
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 
 def old_status(version: Path) -> Status | None:
@@ -44,7 +39,7 @@ def _old_status(version: Path, followed: frozenset[Path]) -> Status | None:
     report = _report(version)
     if not report:
         return None
-    configuration = _configuration(version)
+    configuration = read_configuration(version)
     settings = deciding(configuration)
     checkpoint = str(configuration.get("ckpt_path") or "")
     sentences = re.findall(r"^- (Continues .+)$", report, re.M)
@@ -97,16 +92,6 @@ def _report(version: Path) -> str:
         return "" if (version / statuses.FILE).exists() else (version / "report.md").read_text(errors="replace")
     except OSError:
         return ""
-
-
-def _configuration(version: Path) -> dict[str, Any]:
-    """Its flat configuration; empty if it cannot be read."""
-    try:
-        loaded = yaml.load((version / "config.yaml").read_bytes(), LOADER)
-        content = json.loads(json.dumps(loaded, default=str))
-        return flattened(content) if isinstance(content, dict) else {}
-    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}
 
 
 def _state(report: str) -> tuple[State, str]:

@@ -33,9 +33,22 @@ COLUMNS = {  # metrics that stand in the table, and what they are called there
 MOST_ROWS = 200  # of a table; of more, the first and the last half of these are shown
 
 
+def is_rate(metric: str) -> bool:
+    """Whether the values of a metric are shares, as its name says: `success_rate`, `success_at_end`, `is_success`."""
+    return metric.rsplit("/", 1)[-1].startswith(("success", "is_success"))
+
+
 def what_happened(status: Status, rows: Sequence[Row]) -> str:
     """How a run stands, and what became of its success rate."""
     return " ".join(filter(None, (_state(status), _progress(rows))))
+
+
+def first_to_last(rows: Sequence[Row], metric: str) -> str:
+    """A metric at its first and its last evaluation: `success 35.2% -> 25.8%`; nothing if it was never measured."""
+    values = [row[metric] for row in rows if metric in row]
+    name = metric.rsplit("/", 1)[-1]
+    ends = (f"{value:.1%}" if is_rate(metric) else f"{value:,.4g}" for value in values[:1] + values[1:][-1:])
+    return f"{name.removesuffix('_rate').replace('_', ' ')} {' -> '.join(ends)}" if values else ""
 
 
 def iteration_table(rows: Sequence[Row]) -> list[str]:

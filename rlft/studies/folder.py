@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlft.errors import UserError
-from rlft.runs.directory import checkpoint_to_continue, new_version, versions, versions_by_arguments
+from rlft.runs.directory import (
+    checkpoint_to_continue,
+    iterations_of,
+    judged_by,
+    new_version,
+    versions,
+    versions_by_arguments,
+)
+from rlft.runs.prose import first_to_last
 from rlft.runs.status import Status
 from rlft.runs.study_manifest import ManifestEntry, StudyManifest, write_manifest
 from rlft.studies.plan import PlannedRun
@@ -97,6 +105,15 @@ class StudyFolder:
         """How much of it is done, from 0 to 1, as far as that is known before its end."""
         found = list(self._versions(run).values()) if run.is_fit else []
         return found[-1].done / found[-1].iterations if found and found[-1].iterations > 0 else 0.0
+
+    def outcome_told(self, run: PlannedRun, outcome: Outcome) -> str:
+        """What a line about the end of a run adds: what training has changed, or where a failed one has its output."""
+        if outcome.status == "failed" and self.log(run).is_file():
+            return f"see {self.log(run)}"
+        if outcome.status != "completed" or not run.is_fit:
+            return ""
+        version = self._folder(run) / outcome.version
+        return first_to_last(iterations_of(version), judged_by(version))
 
     def checkpoint(self, run: PlannedRun) -> Path | None:
         """What a run that was interrupted goes on from, if it can."""

@@ -27,6 +27,7 @@ class StudyProgress:
         spent: seconds that each run has had already, by name.
         complete: names of those that are complete: what runs of their arm are expected to take.
         share_done: how much of a run is done, from 0 to 1.
+        told: what is to be added on a run that ended.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class StudyProgress:
         spent: Mapping[str, float],
         complete: Collection[str],
         share_done: Callable[[PlannedRun], float],
+        told: Callable[[PlannedRun, Outcome], str],
     ) -> None:
         self._runs = {run.name: run for run in runs}
         self._jobs = jobs
         self._took = {name: seconds for name, seconds in spent.items() if seconds and name in complete}
         self._share_done = share_done
+        self._told = told
         self._started = self._ticked = time.monotonic()
         self._spent = dict(spent)  # in however many pieces
         self._began: dict[str, float] = {}  # when, of those that are running
@@ -90,7 +93,8 @@ class StudyProgress:
             self._took[run.name] = self._spent[run.name]
         after = f" after {_clock(seconds)}" if began is not None else ""
         reason = f": {outcome.reason}" if outcome.reason else ""
-        self._say(f"{run.name} {outcome.status}{after}{reason}")
+        told = self._told(run, outcome)
+        self._say(f"{run.name} {outcome.status}{after}{', ' if told else ''}{told}{reason}")
 
     def _say(self, text: str) -> None:
         left = self._renew()

@@ -16,7 +16,7 @@ from rlft.envs.maniskill.imports import source_digest
 from rlft.errors import UserError
 from rlft.networks.policy_files import decided_beside, policy_path
 from rlft.runs.identity import Identity
-from rlft.runs.old_reports import LOADER
+from rlft.runs.old_settings import LOADER
 from rlft.runs.status import places_before, read_status
 from rlft.training.config_tree import Sections, Setting, elements, imported, walk
 from rlft.types import Mark, OnRewardChange

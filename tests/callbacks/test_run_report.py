@@ -1,6 +1,8 @@
 """What a run leaves: status and iterations as data, and the report that is made of them."""
 
 import json
+import re
+import shlex
 import shutil
 
 import lightning
@@ -9,10 +11,14 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from rlft.callbacks import DeterministicEval, RunReport, SuccessCheckpoint
+from rlft.cli import main
+from rlft.runs import outcomes
 from rlft.runs.identity import Identity
 from rlft.runs.iterations import read_iterations
+from rlft.runs.outcomes import Episodes
 from rlft.runs.status import read_status
-from tests.support.training import data, fit, module, run
+from tests.support.hand_made import REPO
+from tests.support.training import data, fit, made_by, module, run
 
 IDENTITY = Identity({"model.learning_rate": 0.0003}, seed=7)
 
@@ -116,6 +122,84 @@ def test_a_run_that_goes_on_with_other_settings_is_another_one(tmp_path):
     assert on.digest == after.digest
     assert len({before.digest, after.digest, new.digest}) == 3
     assert {**new.settings, "checkpoint_iterations": 1} == after.settings  # after how many it left the other
+
+
+def in_pairs(start, last, states=("a", "a"), rates=None, folder=None):
+    """What a report tells of the pairs of a first and a last evaluation, given as strings of 0 and 1."""
+    first, second = (
+        Episodes("eval/success_rate", step, at, tuple(one == "1" for one in successes))
+        for step, at, successes in zip((0, 80), states, (start, last), strict=True)
+    )
+    for one in (first, second, Episodes("eval_stochastic/success_rate", 90, "a", first.success)):
+        outcomes.add(folder, one)
+    rates = rates or [sum(one.success) / len(one.success) for one in (first, second)]
+    report = RunReport()
+    rows = [{"iteration": i, "eval/success_rate": rate} for i, rate in enumerate(rates)]
+    report.load_state_dict({"rows": rows, "start": vars(first)})
+    return report._against_start(folder)
+
+
+def test_the_report_tells_of_pairs_what_mcnemar_makes_of_them(tmp_path):
+    """7 won, 1 lost: 2 (1 + 8) / 2^8."""
+    assert in_pairs("0000000" + "1" + "11" + "00", "1111111" + "0" + "11" + "00", folder=tmp_path) == (
+        "Of 12 episodes from equal initial states it won 7 that the start policy lost, "
+        "and lost 1 that the start policy won (p 0.070, exact McNemar)."
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{"states": ("a", "b")}, {"last": "011"}, {"rates": [0.0, 0.25]}]
+)  # other initial states, another number of them, an evaluation whose iteration did not come to its end
+def test_what_is_no_pair_is_not_told(tmp_path, options):
+    assert in_pairs("0011", "0111", folder=tmp_path / "pairs") != ""
+    assert in_pairs(**{"start": "0011", "last": "0111", **options}, folder=tmp_path) == ""
+
+
+def won_and_lost(*versions):
+    """Counted from the episodes of the first and the last evaluation of a run's versions."""
+    lines = [json.loads(line) for version in versions for line in (version / "episodes.jsonl").read_text().splitlines()]
+    pairs = [*zip(lines[0]["success"], lines[-1]["success"], strict=True)]
+    return pairs.count(("0", "1")), pairs.count(("1", "0"))
+
+
+def test_a_run_that_goes_on_is_told_against_its_very_start(tmp_path):
+    options = ("--model.policy=pointreach/weak", "--model.learning_rate=0.01")
+    first = run(tmp_path, *options, "--trainer.max_epochs=1")
+    more = run(tmp_path, *options, "--trainer.max_epochs=2", "--ckpt_path", first / "checkpoints/last.ckpt")
+    for versions in ((first,), (first, more)):
+        won, lost = won_and_lost(*versions)
+        assert won + lost > 0
+        told = f"Of 32 episodes from equal initial states it won {won} that the start policy lost, and lost {lost} that"
+        report = (versions[-1] / "report.md").read_text()
+        assert told in report
+        assert "More of them" not in report  # `rlft evaluate` plays in no PointReach
+
+
+def report_of_cubes(log_dir, *options):
+    """The report of one short iteration that starts from pickcube/weak."""
+    sizes = ("num_envs=8", "num_steps=10", "num_minibatches=1", "update_epochs=1", "total_timesteps=null")
+    short = [
+        *(f"--data.{size}" for size in (*sizes, "num_workers=0")),
+        "--eval.num_episodes=4",
+        "--trainer.max_epochs=1",
+    ]
+    arguments = ["fit", f"--config={REPO}/configs/gae_ppo.yaml", *short, f"--log_dir={log_dir}", *options]
+    return (made_by(arguments, log_dir) / "report.md").read_text()
+
+
+@pytest.mark.maniskill
+def test_the_report_names_the_command_that_asks_more_episodes_and_it_works(tmp_path, capsys):
+    report = report_of_cubes(tmp_path)
+    (command,) = re.findall(r" More of them: `rlft (evaluate .* --against pickcube/weak --episodes 1000)`\.", report)
+    assert main([*shlex.split(command), "--episodes=4", "--num_workers=0"]) == 0
+    assert "policies/last.safetensors less pickcube/weak" in capsys.readouterr().out
+
+
+@pytest.mark.maniskill
+def test_a_start_policy_of_another_task_is_not_to_be_played_against(tmp_path):
+    report = report_of_cubes(tmp_path, "--data.env.task=PickCube-v2", "--accept_mismatch=[task]")
+    assert "Of 4 episodes from equal initial states" in report
+    assert "More of them" not in report
 
 
 class Deleted(lightning.Callback):

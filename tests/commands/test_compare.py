@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from rlft.cli import main
-from rlft.comparison.comparison import Question, compare_groups, is_rate
+from rlft.comparison.comparison import Question, compare_groups
 from rlft.comparison.run_groups import select
 from rlft.comparison.svg import ticks
 from rlft.runs import outcomes
 from rlft.runs.outcomes import Episodes
+from rlft.runs.prose import is_rate
 from rlft.statistics.rates import wilson
 from tests.support.comparison import iterations, run_folder, write
 from tests.support.hand_made import REPO, is_sentence
@@ -67,6 +68,8 @@ def test_results_to_the_digit(logs, capsys):
         assert row["seeds"] == "3"
         assert row["last, mean"] == shown(rates[:, 3])
         assert row["last, IQM"] == shown(rates[:, 3])  # a quarter of three seeds is none
+        low, high = percentiles(rates[:, 3] - rates[:, 0])
+        assert row["change (points)"] == f"{100 * (rates[:, 3] - 0.25).mean():+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         assert row["last 20%, mean"] == shown(rates[:, 3])  # one of three evaluations
         assert row["best (biased upwards)"] == shown(rates[:, 1:].max(1))
         assert row["area"] == shown((rates[:, 0] / 2 + rates[:, 1] + rates[:, 2] + rates[:, 3] / 2) / 3)
@@ -156,6 +159,28 @@ def test_single_runs_from_equal_initial_states_are_compared_in_pairs(tmp_path, c
     assert "flipping the signs" not in text
 
 
+def test_a_single_run_has_changed_by_the_pairs_of_its_own_episodes(tmp_path, capsys):
+    """The 32 that succeed at first and 64 more: a tighter interval than that of independent episodes."""
+    run = run_that_tells_episodes(tmp_path, "more", 96)
+    independent = cells(output(capsys, run), "Results")["more"]["change (points)"]
+    outcomes.add(
+        run / "version_0", Episodes("eval/success_rate", 0, "PickCube-v1, seed 5", (True,) * 32 + (False,) * 96)
+    )
+    text = output(capsys, run)
+    assert cells(text, "Runs")["more"]["change (points)"] == "+50.0"
+    (below, above), (low, high) = wilson(96, 128), wilson(32, 128)
+    phi = (32 * 32 - 64) / math.sqrt(96 * 32 * 32 * 96)
+    down = math.sqrt((0.75 - below) ** 2 - 2 * phi * (0.75 - below) * (high - 0.25) + (high - 0.25) ** 2)
+    up = math.sqrt((above - 0.75) ** 2 - 2 * phi * (above - 0.75) * (0.25 - low) + (0.25 - low) ** 2)
+    paired = cells(text, "Results")["more"]["change (points)"]
+    assert paired == f"+50.0 [{50 - 100 * down:.1f}, {50 + 100 * up:.1f}]" != independent
+
+
+def test_a_run_with_one_evaluation_has_not_changed(tmp_path, capsys):
+    run = write(tmp_path / "once", {"eval/success_rate": {0: 0.25}})
+    assert cells(output(capsys, run), "Results")["once"]["change (points)"] == "-"
+
+
 @pytest.mark.parametrize("other", [{"states": "PickCube-v1, seed 6"}, {"episodes": 127}])
 def test_other_initial_states_are_not_paired(tmp_path, capsys, other):
     runs = [run_that_tells_episodes(tmp_path, "more", 96), run_that_tells_episodes(tmp_path, "less", 64, **other)]
@@ -196,7 +221,7 @@ def test_costs_and_runs(logs, capsys):
     text = output(capsys, logs)
     costs = cells(text, "Costs of a run, mean over seeds")
     assert list(costs["gamma0.99"].values())[1:] == ["300", "900", "9", "-", "0.03"]
-    assert text.count("| gamma0.99 | 2 | 4 | 25.0% | 25.0% | 25.0% | 87.5% |") == 1
+    assert text.count("| gamma0.99 | 2 | 4 | 25.0% | 25.0% | +0.0 | 25.0% | 87.5% |") == 1
 
 
 def test_what_policies_do_is_told_of_tasks_that_tell(tmp_path, capsys):
@@ -336,7 +361,7 @@ def test_files(logs, tmp_path, capsys):
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert cells((out / "comparison.md").read_text(), "Results") == cells(text, "Results")
     rows = list(csv.DictReader((out / "comparison.csv").open()))
-    evaluations, scores, costs, of_a_run, of_a_pair = 4, 5, 5, 4 + 7, 3
+    evaluations, scores, costs, of_a_run, of_a_pair = 4, 6, 5, 4 + 8, 3
     assert len(rows) == 2 * (evaluations + scores + costs + 3 * of_a_run) + of_a_pair
     last = next(row for row in rows if row["arm"] == "gamma0.8" and row["quantity"] == "last")
     assert float(last["mean"]) == pytest.approx(0.75)

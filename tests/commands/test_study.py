@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def test_a_study_killed_in_the_middle_ends_as_one_left_alone(tmp_path, warm_stud
 
     output, _ = warm_study().communicate()
     assert "a-seed1 goes on" in output
+    assert re.search(r"\[1/1\] a-seed1 completed after \S+, success \d+\.\d% -> \d+\.\d%  \(", output)
     assert "All 1 runs of logs/one are complete." in output
     alone = run(tmp_path / "alone", "--trainer.max_epochs=40", "--seed_everything=1")
     continued = folder / "version_1"
@@ -134,7 +136,8 @@ def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monk
     (tmp_path / "failing.yaml").write_text(text)
     assert main(["study", "failing.yaml"]) == 1
     printed = capsys.readouterr()
-    assert "d failed: episodes is 0; with these shares some policy would play none." in printed.out
+    log = "lightning_logs/failing/d/output.log"
+    assert f", see {log}: episodes is 0; with these shares some policy would play none." in printed.out
     assert "a-seed1 not run: It needs d." in printed.out
     assert printed.err.startswith("rlft: 2 of 2 runs failed or were not run")
     assert "$ rlft collect" in (tmp_path / "lightning_logs/failing/d/output.log").read_text()
@@ -143,11 +146,27 @@ def test_runs_that_fail_are_listed_and_the_status_says_so(tmp_path, capsys, monk
 @pytest.mark.usefixtures("checked_here")
 def test_a_dry_run_prints_commands_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(REPO)
-    assert main(["study", "configs/studies/smoke.yaml", "--dry_run", "true", "--log_dir", str(tmp_path)]) == 0
+    assert main(["study", "configs/studies/smoke.yaml", "--dry_run", "--log_dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "# pretrained-seed2: begins after critic-seed2" in lines
     assert sum(line.startswith("rlft fit --config=") for line in lines) == 8
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("checked_here")
+def test_the_study_of_the_docs_can_be_made_and_compared_as_they_say(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    section = (REPO / "docs/studies.md").read_text().split("## A study of your own")[1].split("\n## ")[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    study, compare = (line.split()[1:] for line in lines if line.startswith("rlft "))
+    (tmp_path / study[1]).write_text("\n".join(line for line in lines if not line.startswith("rlft ")))
+    assert main([*study, "--dry_run"]) == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rlft fit")]
+    assert len(commands) == 2 * 6
+    assert all("--model.policy=pickcube/weak --trainer.max_epochs=4" in command for command in commands)
+    runs = {f"--log_dir={Path(compare[1]).parent}/{Path(compare[1]).name} --run_name={arm}-seed{seed}"
+            for arm in ("ppo", "off_policy") for seed in range(1, 7)}  # fmt: skip
+    assert {command.partition(" --log_dir=")[2] for command in commands} == {one.partition("=")[2] for one in runs}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from rlft.errors import UserError
-from rlft.studies.folder import locked
+from rlft.runs.iterations import write_iterations
+from rlft.studies.folder import Outcome, locked
 from tests.support.hand_made import is_sentence
 from tests.support.studies import FakeRuns, folder_of, make, write_old_version, write_version
 
@@ -29,6 +30,37 @@ def test_a_run_is_complete_when_its_status_says_so(tmp_path):
     assert folder.result(run) is None
     version = write_version(tmp_path / "logs/a-seed1", args)
     assert folder.result(run) == version
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (None, "success 25.0% -> 50.0%"),
+        ("checkpoint: {monitor: eval/return}", "return -3 -> 1,050"),
+        ("checkpoint: {monitor: losses/validation_value_loss}", "validation value loss 0.25"),
+        ("checkpoint: {monitor: losses/nobody_measured}", ""),
+    ],
+)
+def test_what_a_complete_run_has_come_to_in_the_metric_that_it_is_judged_by(tmp_path, config, told):
+    folder, run, args = begun(tmp_path)
+    version = write_version(tmp_path / "logs/a-seed1", args)
+    of_start, of_end = {"eval/success_rate": 0.25, "eval/return": -3.0}, {"eval/success_rate": 0.5, "eval/return": 1050}
+    middle = {"eval/success_rate": 0.75, "losses/validation_value_loss": 0.25}  # the last iteration logs no loss
+    rows = [{"iteration": i, **row} for i, row in enumerate((of_start, middle, of_end))]
+    write_iterations(version, rows)
+    if config:
+        (version / "config.yaml").write_text(config)
+    assert folder.outcome_told(run, Outcome("completed", version=version.name)) == told
+
+
+def test_what_is_told_of_runs_that_have_come_to_nothing(tmp_path):
+    folder, run, args = begun(tmp_path)
+    write_version(tmp_path / "logs/a-seed1", args)
+    assert folder.outcome_told(run, Outcome("completed", version="version_0")) == ""  # no iterations that can be read
+    assert folder.outcome_told(run, Outcome("failed", "x")) == ""  # never came as far as an output
+    folder.log(run).write_text("x")
+    assert folder.outcome_told(run, Outcome("failed", "x")) == f"see {tmp_path}/logs/a-seed1/output.log"
+    assert folder.outcome_told(run, Outcome("interrupted")) == ""
 
 
 def test_a_needed_run_is_its_complete_version(tmp_path):
