@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from rlft.commands.arguments import parse
 from rlft.files.own_configs import own_config, own_names, summary
+
+KINDS: dict[
+    str | tuple[str, ...], str
+] = {  # how the name of a config begins, and what it is; of all others the first one is said
+    "": "Finetune a policy, or learn from scratch",
+    "pretrain_": "Start policies and critics",
+    ("pixels_", "racing_"): "From pixels",
+    "smoke": "Overlays, which make a config finish in seconds",
+    "studies/": "Studies",
+}
 
 
 def configs(name: str | None = None) -> None:
@@ -25,10 +32,15 @@ def configs(name: str | None = None) -> None:
     if name is not None:
         sys.stdout.write(own_config(name))
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for own in own_names():
-        table.add_row(own, Text(summary(own_config(own))))
-    Console().print(table)
+    names = own_names()
+    of_kind = {own: next(kind for start, kind in reversed(KINDS.items()) if own.startswith(start)) for own in names}
+    longest = max(len(own) for own in names)
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for kind in KINDS.values():
+        print(f"\n{kind}")
+        for own in (own for own in names if of_kind[own] == kind):
+            line = f"  {own:{longest}}  {summary(own_config(own))}"
+            print(line if len(line) <= room else f"{line[: room - 1]}…")
     print("\n`rlft fit <name>` runs one, `rlft study <name>` one of the studies, `rlft configs <name>` prints one.")
 
 

@@ -9,13 +9,23 @@ from rlft.system import CONFIGS
 from rlft.training.argv import configs_by_name
 
 
-def test_every_config_is_listed_with_a_line_about_it(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def listed(capsys):
     assert main(["configs"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    listed = {line.split()[0]: line for line in lines if line and not line.startswith((" ", "`"))}
-    assert sorted(listed) == sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
-    assert all(len(line.split()) > 3 for line in listed.values())
+    return {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+
+
+def test_every_config_is_listed_once_with_a_line_about_it(capsys):
+    lines = listed(capsys)
+    assert sorted(lines) == sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+    assert all(line.endswith(summary(own_config(name))) for name, line in lines.items())
+
+
+def test_a_terminal_has_a_line_for_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lines = listed(capsys)
+    assert max(len(line) for line in lines.values()) == 70
+    assert lines["gae_ppo"].endswith("…")
 
 
 def test_a_config_is_printed_as_it_is(capsys):
