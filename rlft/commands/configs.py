@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from rlft.commands.arguments import parse
 from rlft.files.own_configs import own_config, own_names, summary
 
-KINDS: dict[
-    str | tuple[str, ...], str
-] = {  # how the name of a config begins, and what it is; of all others the first one is said
+KINDS: dict[str | tuple[str, ...], str] = {  # how names begin, and what such a config is
     "": "Finetune a policy, or learn from scratch",
     "pretrain_": "Start policies and critics",
     ("pixels_", "racing_"): "From pixels",
