@@ -16,8 +16,9 @@ def measures(metrics: Mapping[str, float], evaluation: str = EVALUATED) -> dict[
 def failure_sentence(metrics: Mapping[str, float], evaluation: str = EVALUATED) -> str:
     """A sentence on what failed episodes do; nothing if the task does not tell.
 
-    `It fails in 84.4% of its episodes: hovers open handed in 80.5%, grasps but does not lift in 3.9%.` Kinds need not be
-    verbs for that: `never near in 86.7%`.
+    `It fails in 84.4% of its episodes: hovers open handed in 80.5%, grasps but does not lift in 3.9%.`
+
+    Kinds need not be verbs for that: `never near in 86.7%`.
     """
     shares = {kind: share for kind, share in _under(f"{evaluation}{FAILED}", metrics).items() if share == share}
     if not shares:
