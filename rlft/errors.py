@@ -1,4 +1,7 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The one exception that is meant for the person at the keyboard, and what its sentences are made of."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -11,6 +14,21 @@ class UserError(Exception):
 def one_line(error: BaseException) -> str:
     """What an exception says, without line breaks; its kind if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def did_you_mean(given: str, names: Iterable[str], most: int = 2, before: str = "") -> str:
+    """The end of a sentence about a name that is not there: `; did you mean a or b?`; nothing if none is like it.
+
+    Args:
+        given: what was typed.
+        names: what there is.
+        most: how many of them to name.
+        before: what is to stand before each.
+    """
+    known = list(names)
+    begun = [name for name in known if given and name.startswith(given)]
+    near = list(dict.fromkeys([*begun, *get_close_matches(given, known, n=most)]))[:most]
+    return f"; did you mean {' or '.join(before + name for name in near)}?" if near else ""
 
 
 def require(right: bool, key: str, value: object, allowed: str) -> None:

@@ -149,8 +149,9 @@ def test_output_that_nobody_reads_to_the_end_is_no_error():
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--seed=7", "There is no option"),  # not --seed_everything
-        ("--trainer.max_epoch=3", "max_epoch"),
+        ("--seed=7", "no option --seed; did you mean --seed_everything?"),  # not --seed_everything
+        ("--trainer.max_epoch=3", "no option --trainer.max_epoch; did you mean --trainer.max_epochs? `--help`"),
+        ('--config={"log_dirr": "x"}', "no option 'log_dirr'; did you mean log_dir? `rlft fit --help`"),
         ("--data.seed=4", "data.seed follows seed_everything; it cannot be set to 4"),
         ("--model.init_args.reward_mode=dense", "model.reward_mode follows the data"),
         ('--config={"data": {"init_args": {"seed": 4}}}', "data.seed follows seed_everything; it cannot be set to 4"),

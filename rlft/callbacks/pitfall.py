@@ -11,7 +11,7 @@ class Facts:
     """What is known of a run; `None` where something is not known or has no meaning."""
 
     start_success: float | None = None  # deterministic success rate of the start policy
-    start_success_sampled: float | None = None  # the same with sampled actions
+    start_success_sampled: float | None = None  # the same with sampled actions, if those are what is learned from
     monitors: tuple[str, ...] = ()  # metrics that decide which policy is kept, or when something happens
     run_name: str | None = None
     start_policy: str | None = None
@@ -52,7 +52,7 @@ class Pitfall:
         number: in the founding documents' list, after which it goes on.
         id: for silencing it.
         applies: whether a run makes it.
-        reason: what is wrong with it.
+        reason: what is wrong with it; may have facts in braces, which have to be known where it applies.
         evidence: `established` by measurements of ours, which are named; `claimed` in the founding documents and not
             measured here; `doubtful`, claimed but in doubt.
         remedy: what to do.
@@ -65,6 +65,6 @@ class Pitfall:
     evidence: str
     remedy: str
 
-    def sentence(self) -> str:
-        """What a user is told."""
-        return f"Pitfall {self.id}: {self.reason} ({self.evidence}). {self.remedy}"
+    def sentence(self, facts: Facts) -> str:
+        """What a user is told whose run is in it."""
+        return f"Pitfall {self.id}: {self.reason.format(**vars(facts))} ({self.evidence}). {self.remedy}"

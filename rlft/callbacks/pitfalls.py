@@ -6,6 +6,7 @@ import sys
 from typing import Any, Literal
 
 import lightning
+from torch import Tensor
 
 from rlft.callbacks.access import callbacks_of, environments, learner
 from rlft.callbacks.known_pitfalls import PITFALLS, found
@@ -14,6 +15,8 @@ from rlft.errors import UserError
 from rlft.modules import OffPolicyModule
 from rlft.modules.iteration import IterationModule
 from rlft.types import EnvSource, ReplaySource
+
+SAMPLED = "eval_stochastic/success_rate"
 
 
 class Pitfalls(lightning.Callback):
@@ -44,32 +47,40 @@ class Pitfalls(lightning.Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Looks at the evaluation of the start policy."""
-        module, start = learner(self, pl_module), trainer.callback_metrics.get("eval/success_rate")
-        if trainer.current_epoch == 0 and module.trains_actor and start is not None:
-            self._tell(self._look(module, Facts(start_success=float(start))))
+        self._look_at_start(trainer, learner(self, pl_module), trainer.callback_metrics.get(SAMPLED))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Compares it with the first rollout, which the start policy collected with sampled actions.
 
-        Whether episodes go on after a success shows once there is one.
+        An evaluation with sampled actions, if there is one, tells more: it has the same initial states. Whether
+        episodes go on after a success shows once there is one.
         """
-        start = trainer.callback_metrics.get("eval/success_rate")  # the iteration has not been logged yet
         module = learner(self, pl_module)
-        collected = module.trains_actor and not module.source.fixed
-        if trainer.current_epoch == 0 and collected and start is not None:
-            sampled = module.finish_iteration().metrics.get("train/success_rate", float("nan"))
-            self._tell(self._look(module, Facts(start_success=float(start), start_success_sampled=sampled)))
+        if SAMPLED not in trainer.callback_metrics:
+            self._look_at_start(trainer, module, module.finish_iteration().metrics.get("train/success_rate"))
         if isinstance(module.source, ReplaySource) and module.source.passes_success:
             self._tell(self._look(module, facts_of(trainer, module, environments(self, trainer))))
+
+    def _look_at_start(
+        self, trainer: lightning.Trainer, module: IterationModule, sampled: float | Tensor | None
+    ) -> None:
+        """At what is measured of the start policy, in the first iteration: until its end nothing else is logged."""
+        start = trainer.callback_metrics.get("eval/success_rate")
+        if trainer.current_epoch > 0 or start is None or not module.trains_actor:
+            return
+        # Fixed data are nobody's sample of now, and a replay buffer is filled with noise that is not the policy's.
+        samples = not module.source.fixed and not isinstance(module.source, ReplaySource)
+        rate = float(sampled) if sampled is not None and samples else None
+        self._tell(self._look(module, Facts(start_success=float(start), start_success_sampled=rate)))
 
     def _look(self, module: IterationModule, facts: Facts) -> list[str]:
         """Notes every pitfall once, and returns what is new."""
         pitfalls = [pitfall for pitfall in found(facts) if pitfall.id not in self.silence]
         for pitfall in pitfalls:
             if self.action == "refuse":
-                raise UserError(f"{pitfall.sentence()} --pitfalls.silence '[{pitfall.id}]' does it all the same.")
+                raise UserError(f"{pitfall.sentence(facts)} --pitfalls.silence '[{pitfall.id}]' does it all the same.")
             self.silence.add(pitfall.id)
-        sentences = [pitfall.sentence() for pitfall in pitfalls]
+        sentences = [pitfall.sentence(facts) for pitfall in pitfalls]
         module.notes += sentences
         return sentences
 

@@ -43,7 +43,8 @@ def parse(
     except jsonargparse.ArgumentError as error:
         from rlft.training.error_sentences import one_sentence
 
-        raise UserError(f"{prog}: {one_sentence(str(error)).rstrip('.')}.") from error
+        sentence = one_sentence(str(error), parser.get_defaults().keys())
+        raise UserError(f"{prog}: {sentence.rstrip('.')}.") from error
     return options
 
 

@@ -12,7 +12,7 @@ from string import Template
 from typing import Literal
 
 from rlft.commands.arguments import parse
-from rlft.files.own_configs import STUDIES, own_names
+from rlft.files.own_configs import own_fits, own_names, own_studies
 from rlft.networks.policy_files import zoo_names
 
 OPTION = re.compile(r"(?<![\w-])--[a-z_][\w.]*")
@@ -56,14 +56,13 @@ def commands() -> Sequence[str]:
 def _words(command: str) -> Iterable[str]:
     """What may follow a command: options as its help has them, and names."""
     yield from OPTION.findall(printed(command, "--help"))
-    own = own_names()
     if command == "study":
-        yield from (name.removeprefix(f"{STUDIES}/") for name in own if name.startswith(f"{STUDIES}/"))
+        yield from own_studies()
     elif command in FITS:
-        yield from (name for name in own if not name.startswith(f"{STUDIES}/"))
+        yield from own_fits()
         yield from _plugin_options()
     elif command == "configs":
-        yield from own
+        yield from own_names()
     elif command in OF_POLICIES:
         yield from zoo_names()
     elif command == "completion":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -11,7 +15,7 @@ from rich.table import Table
 from rlft.commands.arguments import parse
 from rlft.commands.environments import environment_of, task_of
 from rlft.envs.initial_states import EVALUATION_SEED
-from rlft.envs.maniskill import AS_RECORDED, EnvSettings
+from rlft.envs.maniskill import AS_RECORDED, EnvSettings, ManiSkill
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
@@ -21,7 +25,9 @@ from rlft.statistics.evaluations import legacy_success_rate, summarize
 from rlft.statistics.rates import p_text, paired, wilson
 from rlft.types import Behaviour, EnvFactory, EpisodeResults, Rollouts
 
+Actions = Literal["both", "deterministic", "stochastic"]
 LEGACY_ENVS, LEGACY_STEPS = 128, 50  # of the evaluation in the founding documents
+PATIENCE = 30.0  # seconds between lines about progress where stderr is no terminal
 
 
 def evaluate(
@@ -33,12 +39,13 @@ def evaluate(
     num_workers: int | None = None,
     seed: int = EVALUATION_SEED,
     against: str | None = None,
+    actions: Actions = "both",
     legacy: bool = False,
     accept_mismatch: tuple[Mismatch, ...] = (),
     env_settings: EnvSettings = AS_RECORDED,
     workers: Workers | None = None,
 ) -> dict[str, EpisodeResults]:
-    """Measures the success of a policy, with the mean action and with sampled actions.
+    """Measures the success of a policy, with its mean actions, with sampled ones or with both.
 
     One episode per fixed initial state, played to the time limit whatever happens on the way: the rates are unbiased,
     and equal on every machine with the same number of episodes.
@@ -52,7 +59,9 @@ def evaluate(
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: which bank of initial states.
         against: another policy to play from the same initial states; the difference is tested in pairs, which tells
-            apart what the two intervals may not.
+            apart what the two intervals may not. Both have the reward mode of the first one.
+        actions: which to play: the policy's mean or most likely ones, which are `deterministic`, sampled ones, which
+            are `stochastic`, or `both`.
         legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
             sampled actions, average over the episodes that finish), for comparison with their figures only.
         accept_mismatch: in what the task may differ from the one that the policy's file says it was made for.
@@ -60,7 +69,7 @@ def evaluate(
         workers: where these live, as `Ray` for a cluster; by default they are processes of this machine.
 
     Returns:
-        The episodes of `policy`, under `deterministic` and, if it acts with noise, `stochastic`.
+        The episodes of `policy` by kind of actions; under `deterministic` alone if it acts without noise.
 
     Raises:
         UserError: if a policy or the task cannot be had, or they do not fit together.
@@ -70,19 +79,40 @@ def evaluate(
             raise UserError(f"{name} is {value}; it must be at least {least}.")
     policies = [load_policy(name) for name in (policy, against) if name is not None]
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
-    if (first := task_of(envs[0])) != (last := task_of(envs[-1])):
-        raise UserError(f"{policy} is for {first}, {against} for {last}; --task sets one for both.")
+    if against is not None:
+        envs = _comparable(policies, envs)
     results = []
     for one, env in zip(policies, envs, strict=True):
-        played, behaviour = _play(one, env, episodes, num_envs, (num_workers, workers), seed, accept_mismatch)
+        played, behaviour = _play(one, env, episodes, num_envs, (num_workers, workers), seed, accept_mismatch, actions)
         results.append(played)
         _print(one, env, results[-1])
         _print_behaviour(results[-1], behaviour)
         if legacy:
             _print_legacy(one, env, (num_workers, workers), seed)
     if against is not None:
-        _print_difference(f"{policy} less {against}", *results)
+        _print_difference(f"{policy} less {against}", actions, *results)
     return results[0]
+
+
+def _comparable(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[EnvFactory]:
+    """The environments of two policies, with the reward of the first: returns of two rewards say nothing together.
+
+    Raises:
+        UserError: if they are of two tasks.
+    """
+    (one, other), (first, last) = policies, envs
+    if task_of(first) != task_of(last):
+        tasks = f"{one.name} is for {task_of(first)}, {other.name} for {task_of(last)}"
+        sizes = [f"{policy.actor.obs_dim} observations to {policy.actor.action_dim} actions" for policy in policies]
+        if sizes[0] == sizes[1]:
+            raise UserError(f"{tasks}; --task {task_of(first)} --accept_mismatch '[task]' plays both in one.")
+        raise UserError(f"{tasks}: one maps {sizes[0]}, the other {sizes[1]}, so no task could compare them.")
+    if isinstance(first, ManiSkill) and isinstance(last, ManiSkill) and first.reward_mode != last.reward_mode:
+        print(
+            f"Returns are of reward mode {first.reward_mode} for both; {other.name} was made with {last.reward_mode}."
+        )
+        last = replace(last, reward_mode=first.reward_mode)
+    return [first, last]
 
 
 def _play(
@@ -93,6 +123,7 @@ def _play(
     workers: tuple[int | None, Workers | None],
     seed: int,
     accepted: Sequence[Mismatch],
+    actions: Actions,
 ) -> tuple[dict[str, EpisodeResults], Behaviour]:
     """Episodes by kind of action, and what is told of them."""
     rollouts = make_rollouts(env, min(num_envs, episodes), *workers)
@@ -101,15 +132,34 @@ def _play(
             print(note)
         if not policy.actor.noise_dim:
             print(f"{policy.name} acts without noise, so stochastic actions are the same.")
-        results = {}
-        for kind in ("deterministic", "stochastic") if policy.actor.noise_dim else ("deterministic",):
-            with Console().status(f"{policy.name}: {episodes} episodes with {kind} actions"):
-                results[kind] = rollouts.evaluate(
-                    policy.actor, episodes, seed=seed, deterministic=kind == "deterministic"
-                )
+        kinds = _kinds(actions) if policy.actor.noise_dim else ["deterministic"]
+        results = {kind: _evaluate(rollouts, policy, episodes, seed, kind) for kind in kinds}
     finally:
         rollouts.close()
     return results, rollouts.spec.behaviour
+
+
+def _kinds(actions: Actions) -> list[str]:
+    return ["deterministic", "stochastic"] if actions == "both" else [actions]
+
+
+def _evaluate(rollouts: Rollouts, policy: Policy, episodes: int, seed: int, kind: str) -> EpisodeResults:
+    """Plays in waves, and says in between how far it is."""
+    console, waves = Console(stderr=True), []
+    started = said = time.perf_counter()
+    with console.status("") as status:
+        for first in range(0, episodes, rollouts.num_envs):
+            now = time.perf_counter()
+            text = f"{policy.name}: {first:,} of {episodes:,} episodes with {kind} actions  {now - started:.0f} s"
+            status.update(text)
+            if not console.is_terminal and now - said > PATIENCE:
+                print(text, file=sys.stderr, flush=True)
+                said = now
+            count = min(rollouts.num_envs, episodes - first)
+            waves.append(
+                rollouts.evaluate(policy.actor, count, seed=seed, deterministic=kind == "deterministic", first=first)
+            )
+    return EpisodeResults.cat(waves)
 
 
 def _print(policy: Policy, env: EnvFactory, results: dict[str, EpisodeResults]) -> None:
@@ -128,7 +178,7 @@ def _print(policy: Policy, env: EnvFactory, results: dict[str, EpisodeResults]) 
             f"{s['return']:.3f}",
             f"{steps.mean():.1f}" if len(steps) else "-",
         )
-    _show(f"{policy.name} on {task_of(env)}, {len(results['deterministic'])} episodes", table)
+    _show(f"{policy.name} on {task_of(env)}, {len(next(iter(results.values())))} episodes", table)
 
 
 def _print_behaviour(results: dict[str, EpisodeResults], behaviour: Behaviour) -> None:
@@ -145,14 +195,20 @@ def _print_behaviour(results: dict[str, EpisodeResults], behaviour: Behaviour) -
             print(f"{kind}: {sentence}")
 
 
-def _print_difference(title: str, first: dict[str, EpisodeResults], second: dict[str, EpisodeResults]) -> None:
+def _print_difference(
+    title: str, actions: Actions, first: dict[str, EpisodeResults], second: dict[str, EpisodeResults]
+) -> None:
     table = _table(
         "points of success; won, lost: initial states from which only the first, only the second succeeded; Newcombe's "
         "interval for pairs, McNemar's exact test",
         ("actions", "difference", "95% interval", "won", "lost", "p"),
     )
-    for kind in {**first, **second}:  # without noise, stochastic actions are the deterministic ones
-        one, other = (results.get(kind, results["deterministic"]).success_once.tolist() for results in (first, second))
+    # without noise, stochastic actions are the deterministic ones
+    for kind in [kind for kind in _kinds(actions) if kind in {**first, **second}] or ["deterministic"]:
+        one, other = (
+            (results[kind] if kind in results else results["deterministic"]).success_once.tolist()
+            for results in (first, second)
+        )
         found = paired(one, other)
         points = [
             f"{100 * share:+.1f}" for share in (found.difference.value, found.difference.low, found.difference.high)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
-from rlft.errors import UserError
+from rlft.errors import UserError, did_you_mean
 from rlft.system import CONFIGS
 
 STUDIES = "studies"
@@ -39,17 +39,26 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def no_config(name: str, kind: str = "config") -> UserError:
-    """One sentence: there is no such file, and what it may have been meant for."""
-    near = get_close_matches(Path(name).stem, own_names(), n=2)
-    meant = f" did you mean {' or '.join(near)}?" if near else ""
-    return UserError(f"There is no {kind} {name};{meant} {LISTED}.")
+def no_config(name: str, kind: Literal["config", "study"] = "config") -> UserError:
+    """One sentence: there is no such file, and which of its kind it may have been meant for."""
+    meant = did_you_mean(Path(name).stem, own_studies() if kind == "study" else own_fits())
+    return UserError(f"There is no {kind} {name}{meant or ';'} {LISTED}.")
 
 
 def own_names() -> list[str]:
     """Of rlft's own configs: `gae_ppo`, `studies/ladder`."""
     paths = (path.relative_to(CONFIGS).with_suffix("") for path in CONFIGS.rglob("*.yaml"))
     return sorted((str(path) for path in paths), key=lambda name: ("/" in name, name))
+
+
+def own_fits() -> list[str]:
+    """Those of single runs."""
+    return [name for name in own_names() if not name.startswith(f"{STUDIES}/")]
+
+
+def own_studies() -> list[str]:
+    """Those of studies, by the names that `rlft study` takes: `ladder`."""
+    return [name.removeprefix(f"{STUDIES}/") for name in own_names() if name.startswith(f"{STUDIES}/")]
 
 
 def summary(text: str) -> str:
@@ -64,6 +73,6 @@ def own_config(name: str) -> str:
     Raises:
         UserError: if there is none of that name.
     """
-    if name not in own_names():
-        raise no_config(name)
+    if name not in (names := own_names()):
+        raise UserError(f"There is no config {name}{did_you_mean(name, names) or ';'} {LISTED}.")
     return (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rlft.errors import UserError
+from rlft.errors import UserError, did_you_mean
 from rlft.files.atomic import replacing
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
 from rlft.networks import NoCritic, old_policy_files
@@ -97,7 +97,10 @@ def load_policy(name: str) -> Policy:
     networks = (actor,) if critic is None else (actor, critic)
     if not all(bool(tensor.isfinite().all()) for network in networks for tensor in network.state_dict().values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
-    return Policy(str(path) if Path(name).expanduser().is_dir() else name, actor, critic, file.info, notes)
+    folder = Path(name).expanduser()
+    if path.is_relative_to(folder) and path != folder:
+        return Policy(str(path), actor, critic, file.info, (*notes, _why_this_one(path, file.info)))
+    return Policy(name, actor, critic, file.info, notes)
 
 
 def zoo_names() -> list[str]:
@@ -131,10 +134,11 @@ def policy_path(name: str) -> Path:
         return path
     if name and (best := _best_of_run(path)):
         return best
-    raise UserError(
-        f"No policy {name!r}: it is neither a file, nor the folder of a run with a {BEST}, nor one of the zoo's "
-        f"({', '.join(zoo_names())})."
-    )
+    there = f"neither a file, nor the folder of a run with a {BEST}, nor one of the zoo's"
+    siblings = (str(one) for one in path.parent.glob("*")) if name else ()
+    if meant := did_you_mean(name, [*zoo_names(), *siblings]):
+        raise UserError(f"No policy {name!r}{meant} It is {there}.")
+    raise UserError(f"No policy {name!r}: it is {there} ({', '.join(zoo_names())}).")
 
 
 def _best_of_run(folder: Path) -> Path | None:
@@ -147,6 +151,13 @@ def _best_of_run(folder: Path) -> Path | None:
     if len(found) > 1:
         raise UserError(f"The folder {folder} holds several versions of a run; name one of them, such as {found[-1]}.")
     return found[0] if found else None
+
+
+def _why_this_one(path: Path, info: Mapping[str, Any]) -> str:
+    """What the folder of a run stands for, and what else it has."""
+    others = sorted(other.name for other in path.parent.glob("*.safetensors") if other != path)
+    also = f"; beside it there is {' and '.join(others)}" if others else ""
+    return f"it is the best of its run's evaluations, of iteration {info.get('iteration', 'unknown')}{also}."
 
 
 @contextmanager

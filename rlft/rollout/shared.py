@@ -114,12 +114,15 @@ class SharedRollouts:
         dealt = torch.cat([rows[rank :: here.count] for rank in range(here.count)])
         return Branches.cat(branches)[dealt.argsort()], sum(simulated)
 
-    def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
-        """Plays evaluation episodes, split evenly; see `RolloutWorker.evaluate`."""
+    def evaluate(
+        self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool, first: int = 0
+    ) -> EpisodeResults:
+        """Plays evaluation episodes from number `first` on, split evenly; see `RolloutWorker.evaluate`."""
         mine = place().share(num_episodes)
         own = None  # there may be fewer episodes than learners
         if mine:
-            own = self._own.evaluate(actor, len(mine), seed=seed, deterministic=deterministic, first=mine.start)
+            begin = first + mine.start
+            own = self._own.evaluate(actor, len(mine), seed=seed, deterministic=deterministic, first=begin)
         return EpisodeResults.cat([part for part in gathered(own) if part is not None])
 
     def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:

@@ -335,7 +335,7 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
         )
         several_learners.await_others()
     except ArgumentError as error:
-        raise (user_error_behind(error) or UserError(one_sentence(str(error)))) from error
+        raise (user_error_behind(error) or UserError(one_sentence(str(error), _options(args[0])))) from error
     except SIGTERMException as error:
         asked = "Ended by SIGTERM; --ckpt_path last goes on after the last complete iteration."
         raise UserError(several_learners.lost() or asked) from error
@@ -353,6 +353,11 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
     finally:
         close_all()
         several_learners.leave()
+
+
+def _options(subcommand: str) -> list[str]:
+    """Of `fit` or `validate`, but not those of the classes that a config names."""
+    return list(PARSERS["_subcommand_parsers"][subcommand].get_defaults(skip_validation=True).keys())
 
 
 def _seed_of_data(seed: Any, data: Any) -> Any:

@@ -6,10 +6,10 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_origin
 
-from rlft.errors import UserError, one_line
+from rlft.errors import UserError, did_you_mean, one_line
 from rlft.files.own_configs import LISTED, no_config
 
 TYPES = {
@@ -24,8 +24,13 @@ TYPES = {
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value", "Problem with")
 
 
-def one_sentence(message: str) -> str:
-    """The place and the reason out of a message of nested attempts."""
+def one_sentence(message: str, options: Iterable[str] = ()) -> str:
+    """The place and the reason out of a message of nested attempts.
+
+    Args:
+        message: of jsonargparse.
+        options: that the command has, without dashes.
+    """
     keys = [key for key in re.findall(r'Parser key "([^"]+)"', message) if key != "config"]
     classes = re.findall(r"class_path '([^']+)'", message)
     classes += re.findall(r"is not accepted\. Got value: Namespace\(class_path='([^']+)'", message)  # of a network
@@ -40,9 +45,11 @@ def one_sentence(message: str) -> str:
         told = _options(classes[-1] if classes else "", keys, unknown[1])
         return f"{place}: there is no option {unknown[1]!r}{told}."
     if unknown := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
-        return f"There is no option {unknown[2]!r}; choose one of those that `rlft {unknown[1]} --help` lists."
+        meant = _near_option(unknown[2], options)
+        return f"There is no option {unknown[2]!r}{meant or ';'} `rlft {unknown[1]} --help` lists what there is."
     if unknown := re.fullmatch(r"[Uu]nrecognized arguments: (--[^\s=]+).*", message.strip(), re.S):
-        return f"There is no option {unknown[1]}; choose one of those that `--help` lists."
+        meant = _near_option(unknown[1].removeprefix("--"), options, "--")
+        return f"There is no option {unknown[1]}{meant or ';'} `--help` lists what there is."
     if shadowed := re.search(r"\bcallbacks\.(\w+) either not accessible", message):
         name = shadowed[1]
         return f"{place}: the package callbacks found here is not rlft's; write {name} or rlft.callbacks.{name}."
@@ -131,6 +138,13 @@ def _required(cls: type) -> int:
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     found = inspect.signature(cls).parameters.values()
     return sum(one.kind is positional and one.default is inspect.Parameter.empty for one in found)
+
+
+def _near_option(given: str, options: Iterable[str], dashes: str = "") -> str:
+    """`did_you_mean` among the options of the same section, whose name they share in any case."""
+    section, dot, name = given.rpartition(".")
+    within = [one.removeprefix(section + dot) for one in options if one.startswith(section + dot)]
+    return did_you_mean(name, within, most=1, before=dashes + section + dot)
 
 
 def _options(class_path: str, keys: Sequence[str], given: str) -> str:

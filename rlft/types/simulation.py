@@ -192,8 +192,10 @@ class Rollouts(Protocol):
         """
         ...
 
-    def evaluate(self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool) -> EpisodeResults:
-        """Plays episodes `0 .. num_episodes - 1` of the evaluation bank of `seed`, one per initial state."""
+    def evaluate(
+        self, actor: Actor, num_episodes: int, *, seed: int, deterministic: bool, first: int = 0
+    ) -> EpisodeResults:
+        """Plays `num_episodes` of the evaluation bank of `seed` from number `first` on, one per initial state."""
         ...
 
     def record(self, actor: Actor, episodes: Sequence[int], *, seed: int, deterministic: bool) -> RecordedEpisodes:

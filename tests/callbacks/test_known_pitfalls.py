@@ -26,7 +26,6 @@ REPLAY = {"off_policy": True, "reward_mode": "sparse", "start_policy": "a", "war
 HALF = {"off_policy": True, "episode_steps": 50, "highest_return": 1.0}
 EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (1, {"start_success": 0.95}, {"start_success": 0.438, "start_success_sampled": 0.508}),
-    (1, {"start_success": 0.85, "start_success_sampled": 0.6}, {"start_success": 0.85, "start_success_sampled": 0.7}),
     (2, {"monitors": ("eval_stochastic/success_rate",)}, {"monitors": ("eval/success_rate",)}),
     (2, {"monitors": ("train/success_rate",)}, {"monitors": ("losses/validation_value_loss",)}),
     (3, {**PPO, "target_kl": 0.1}, {**PPO, "target_kl": 100.0}),
@@ -66,6 +65,8 @@ EXAMPLES = [  # number, a run that is in the pitfall, one that is not
     (16, {**HALF, "passes_success": True}, {**HALF, "passes_success": True, "highest_return": float("inf")}),
     (17, {"iterations": 3, "warmup_iterations": 3}, {"iterations": 4, "warmup_iterations": 3}),
     (17, {"iterations": 2, "warmup_iterations": 3}, {"iterations": -1, "warmup_iterations": 3}),
+    (18, {"start_success": 0.85, "start_success_sampled": 0.6}, {"start_success": 0.85, "start_success_sampled": 0.7}),
+    (18, {"start_success": 0.35, "start_success_sampled": 0.0}, {"start_success": 0.35}),
 ]
 
 
@@ -75,11 +76,19 @@ def test_a_run_in_the_pitfall_is_told_and_one_beside_it_is_not(number, in_it, be
     assert number not in [pitfall.number for pitfall in found(Facts(**beside_it))]
 
 
-def test_there_are_seventeen_with_an_example_each():
-    assert [pitfall.number for pitfall in PITFALLS] == list(range(1, 18))
-    assert {number for number, *_ in EXAMPLES} == set(range(1, 18))
-    assert len({pitfall.id for pitfall in PITFALLS}) == 17
-    assert all(is_sentence(pitfall.sentence()) for pitfall in PITFALLS)
+def test_there_are_eighteen_with_an_example_each():
+    assert [pitfall.number for pitfall in PITFALLS] == list(range(1, 19))
+    assert {number for number, *_ in EXAMPLES} == set(range(1, 19))
+    assert len({pitfall.id for pitfall in PITFALLS}) == 18
+    for number, in_it, _ in EXAMPLES:
+        assert is_sentence(PITFALLS[[one.number for one in PITFALLS].index(number)].sentence(Facts(**in_it)))
+
+
+def test_a_start_is_told_with_its_numbers():
+    (noisy,) = found(facts := Facts(start_success=0.352, start_success_sampled=0.001))
+    assert "in 35.2% with its mean action, but in 0.1% with sampled ones" in noisy.sentence(facts)
+    (strong,) = found(facts := Facts(start_success=0.953))
+    assert "in 95.3% with its mean action, which" in strong.sentence(facts)
 
 
 def test_nothing_known_is_no_pitfall():
@@ -121,7 +130,7 @@ def test_a_stop_on_sampled_success(tmp_path, capsys):
 class Sampled(lightning.Callback):
     """Says how often the sampled actions of an iteration have succeeded."""
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         self.rate = rate
 
     def on_train_epoch_end(self, trainer, pl_module):
@@ -150,6 +159,21 @@ def test_a_strong_start_is_told_once_when_it_is_measured(start, sampled, told, c
     fit(module(), data(), 1, [Scripted([start, None]), Sampled(sampled), Pitfalls(), notes])
     assert notes.counts == told
     assert len(capsys.readouterr().err.splitlines()) == told[1]
+
+
+@pytest.mark.parametrize(("evaluated", "collected", "told"), [(0.8, 0.6, 0), (0.6, 0.8, 1)])
+def test_an_evaluation_of_sampled_actions_counts_for_more_than_the_first_rollout(evaluated, collected, told, capsys):
+    scripts = [Scripted([0.85, None]), Scripted([evaluated, None], "eval_stochastic/success_rate")]
+    fit(module(), data(), 1, [*scripts, Sampled(collected), Pitfalls()])
+    assert capsys.readouterr().err.count("Pitfall noisy-start") == told
+
+
+def test_noise_that_is_not_the_policys_own_is_no_sign_of_its_own(tmp_path, capsys):
+    """A replay buffer is filled with noise that its config decides."""
+    never = (f"--trainer.callbacks+={__name__}.Sampled", "--trainer.callbacks.rate=-1")
+    run(tmp_path / "own", *never, "--trainer.max_epochs=1")
+    assert "noisy-start" in capsys.readouterr().err
+    assert "noisy-start" not in told_off_policy(tmp_path, capsys, *never)
 
 
 def test_an_unknown_id_is_refused():

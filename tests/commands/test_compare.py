@@ -239,7 +239,7 @@ def test_what_policies_do_is_told_of_tasks_that_tell(tmp_path, capsys):
     text = output(capsys, f"new={tmp_path}/lift-*", f"old={tmp_path}/old-*", f"--out={out}")
     table = cells(text, "What the policies of the last evaluations do, mean over seeds")
     assert {arm: row["max cube z"] for arm, row in table.items()} == {"new": "0.03", "old": "-"}
-    assert "new, last evaluation: It fails in 75.0% of its episodes: in 75.0% it hovers open handed." in text
+    assert "new, last evaluation: It fails in 75.0% of its episodes: hovers open handed in 75.0%." in text
     assert "old, last evaluation" not in text
     with (out / "comparison.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["quantity"].startswith("eval/")]

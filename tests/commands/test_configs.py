@@ -38,6 +38,25 @@ def test_an_unknown_one_is_refused(capsys):
     assert "There is no config gae; did you mean" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("fit offpolicy", "config offpolicy; did you mean off_policy or pretrain_off_policy? "),
+        ("study offpolicy", "study offpolicy; did you mean off_policy or off_policy_peers? "),
+        ("configs studies/laddr", "config studies/laddr; did you mean studies/ladder"),
+        ("fit zzz", "config zzz; `rlft configs`"),
+    ],
+)
+def test_near_names_are_those_that_the_command_takes(command, meant, capsys):
+    assert main(command.split()) == 1
+    assert f"There is no {meant}" in capsys.readouterr().err
+
+
+def test_a_near_name_of_an_option(capsys):
+    assert main(["evaluate", "pickcube/weak", "--episode", "3"]) == 1
+    assert "There is no option --episode; did you mean --episodes? `--help` lists" in capsys.readouterr().err
+
+
 def test_a_line_is_the_first_sentence_of_the_comment():
     text = "# RLPD (Ball et al. 2023): from scratch,\n# with data. More of it.\n# rlft fit --config x\nseed: 1\n"
     assert summary(text) == "RLPD (Ball et al. 2023): from scratch, with data"

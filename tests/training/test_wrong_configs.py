@@ -60,7 +60,7 @@ LEGAL = {  # what looks wrong but has a meaning; whatever else the schema's type
     "Freeze.warmup=0",
 }
 ALLOWED = re.compile(
-    r"must|expected|choose one of|needs|required|less than|; this class has none|`--help`", re.IGNORECASE
+    r"must|expected|choose one of|needs|required|less than|; this class has none|--help`", re.IGNORECASE
 )
 
 

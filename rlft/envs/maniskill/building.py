@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
 import warnings
@@ -20,7 +19,7 @@ from rlft.envs.maniskill.headless import allow_no_renderer, without_looks
 from rlft.envs.maniskill.imports import load
 from rlft.envs.maniskill.options import check_options
 from rlft.envs.maniskill.rewards import listed_reward_modes, reward_modes
-from rlft.errors import UserError, one_line
+from rlft.errors import UserError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from rlft.envs.maniskill.task import ManiSkill
@@ -51,9 +50,9 @@ def registered(task: str, imports: Sequence[str] = ()) -> Any:
     register_tasks(imports)
     registered = importlib.import_module("mani_skill.utils.registration").REGISTERED_ENVS
     if task not in registered:
-        near = difflib.get_close_matches(task, registered, n=3) or ["PickCube-v1"]
         own = f", and {' and '.join(imports)} did not register it" if imports else ""
-        raise UserError(f"Task {task!r} is not registered with ManiSkill{own}; did you mean {' or '.join(near)}?")
+        meant = did_you_mean(task, registered, most=3) or "; PickCube-v1 is one that is."
+        raise UserError(f"Task {task!r} is not registered with ManiSkill{own}{meant}")
     return registered[task]
 
 
