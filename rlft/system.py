@@ -11,7 +11,7 @@ from pathlib import Path
 CONFIGS = Path(__file__).parent / "configs"  # a link to the folder beside the package; in a wheel a copy
 SHARE = "RLFT_CORES"  # environment variable: how many of them are meant for a run of `rlft study`
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal to receive when the thread that started this process ends
-TURNS = "1000"  # of a thread that waits for the others; some microseconds
+TURNS = "5000"  # of a thread that waits for the others; tens of microseconds
 
 
 def available_cores() -> int:

@@ -27,7 +27,7 @@ def test_cores_are_shared_out(jobs, threads, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "found"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+    ("given", "found"), [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
 )
 def test_threads_wait_briefly_unless_the_user_says_how(given, found):
     code = "import os, sys; from rlft.cli import main; assert 'torch' not in sys.modules; main(['--help']); "
