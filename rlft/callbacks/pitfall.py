@@ -36,6 +36,7 @@ class Facts:
     critic_of: str | None = None  # whose value the critic is that the run starts with
     off_policy: bool = False  # critics bootstrap from a replay buffer
     offline_iterations: int = 0  # before anything is simulated
+    hindsight: bool = False  # some transitions have goals that were reached instead
     episode_steps: int | None = None  # env steps until an episode is truncated
     highest_return: float | None = None  # that the critics can say
     temperature: float | None = None  # what the actor is paid for a nat of entropy, at the start

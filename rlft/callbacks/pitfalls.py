@@ -140,6 +140,7 @@ def _facts_of_replay(module: IterationModule, data: EnvSource) -> dict[str, Any]
     return {
         "off_policy": True,
         "offline_iterations": data.offline_iterations,
+        "hindsight": data.her > 0,
         "episode_steps": data.rollouts.spec.max_episode_steps,
         "gamma": module.gamma,
         "reward_scale": data.reward_scale,

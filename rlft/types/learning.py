@@ -254,6 +254,7 @@ class ReplaySource:
 
     recent: ReturnBatch | None = None  # of the episodes that began and ended in the running iteration
     offline_iterations: int = 0  # at the start, in which nothing is simulated
+    her: float = 0.0  # share of a minibatch's transitions with goals that were reached instead
     passes_success: bool = False  # whether an episode that is learned from has gone on after a success
     normalizes_rewards: bool = False  # so that returns can have any size
     reward_scale: float = 1.0  # factor on the rewards in minibatches
