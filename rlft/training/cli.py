@@ -137,8 +137,8 @@ class RLFTCli(LightningCLI):
         parser.add_argument("--accept_mismatch", type=list[Mismatch], default=[], help=text)
         parser.add_argument("--log_dir", type=str, default="lightning_logs", help="Where run directories are made.")
 
-    def before_fit(self) -> None:
-        """Says what slows a run down before it begins."""
+    def _tell_of_others(self) -> None:
+        """Says what slows a run down, before it has workers of its own, which would count as others."""
         cores, threads, others = os.cpu_count() or 1, torch.get_num_threads(), taken_by_others()
         if threads > 1 and cores - others < threads - 0.5:
             told = (
@@ -148,6 +148,8 @@ class RLFTCli(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Decides what the run is, and the number of iterations, before anything is built."""
+        if self.subcommand == "fit":
+            self._tell_of_others()
         config = self.config[self.subcommand]
         for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
