@@ -105,20 +105,20 @@ class _Planner:
         seeding = [] if seed is None else [("seed_everything" if part.command[0] == "fit" else "seed", seed)]
         options = [*seeding, *part.options, *on_grid]
         texts = [*part.command, *(f"--config={config}" for config in part.configs)]
-        texts += [f"--{option}={_text(value)}" for option, value in options]
+        texts = [_text(_in_task(text, self.study, task)) for text in texts]
+        texts += [f"--{option}={_text(_in_task(value, self.study, task))}" for option, value in options]
         args = tuple(self._resolve(text, part, point, needs) for text in texts)
         run = PlannedRun(
             *(name, arm, seed, part.preparation, args, part.configs, tuple(dict.fromkeys(needs))),
             task=task,
-            expert=_in_task(self.study.expert, self.study, task),
+            expert=_text(_in_task(self.study.expert, self.study, task)),
         )
         if self.runs.setdefault(name, run) != run:
             raise UserError(f"{self.study.path}: two different runs would be called {name}; rename one of their parts.")
         return run
 
     def _resolve(self, text: str, part: Part, point: Point, needs: list[str]) -> str:
-        """Replaces placeholders of parts by those of runs, and those of the task by what they stand for."""
-        text = _in_task(text, self.study, point[TASK] if TASK in part.axes else "")
+        """Replaces placeholders of parts by those of runs."""
         for name, file in INTO_A_RUN.findall(text):
             if name not in (SEED, HERE):
                 needed = self._needed(part, self.study.parts[name], point)
@@ -150,10 +150,21 @@ class _Planner:
         return self.run(other, {axis: _as_in(other, axis, point[axis]) for axis in other.axes}).name
 
 
-def _in_task(text: str, study: StudyFile, task: str) -> str:
-    """With the name of the task and its values for their placeholders."""
-    values = {TASK: task, **study.tasks[task]} if task else {}
-    return PLACEHOLDER.sub(lambda match: _text(values[match[1]]) if match[1] in values else match[0], text)
+def _in_task(value: Any, study: StudyFile, task: str) -> Any:
+    """With the name of the task and its values for their placeholders, of any type where one stands alone."""
+    if not task:
+        return value
+    if isinstance(value, Mapping):
+        return {key: _in_task(item, study, task) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_task(item, study, task) for item in value]
+    if not isinstance(value, str):
+        return value
+    values = {TASK: task, **study.tasks[task]}
+    alone = PLACEHOLDER.fullmatch(value)
+    if alone and alone[1] in values:
+        return values[alone[1]]
+    return PLACEHOLDER.sub(lambda match: _text(values[match[1]]) if match[1] in values else match[0], value)
 
 
 def _as_in(part: Part, axis: str, value: Any) -> Any:

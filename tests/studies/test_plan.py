@@ -65,6 +65,22 @@ def test_every_arm_is_run_in_every_task(tmp_path):
     assert runs["shown-push"].args == ("collect", "{here}/d.h5", "--policies=[push/expert]")
 
 
+def test_a_value_of_a_task_keeps_its_type_where_it_stands_alone(tmp_path):
+    runs = planned(
+        tmp_path,
+        """
+config: BASE
+seeds: [1]
+tasks: {push: {stages: [a, b], share: 0.5, none: null, code: "05"}}
+arms: {x: {options: {c: [{s: "{stages}", p: "{share}", n: "{none}", i: "{code}", t: "at {share}"}], d: "{stages}"}}}
+""",
+    )
+    assert list(runs["x-push-seed1"].args[3:]) == [
+        '--c=[{"s": ["a", "b"], "p": 0.5, "n": null, "i": "05", "t": "at 0.5"}]',
+        '--d=["a", "b"]',
+    ]
+
+
 PREPARED = """
 config: BASE
 seeds: [1, 2]
