@@ -1,6 +1,7 @@
 """How fast the simulator is, as rates (env steps per second) and as ratios measured within one run.
 
     python tests/benchmarks/bench_simulator.py [--policy FILE_OR_ZOO_NAME] [--scenes 100] [--steps 50] [--repeats 5]
+        [--task PickCube-v1] [--control_mode pd_joint_delta_pos]
 
 Rates depend on the machine and on what else it does; ratios much less, because the two sides of a ratio take turns.
 All figures are medians over `--repeats`. For each workload (random actions, and the mean actions of `--policy`):
@@ -35,6 +36,7 @@ from torch import Tensor, nn
 
 from rlft.envs import ManiSkill
 from rlft.envs.maniskill import ManiSkillBatch
+from rlft.envs.maniskill.building import register_tasks
 from rlft.envs.maniskill.headless import allow_no_renderer
 from rlft.networks import GaussianActor
 from rlft.networks.policy_files import load_policy
@@ -48,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--policy", help="policy file or zoo name; without it, random actions only")
     parser.add_argument("--task", default="PickCube-v1")
+    parser.add_argument("--control_mode", default="pd_joint_delta_pos")
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=5)
@@ -57,8 +60,9 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "mani_skill", "sapien", "gymnasium"))
     print(f"Python {platform.python_version()}, {versions}")
     print(f"{len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[0]:.2f} at the start")
-    print(f"{args.task}, {args.scenes} scenes x {args.steps} steps, median of {args.repeats}; env steps/s\n")
-    config = ManiSkill(task=args.task, device="cpu")
+    what = f"{args.task}, {args.control_mode}, {args.scenes} scenes x {args.steps} steps"
+    print(f"{what}, median of {args.repeats}; env steps/s\n")
+    config = ManiSkill(task=args.task, control_mode=args.control_mode, device="cpu")
     for policy in [None, args.policy] if args.policy else [None]:
         print(f"## {f'mean actions of {policy}' if policy else 'random actions'}\n")
         bench_process(config, policy, args.scenes, args.steps, args.repeats)
@@ -271,7 +275,8 @@ def make_stock(config: ManiSkill, threads: int | None):
         torch.set_num_threads(threads)
     allow_no_renderer()
     import gymnasium
-    import mani_skill.envs  # noqa: F401
+
+    register_tasks()
     from mani_skill.utils.wrappers.gymnasium import CPUGymWrapper
 
     env = gymnasium.make(
