@@ -5,7 +5,8 @@
 Both sides do the same updates on the same minibatches of 1000 synthetic transitions of PickCube's shapes: the same
 losses, one fused Adam with a group for the actor and one for the critic, one joint gradient clipping. First their
 weights after some updates are compared (to 1e-5), then the two take turns and medians are printed. The ratio
-Lightning / plain has the goal 0.9; what is missing to 1 is the Trainer's bookkeeping and the module's metrics.
+Lightning / plain has the goal 0.9; what is missing to 1 is the Trainer's bookkeeping and the module's metrics. Last,
+what the time of the plain loop is made of, by PyTorch's profiler.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import cycle
 from statistics import median
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from rlft.advantage import GAE
 from rlft.modules import FinetuneModule
@@ -39,6 +41,17 @@ def main() -> None:
     print(f"Lightning            {median(args.updates / ours for ours, _ in pairs):8.1f} updates/s")
     print(f"plain PyTorch        {median(args.updates / plain for _, plain in pairs):8.1f} updates/s")
     print(f"ratio (goal 0.9)     {median(plain / ours for ours, plain in pairs):8.3f}")
+    for name, share in shares(start, batches).items():
+        print(f"{name:<20} {share:8.1%} of the plain loop")
+
+
+def shares(start: FinetuneModule, batches: list[Batch]) -> dict[str, float]:
+    """Parts of the plain loop's time."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        run_plain(start, batches, 50)
+    seconds = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    parts = {"matrix products": ("aten::mm", "aten::addmm"), "tanh": ("aten::tanh", "aten::tanh_backward")}
+    return {name: sum(map(seconds.get, keys)) / sum(seconds.values()) for name, keys in parts.items()}
 
 
 @torch.no_grad()
