@@ -21,6 +21,7 @@ from rlft.comparison.run_groups import select, select_by_task
 from rlft.comparison.runs import canonical
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
+from rlft.files.folders import output_folder
 from rlft.runs.prose import is_rate
 from rlft.runs.study_manifest import is_study
 
@@ -122,15 +123,11 @@ def _tell(report: Report[T], comparison: T, out: str | None) -> None:
     if out is None:
         print(report.markdown(comparison, False), end="")
     else:
-        _write(report, comparison, Path(out))
+        _write(report, comparison, output_folder(out, ".png", ".md", ".csv", ".html"))
 
 
 def _write(report: Report[T], comparison: T, out: Path) -> None:
     """The four files, and the tables on the terminal."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be made a directory: {error.strerror}.") from error
     for name in ("png", "md", "csv", "html"):
         if (out / f"comparison.{name}").is_dir():
             raise UserError(f"--out {out} holds a folder comparison.{name}; name another one.")

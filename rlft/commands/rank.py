@@ -18,6 +18,7 @@ from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.envs.snapshots import require_snapshots
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
+from rlft.files.folders import output_folder
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.ranking.experiment import SEED, Report, Settings, Study
@@ -115,7 +116,7 @@ def rank(
         env,
         loaded,
         settings,
-        Path(out),
+        output_folder(out, ".png", ".md", ".csv", ".json"),
         Critics(critic, iql, sarsa, off_policy),
         protocol,
         num_workers,
@@ -137,7 +138,8 @@ def rank_in(
 ) -> Ranking:
     """The study in any environment; see `rank`."""
     console = Console()
-    parts = Parts(_file_in(out), {**asdict(settings), "policy": _digest(policy), "env": _description(env)})
+    made_of = {**asdict(settings), "policy": _digest(policy), "env": _description(env)}
+    parts = Parts(out / "simulation.safetensors", made_of)
     with _progress(console) as report:
         with closing(make_rollouts(env, settings.num_envs, num_workers, workers)) as rollouts:
             spec = rollouts.spec
@@ -206,19 +208,6 @@ def _progress(console: Console) -> Iterator[Report]:
 
         yield report
         finish()
-
-
-def _file_in(out: Path) -> Path:
-    """Where simulations are kept.
-
-    Raises:
-        UserError: if `out` cannot be a directory.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out {out} cannot be made a directory: {error.strerror}.") from error
-    return out / "simulation.safetensors"
 
 
 def _description(env: EnvFactory) -> str:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 
@@ -17,6 +16,7 @@ from rlft.envs.drawing import DrawingProcess, check_size
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
+from rlft.files.folders import check_folder
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
 from rlft.rollout import WorkerDied, Workers, make_rollouts
@@ -85,13 +85,14 @@ def record(
         raise UserError(f"{policy} is for {envs[0].starts()}, {beside} for {envs[-1].starts()}; they share no states.")
     envs = _as_long(envs)
     check_encoder()
+    folder = check_folder(out, ".mp4", ".png", ".gif")
     stages = _Stages()
     with stages.status, closing(DrawingProcess(envs[0], size)) as renderer:
         playing = _Playing(choice, (num_workers, workers), seed, deterministic, tuple(accept_mismatch), stages)
         takes = playing.takes(policies, envs)
         stages.begin_drawing(renderer.device, frames(takes))
         name = stem([one.name for one in policies], which, deterministic=deterministic)
-        film = make_film(renderer, takes, Path(out) / name, stages.drawn)
+        film = make_film(renderer, takes, folder / name, stages.drawn)
     print(f"{film.video}  {film.video.stat().st_size / 1e6:.2f} MB\n{film.sheet}\n{stages.summary()}")
     return film
 

@@ -472,6 +472,7 @@ MISTAKES = {
     "{logs} --out=": "--out is empty",
     "{logs} --out={logs}/../taken": "holds a folder comparison.html",
     "{logs} --out={logs}/gamma0.8-seed1/version_0/file/below": "cannot be made a directory",
+    "{logs} --out={logs}/curves.HTML": "curves.HTML is the folder that files go into",
 }
 
 

@@ -188,6 +188,7 @@ def test_sizes_with_which_nothing_can_be_measured_are_refused(name):
         ("pickcube/weak --tolerance 0", "tolerance is 0"),
         ("pickcube/weak --states 0", "states is 0"),
         ("pickcube/weak --out {file}", "cannot be made a directory"),
+        ("pickcube/weak --out {file}.png", "file.png is the folder that files go into; name one such as "),
     ],
 )
 def test_mistakes_on_the_command_line_are_answered_with_a_sentence(options, sentence, tmp_path, capsys):

@@ -19,6 +19,11 @@ from tests.support.hand_made import is_sentence
         (["pickcube/weak", "--episodes=0"], "--episodes is 0"),
         (["pickcube/weak", "--beside=pointreach/weak"], "no states"),
         (["pickcube/weak", "--seed=-1"], "--seed is -1"),
+        (
+            ["pickcube/weak", "--out=film.mp4"],
+            "film.mp4 is the folder that files go into; name one such as film.",
+        ),
+        (["pickcube/weak", f"--out={__file__}/below"], "cannot be made a directory"),
     ],
 )
 def test_what_cannot_be_recorded_is_said_at_once(arguments, words, capsys, tmp_path, monkeypatch):
