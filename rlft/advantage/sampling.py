@@ -24,11 +24,12 @@ class MeanReturns(TensorRows):
     squared_error: Tensor  # [S], of the mean, estimated from the samples; NaN where fewer than two were valid
     count: Tensor  # [S] int64, valid re-rollouts
     steps: Tensor  # [S], env steps of a re-rollout on average
-    samples: Tensor  # [S, K], the returns by number of the sample; NaN where there is none
+    samples: Tensor  # [S, K], the returns by number of the sample, or the means of pairs; NaN where there is none
 
     def covariance(self, other: MeanReturns) -> Tensor:
         """[S]: of these means and those of `other [S]`, whose sample k used the same noise."""
-        shared = self.samples.isfinite() & other.samples.isfinite()  # [S, K]
+        own, others = self.samples.isfinite(), other.samples.isfinite()  # [S, K]
+        shared = own & others
         count = shared.sum(1)  # [S]
 
         def deviation(samples: Tensor) -> Tensor:
@@ -36,7 +37,7 @@ class MeanReturns(TensorRows):
             return torch.where(shared, kept - kept.sum(1, keepdim=True) / count[:, None], 0.0)
 
         covariance = (deviation(self.samples) * deviation(other.samples)).sum(1) / (count - 1)
-        return torch.where(count > 1, covariance * count / (self.count * other.count), 0.0)
+        return torch.where(count > 1, covariance * count / (own.sum(1) * others.sum(1)), 0.0)
 
 
 def mean_returns(
@@ -86,6 +87,7 @@ def _average(samples: _Samples, num_starts: int, *, antithetic: bool) -> MeanRet
     per_unit = 2 if antithetic else 1
     valid = samples.valid.reshape(-1, per_unit).all(1)
     start = samples.start.reshape(-1, per_unit)[valid, 0]
+    number = samples.number.reshape(-1, per_unit)[valid, 0] // per_unit
     value = samples.value.double().reshape(-1, per_unit).mean(1)[valid]
     steps = samples.steps.double().reshape(-1, per_unit).mean(1)[valid]
 
@@ -95,8 +97,8 @@ def _average(samples: _Samples, num_starts: int, *, antithetic: bool) -> MeanRet
     count = total(torch.ones_like(value))
     mean = total(value) / count
     variance = total((value - mean[start]) ** 2) / (count - 1).clamp(min=0)
-    table = torch.full((num_starts, int(samples.number.max()) + 1 if len(samples) else 0), float("nan"))
-    table[samples.start[samples.valid], samples.number[samples.valid]] = samples.value[samples.valid]
+    table = torch.full((num_starts, int(number.max()) + 1 if len(number) else 0), float("nan"))
+    table[start, number] = value.float()
     return MeanReturns(
         mean=mean.float(),
         squared_error=(variance / count).float(),

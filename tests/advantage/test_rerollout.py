@@ -336,6 +336,15 @@ def test_the_logged_error_knows_of_common_noise(estimator, options):
         assert logged == pytest.approx(math.sqrt(0.0199496 / 8), rel=0.05)
 
 
+@pytest.mark.parametrize("estimator", ["direct", "identity"])
+def test_the_logged_error_knows_of_common_noise_in_antithetic_pairs(estimator):
+    """Opposite noise makes two re-rollouts of a state differ, but not those of a pair of states."""
+    options = {"estimator": estimator, "num_samples": 8, "common_noise": True, "antithetic": True}
+    result, _ = estimate([2] * 2000, [STAY] * 2000, **options)
+    assert result.metrics["charts/advantage_standard_error"] == pytest.approx(result.advantage.std().item(), rel=0.1)
+    assert abs(result.metrics["charts/advantage_reliability"]) < 0.15  # one and the same true advantage
+
+
 @pytest.mark.parametrize("every_k", [3, 4])
 def test_every_k_does_not_prefer_steps_that_end_an_episode(every_k):
     rollouts = LocalRollouts(Chain(start=2), 20)

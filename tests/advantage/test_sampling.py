@@ -87,6 +87,13 @@ def test_covariance_of_means_by_hand():
     assert returns[[1]].covariance(returns[[1]]) == returns.squared_error[1]
 
 
+def test_covariance_of_antithetic_means_is_that_of_their_pairs():
+    # pairs x = 1, 6 and y = 2, 7 have covariance 12.5; of means of two pairs each: 12.5 x 2 / (2 x 2) = 6.25
+    returns = _average(samples([0] * 4 + [1] * 4, [0.0, 2.0, 4.0, 8.0, 1.0, 3.0, 7.0, 7.0]), 2, antithetic=True)
+    assert returns[[0]].covariance(returns[[1]]).tolist() == [6.25]
+    assert returns[[0]].covariance(returns[[0]]) == returns.squared_error[0]
+
+
 def test_invalid_samples_are_dropped():
     nan = float("nan")
     returns = _average(
