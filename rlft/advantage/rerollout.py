@@ -9,6 +9,7 @@ Q(s, a) = r + gamma V(s') needs no re-rollouts of its own (`identity`), which ha
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from functools import cached_property
 from typing import Literal
@@ -175,18 +176,24 @@ class MonteCarloRerollout(ValueEstimator):
         """Q - V `[T, N]`, NaN where something is missing, and its squared error."""
         actions = [measured_at(returns, where) for where in starts.actions]
         if self.estimator == "direct":
-            quality, other, weight = actions.pop(0), starts.actions[0], 1.0
+            quality, own, weight = actions.pop(0), starts.actions[0], 1.0
         else:  # Q(s, a) = r + gamma (1 - terminated) V(s')
             successor = measured_at(returns, starts.after, starts.over_after | rollout.terminated)
             quality = Measured(rollout.reward + self.gamma * successor.mean, self.gamma**2 * successor.squared_error)
-            other, weight = starts.after, self.gamma
+            own, weight = starts.after, self.gamma
         if self.center == "state":
             mean = torch.stack([action.mean for action in actions]).mean(0)
             error = torch.stack([action.squared_error for action in actions]).mean(0) / len(actions)
-            return quality.mean - mean, quality.squared_error + error
+            squared_error = quality.squared_error + error
+            if self.common_noise:  # as below; besides, the other actions' errors have 2 / n^2 sum_i<j Cov(Q_i, Q_j)
+                count, others = len(actions), starts.actions[-len(actions) :]
+                with_own = sum(covariance(returns, own, other) for other in others)
+                among = sum(covariance(returns, *pair) for pair in itertools.combinations(others, 2))
+                squared_error = squared_error + 2 * among / count**2 - 2 * weight * with_own / count
+            return quality.mean - mean, squared_error
         squared_error = quality.squared_error + value.squared_error
         if self.common_noise:  # Var(Q - V) = Var(Q) + Var(V) - 2 Cov(Q, V)
-            squared_error = squared_error - 2 * weight * covariance(returns, starts.before, other)
+            squared_error = squared_error - 2 * weight * covariance(returns, starts.before, own)
         return quality.mean - value.mean, squared_error
 
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

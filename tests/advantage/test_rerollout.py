@@ -325,6 +325,16 @@ def test_common_noise_cancels_in_the_advantage(estimator):
 
 
 @pytest.mark.parametrize("estimator", ["direct", "identity"])
+def test_the_logged_error_of_a_state_centred_advantage_knows_of_common_noise(estimator):
+    # Of the four other actions two move, so A = +-(Q(right) - Q(stay)) / 2 = +-gamma (G(1) - G(2)) / 2, where G(2) is
+    # G(1) gamma^tau: Var = .16 (.735294 x .137255 - (.833333 - .555556)^2) = .0038022
+    options = {"estimator": estimator, "num_samples": 4, "common_noise": True}
+    result, _ = estimate([2] * 1000, [RIGHT, STAY] * 500, center="state", center_actions=4, **options)
+    assert result.metrics["charts/advantage_standard_error"] == pytest.approx(math.sqrt(0.0038022 / 4), rel=0.06)
+    assert result.advantage[0, ::2].std().item() == pytest.approx(math.sqrt(0.0038022 / 4), rel=0.12)
+
+
+@pytest.mark.parametrize("estimator", ["direct", "identity"])
 @pytest.mark.parametrize("options", [{}, {"pilot_samples": 4}], ids=["plain", "pilot"])
 def test_the_logged_error_knows_of_common_noise(estimator, options):
     # Var(A) = .0199496 per pair of re-rollouts, see above; unequal numbers after a pilot share fewer of them
@@ -338,7 +348,7 @@ def test_the_logged_error_knows_of_common_noise(estimator, options):
 
 @pytest.mark.parametrize("estimator", ["direct", "identity"])
 def test_the_logged_error_knows_of_common_noise_in_antithetic_pairs(estimator):
-    """Opposite noise makes two re-rollouts of a state differ, but not those of a pair of states."""
+    """A pair is one sample: with the covariance of single re-rollouts the squared error came out negative."""
     options = {"estimator": estimator, "num_samples": 8, "common_noise": True, "antithetic": True}
     result, _ = estimate([2] * 2000, [STAY] * 2000, **options)
     assert result.metrics["charts/advantage_standard_error"] == pytest.approx(result.advantage.std().item(), rel=0.1)
