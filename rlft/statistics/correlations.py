@@ -140,8 +140,9 @@ def _varies(values: Array) -> NDArray[np.bool_]:
 
 
 def _centred(values: Array) -> Array:
-    centred: Array = values - values.mean(1, keepdims=True)
-    return centred
+    """Less the mean of each row; exactly 0 where a row does not vary, whose mean is rounded."""
+    varies = values.max(1, keepdims=True) != values.min(1, keepdims=True)  # NaN does
+    return np.where(varies, values - values.mean(1, keepdims=True), 0.0)
 
 
 def _pair_signs(values: Array) -> Array:

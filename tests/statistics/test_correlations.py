@@ -79,8 +79,11 @@ def test_dropped_states_are_counted_and_may_count_as_zero():
     assert (found.states, found.dropped, found.spearman.value, found.spearman_all) == (2, 2, 1.0, 0.5)
 
 
-def test_nothing_to_rank_gives_nan_rather_than_an_error():
-    found = within_state(draw(5, 3), np.ones((5, 3)))
+@pytest.mark.parametrize("worth", [1.0, 0.1])  # the mean of three times 0.1 is another number
+def test_nothing_to_rank_gives_nan_rather_than_an_error(worth):
+    nothing = np.full((5, 3), worth)
+    assert np.isnan(pearson_within(nothing, nothing))
+    found = within_state(draw(5, 3), nothing)
     assert found.dropped == 5
     assert np.isnan([found.spearman.value, found.top1.low, found.pearson.value, found.pearson.high]).all()
 
