@@ -84,4 +84,5 @@ def normalize(advantage: Tensor) -> Tensor:
     """Mean 0, standard deviation 1 (ddof 1); a constant or a single element becomes 0."""
     if len(advantage) < 2:
         return torch.zeros_like(advantage)
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    varies = (advantage != advantage[0]).any()  # the mean of equal numbers is rounded, by up to 1e-8 and more
+    return varies * (advantage - advantage.mean()) / (advantage.std() + 1e-8)
