@@ -28,7 +28,7 @@ class Task:
 
     Attributes:
         name: in the study.
-        start: first evaluation, averaged over all runs; a score of 0.
+        start: first evaluation, averaged over the runs that begin with a policy, over all if none does; a score of 0.
         expert: what the expert reaches; a score of 1.
         comparison: of the methods in this task.
     """
@@ -138,12 +138,19 @@ def compare_over_tasks(
 
 def _task(name: str, selection: Selection, expert: float, question: Question) -> Task:
     comparison = compare_groups(selection, question)
-    start = float(np.mean(np.concatenate([arm.scores("first") for arm in comparison.arms])))
+    start = _start(comparison)
     if not expert > start:
         raise UserError(
             f"The expert of task {name} has {expert:.4g} and the start policy {start:.4g}; a score needs a better one."
         )
     return Task(name, start, expert, comparison)
+
+
+def _start(comparison: Comparison) -> float:
+    """Where the start policy is; a method that begins with a new one, such as cloning, does not begin there."""
+    curves = [curve for arm in comparison.arms for curve in arm.curves]
+    begun = [curve for curve in curves if curve.run.settings.get("model.policy")]
+    return float(np.mean([curve.value[0] for curve in begun or curves]))
 
 
 def _methods(labels: Sequence[str], tasks: Sequence[Task]) -> list[Method]:

@@ -65,6 +65,19 @@ def test_scores_ranks_and_probabilities_by_hand(tmp_path, capsys):
     assert "| expert | 100.0% | 75.0% |" in text
 
 
+def test_a_score_of_0_is_the_start_policy_also_beside_a_method_that_begins_with_a_new_one(tmp_path):
+    folder = study(tmp_path, {("push", "ppo"): [96], ("push", "bc"): [96]})
+    for method, policy, first in (("ppo", "pushcube/weak", START), ("bc", None, 0.0)):
+        version = tmp_path / f"{method}-push-seed1" / "version_0"
+        for file in version.glob("events*"):
+            file.unlink()
+        write(version, logged([first, 0.6, 96 / 128]))
+        begun(version, {"method": method, "task": "push", "model.policy": policy})
+    found = compare([folder])
+    assert found.tasks[0].start == START
+    assert [own.tolist() for method in found.methods for own in method.scores] == [[0.5], [0.5]]
+
+
 def test_a_statistic_over_tasks_agrees_with_a_plain_loop():
     generator = np.random.default_rng(3)
     scores = [generator.random(5), 2 + generator.random(3), generator.random(4)]
