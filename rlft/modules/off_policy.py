@@ -259,9 +259,10 @@ class OffPolicyModule(ReplayModule):
 
     def training_step(self, batch: ReplayBatch | ReturnBatch, batch_idx: int) -> Tensor | None:
         """The critics' loss, now and then with the actor's."""
-        target = batch.value_target if isinstance(batch, ReturnBatch) else self._target(batch)
-        outputs = self.critic.outputs(batch.obs, batch.action)  # [E, B, H]
         reading = self.critic.reading
+        target = batch.value_target if isinstance(batch, ReturnBatch) else self._target(batch)  # [B]
+        target = target.clamp(reading.low, reading.high)  # the range of returns, if that is known
+        outputs = self.critic.outputs(batch.obs, batch.action)  # [E, B, H]
         losses = reading.loss(outputs, target.expand(len(outputs), -1))  # [E, B]
         with torch.no_grad():
             values = reading.value(outputs)
@@ -314,7 +315,7 @@ class OffPolicyModule(ReplayModule):
 
     @torch.no_grad()
     def _target(self, batch: ReplayBatch) -> Tensor:
-        """`[B]`; within the range of returns, if that is known."""
+        """What a transition is worth, `[B]`."""
         ahead = batch.transition
         noise = self._normal(len(ahead.reward), self.target_actor)
         action, bonus = self.objective.target_action(self.target_actor, ahead.next_obs, noise, self.bounds)
@@ -322,8 +323,8 @@ class OffPolicyModule(ReplayModule):
         if self.num_targets is not None:
             order = torch.randperm(len(values), generator=self.noise, device=self.noise.device)
             values = values[order[: self.num_targets]]
-        target = ahead.reward + ahead.discount * (values.amin(0) + bonus)
-        return target.clamp(self.critic.reading.low, self.critic.reading.high)
+        target: Tensor = ahead.reward + ahead.discount * (values.amin(0) + bonus)
+        return target
 
     def _normal(self, size: int, actor: Actor) -> Tensor:
         width = max(actor.noise_dim, actor.action_dim)

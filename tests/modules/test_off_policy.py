@@ -157,6 +157,11 @@ def test_other_heads_learn(head, tmp_path):
     assert 0 <= row["charts/q_target_mean"] <= 1
 
 
+def test_no_target_leaves_the_range_of_returns_while_warming_up_neither(tmp_path):
+    rows = read_iterations(run(tmp_path, "--model.critic.head=mse", "--model.critic.value_range=[0, 0.1]"))[1:]
+    assert all(0 < row["charts/q_target_mean"] <= 0.1 for row in rows)
+
+
 # ---- prior data --------------------------------------------------------------------------------------------------
 
 
