@@ -17,7 +17,9 @@ from rlft.comparison.tables import Table, cost_cells, legend_label, number, show
 DEFINITIONS = (
     "A score is the last evaluation of a run, with 0 for the start policy and 1 for the expert of the task.",
     "IQM: mean of the scores of all runs without the lowest and the highest quarter. Intervals are 95%, percentiles of "
-    "a bootstrap that draws the seeds of every task by themselves; they say nothing of other tasks.",
+    "a bootstrap that draws the seeds of every task by themselves; they say nothing of other tasks. Where a method has "
+    "one seed in a task, the interval of its evaluation there is Wilson's, of the episodes, and says nothing of other "
+    "seeds.",
     "P(row > column): probability that a run of the row is above one of the column in the same task, ties counting "
     "half, averaged over tasks.",
     "Rank: by the mean score in a task, 1 is best, averaged over tasks. Costs: of a run, averaged over tasks.",

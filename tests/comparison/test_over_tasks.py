@@ -105,6 +105,7 @@ def test_a_method_without_a_run_in_some_task_has_no_score_and_is_named(tmp_path,
     text = capsys.readouterr().out
     assert "bc has no score, for it has no run of pull." in text
     assert "| bc | 100.0% [97.1, 100.0] | - |" in text
+    assert "Where a method has one seed in a task, the interval of its evaluation there is Wilson's" in text
 
 
 def test_files(tmp_path, capsys):
