@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rlft.advantage.base import CriticValue, ValueEstimator
+from rlft.advantage.gae import bootstrap_value
 from rlft.advantage.sampling import MeanReturns, mean_returns
 from rlft.advantage.starts import Measured, Starts, covariance, measured_at
 from rlft.errors import UserError, require
@@ -157,7 +158,8 @@ class MonteCarloRerollout(ValueEstimator):
             advantage = advantage - advantage[mask].mean()
         metrics = _precision(advantage[mask], squared_error[mask])
         if self.wants_critic:
-            delta = (rollout.reward + self.gamma * ~rollout.terminated * critic_next.cpu() - critic_value.cpu())[mask]
+            after = bootstrap_value(rollout, critic_next.cpu(), self.critic_value().bootstrap_at_done)  # [T, N]
+            delta = (rollout.reward + self.gamma * after - critic_value.cpu())[mask]
             metrics |= {
                 "losses/explained_variance": explained_variance(critic_value.cpu()[mask], value.mean[mask]),
                 "charts/critic_advantage_correlation": correlation(delta, advantage[mask]),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlft.advantage import MonteCarloRerollout
+from rlft.advantage.gae import bootstrap_value
 from rlft.callbacks.access import environments, finetuner
 from rlft.data.dataset_file import Dataset
 from rlft.data.rollout_datamodule import NO_VISITED_STATES
@@ -190,7 +191,8 @@ class CriticProbe(lightning.Callback):
         """What the run's estimator makes of its critic, `[T, N]`; one TD error where it would simulate instead."""
         critic, estimator = module.evaluated().critic, module.advantage
         if estimator.needs_visited:
-            successor = torch.where(rollout.terminated, 0.0, critic(rollout.next_obs))  # [T, N]
+            ends = estimator.critic_value().bootstrap_at_done
+            successor = bootstrap_value(rollout, critic(rollout.next_obs), ends)  # [T, N]
             delta: Tensor = rollout.reward + estimator.gamma * successor - critic(rollout.obs)
             return delta
         nothing = environments(self, trainer).rerollouts_from(NO_VISITED_STATES, module.actor, self.seed, iteration=0)

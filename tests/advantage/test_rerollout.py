@@ -473,3 +473,18 @@ def test_a_critic_is_only_compared_with_the_re_rollouts():
     assert compared.metrics["charts/critic_advantage_correlation"] > 0.8
     assert torch.equal(compared.value[0, :3], torch.tensor(list(VALUE.values())))
     assert not MonteCarloRerollout().wants_critic
+
+
+class LastStepCritic(ObsCritic):
+    """What is left to earn with one step to go, by distance: the goal is one step away or it is not."""
+
+    def forward(self, obs):
+        return torch.tensor([0.0, 0.5, 0.0])[super().forward(obs).long()]
+
+
+def test_a_critic_of_remaining_horizons_says_nothing_of_what_is_behind_the_time_limit():
+    # With the last step to go A = .5, -.5 from 1 and 0 from 2, and so are TD errors without a successor; with its value
+    # they would be .5, -.1 and .4, 0, whose correlation is .83.
+    options = {"env": Chain(horizon=5), "elapsed": 4, "num_samples": 500, "critic": True, "learned": LastStepCritic()}
+    result, _ = estimate([1, 1, 2, 2], [RIGHT, STAY, RIGHT, STAY], **options)
+    assert result.metrics["charts/critic_advantage_correlation"] == pytest.approx(1.0, abs=0.01)
