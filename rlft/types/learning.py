@@ -252,7 +252,7 @@ class DataSource:
 class ReplaySource:
     """What a `ReplayLearner` knows of its data beside that."""
 
-    recent: ReturnBatch | None = None  # of the episodes that began and ended in the running iteration
+    recent: ReturnBatch | None = None  # of the steps of the running iteration whose episodes ended in it
     offline_iterations: int = 0  # at the start, in which nothing is simulated
     her: float = 0.0  # share of a minibatch's transitions with goals that were reached instead
     passes_success: bool = False  # whether an episode that is learned from has gone on after a success
