@@ -28,7 +28,8 @@ class ReplayBuffer:
 
     Args:
         capacity: steps to keep of each environment; the oldest ones go.
-        counting: what rewards count as in batches; here they are kept as they are. It changes with additions alone.
+        counting: what rewards count as in batches; here they are kept as they are. It changes with additions, or where
+            `recount` is called.
     """
 
     def __init__(self, capacity: int, counting: Callable[[Tensor], Tensor] = lambda reward: reward) -> None:
@@ -36,7 +37,7 @@ class ReplayBuffer:
         self._store: Experience | None = None  # [rows, N], with room for more, without pictures
         self._frames: Frames | None = None  # the pictures, if observations have some
         self._begin = self._end = 0  # rows that are kept
-        # Of what is kept, [S, N], if somebody has asked since the last addition.
+        # Of what is kept, [S, N], if somebody has asked since it changed.
         self._returned: Tensor | None = None
         self._stretches: Stretches | None = None
 
@@ -55,6 +56,10 @@ class ReplayBuffer:
         self._store[self._end : end] = experience
         self._returned = self._stretches = None
         self._begin, self._end = max(self._begin, end - self.capacity), end
+
+    def recount(self) -> None:
+        """Has returns added up again when they are next asked for: rewards count as something else now."""
+        self._returned = None
 
     def _add_frames(self, experience: Experience) -> None:
         image, next_image = experience.obs.image, experience.next_obs.image
@@ -170,7 +175,7 @@ class ReplayBuffer:
         return self._stretches
 
     def _returns(self, gamma: float) -> Tensor:
-        """Of every step that is kept, `[S, N]`; looked up once between two additions."""
+        """Of every step that is kept, `[S, N]`; looked up once between two additions, or calls of `recount`."""
         if self._returned is None:
             self._returned = returns_of(self.counted(self.whole), gamma)
         return self._returned

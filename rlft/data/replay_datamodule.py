@@ -169,6 +169,8 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
     def _keep(self, experience: Experience) -> None:
         self.buffer.add(experience)
         self.rewards.add(experience)
+        if self._prior is not None and self.normalizes_rewards:
+            self._prior.recount()
 
     def _iterate_offline(self, learner: ReplayLearner, iteration: int) -> Iterator[TensorRows]:
         """Yields prior data; in as many parts as an iteration that collects, which bounds the memory."""

@@ -5,6 +5,7 @@ import torch
 
 from rlft.data import ReplayDataModule
 from rlft.data.replay_buffer import ReplayBuffer
+from rlft.data.reward_normalization import RewardNormalization
 from rlft.envs import PointReach
 from rlft.errors import UserError
 from rlft.types import CalibratedBatch, ReplayBatch, ReturnBatch
@@ -53,6 +54,23 @@ def test_returns_come_with_transitions_if_the_learner_asks_for_them():
     of_prior = batch.obs.state[:, 0] >= 1000
     assert (batch.returned[~of_prior] == 0).all()  # it has ended
     assert (batch.returned[of_prior] == -torch.inf).all()  # it has not
+
+
+def test_returns_of_prior_data_count_as_their_rewards_do_also_after_more_has_been_collected():
+    class Asking(Learner):
+        needs_returns = True
+
+    module = data(prior_share=1.0, reward_normalization=RewardNormalization())
+    module.rewards.normalization.begin(0.5)
+    module._prior = ReplayBuffer(2, module.rewards.counted)
+    module._prior.add(experience([4, 8], terminated=[1], first=1000))
+    module.rewards.add_apart(module._prior.whole)
+    for reward in (0.0, 100.0):
+        module._keep(experience([reward] * 10))
+        (batch,) = module._batches(Asking(), 1, 0, 1)
+        last = batch.obs.state[:, 0] == 1001
+        torch.testing.assert_close(batch.returned[last], batch.transition.reward[last])
+        torch.testing.assert_close(batch.returned[~last], batch.transition.reward[~last] * (1 + 0.5 * 8 / 4))
 
 
 def test_the_learner_says_whether_something_follows_a_termination():
