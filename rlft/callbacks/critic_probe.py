@@ -43,7 +43,9 @@ class CriticProbe(lightning.Callback):
 
     How far an iteration's states are from the probe's: `probe/state_auc`, with which a classifier tells them apart (0.5
     if it cannot), `probe/state_mmd_squared` (0 on average if they are distributed alike) and
-    `probe/state_neighbour_percentile`, how far outside the probe's they lie on average (0.5 if they do not).
+    `probe/state_neighbour_percentile`, how far outside the probe's they lie on average (0.5 if they do not). The last
+    two hold for independent states. Those of one episode resemble each other, so that both are larger, the percentile
+    by much, even where nothing differs: compare them with those of the first iteration.
 
     Re-rollouts end after one time limit of their own, or with that of the episode if the estimator's
     `bootstrap_at_done` is `never`: the truth has the horizon and the reward scale of the run's critic.

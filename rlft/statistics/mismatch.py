@@ -68,7 +68,8 @@ def mmd_squared(first: Tensor, second: Tensor) -> float:
     """Squared maximum mean discrepancy of `[M, O]` and `[L, O]`, unbiased: 0 on average if the distributions are equal.
 
     Gretton et al. 2012, "A Kernel Two-Sample Test", equation 3, with k(x, y) = exp(-|x - y|^2 / (2 h^2)) and h the
-    median distance of all pairs. Takes memory for (M + L)^2 distances.
+    median distance of all pairs. States that depend on each other, as those of an episode, make it larger. Takes memory
+    for (M + L)^2 distances.
     """
     m, n = len(first), len(second)
     both = torch.cat([first, second]).double()
@@ -84,6 +85,8 @@ def mmd_squared(first: Tensor, second: Tensor) -> float:
 
 def neighbour_percentile(data: Tensor, queries: Tensor, k: int = 5) -> Tensor:
     """How far outside the data `[M, O]` each query `[L, O]` lies, `[L]` from 0 to 1; 0.5 on average if not at all.
+
+    That is of independent rows: where the nearest others of the data are steps of the same episode, it is larger.
 
     The share of the data whose distance to the k-th nearest other data is at most that of the query. Both in units of
     the data's standard deviation per dimension.

@@ -67,6 +67,14 @@ def test_neighbour_percentile_is_uniform_for_the_same_distribution_and_one_outsi
     assert float(neighbour_percentile(data, draw(100, seed=1) + 10).min()) == 1.0
 
 
+def test_of_episodes_the_neighbour_percentile_is_larger_although_nothing_differs():
+    """Twenty steps that nearly stand still: the nearest others are those of the same episode, never of the query's."""
+    data, queries = (
+        draw(100, seed=seed).repeat_interleave(20, 0) + 0.01 * draw(2000, seed=seed + 2) for seed in (0, 1)
+    )
+    assert float(neighbour_percentile(data, queries).mean()) > 0.9
+
+
 def test_neighbour_percentile_by_hand():
     """Data 0, 1, 3, 7: the nearest other one is 1, 1, 2, 4 away; the query 4.5 is 1.5 away from the data, 9 is 2."""
     data = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
