@@ -79,7 +79,8 @@ class OffPolicyModule(ReplayModule):
         warmup: what the critics learn in them: `returns` fits them to the returns of the episodes that have ended;
             `collect` makes no gradient step, as WSRL, whose critics come from offline RL.
         exploration: standard deviations of the noise around the mode, rising over the environments from the first to
-            the second; an objective with a stochastic actor of its own has no use for it.
+            the second, which one environment alone has; an objective with a stochastic actor of its own has no use for
+            it.
         final_exploration: what they are multiplied by after `exploration_steps`; in between it falls linearly.
         exploration_steps: env steps.
         critic_learning_rate: of the critics' Adam.
@@ -242,7 +243,9 @@ class OffPolicyModule(ReplayModule):
         if self.objective.explores_itself:
             return None
         done = min(1.0, self.env_steps / self.exploration_steps)
-        return torch.linspace(*self.exploration, num_envs) * (1 + (self.final_exploration - 1) * done)
+        lowest, highest = self.exploration
+        ladder = torch.linspace(lowest, highest, num_envs) if num_envs > 1 else torch.tensor([highest])
+        return ladder * (1 + (self.final_exploration - 1) * done)
 
     @property
     def needs_returns(self) -> bool:

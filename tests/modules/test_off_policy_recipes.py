@@ -244,3 +244,10 @@ def test_what_does_not_fit_is_refused(config, options, said, tmp_path, capsys):
     error = capsys.readouterr().err
     assert is_sentence(error)
     assert said in error
+
+
+@pytest.mark.parametrize(("num_envs", "ladder"), [(1, [0.3]), (2, [0.1, 0.3]), (3, [0.1, 0.2, 0.3])])
+def test_the_noise_rises_over_environments_and_one_alone_has_the_most(num_envs, ladder, monkeypatch):
+    monkeypatch.setattr(OffPolicyModule, "env_steps", 0)
+    module = OffPolicyModule(6, 2, Anchored(), "pointreach/weak", exploration=(0.1, 0.3))
+    assert module.noise_scale(num_envs).tolist() == pytest.approx(ladder)
