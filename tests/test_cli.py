@@ -29,6 +29,9 @@ def files(tmp_path):
     save_policy(tmp_path / "fits.safetensors", GaussianActor(6, 2, 8, 1), None, {})
     (tmp_path / "corrupt.safetensors").write_bytes(b"nonsense")
     (tmp_path / "broken.yaml").write_text("model: [1, 2\ndata: {")
+    (tmp_path / "twice.yaml").write_text("data:\n  num_envs: 8\neval:\n  num_episodes: 4\ndata:\n  num_steps: 10\n")
+    (tmp_path / "comments.yaml").write_text("# seed_everything: 2\n")
+    (tmp_path / "list.yaml").write_text("- smoke\n")
     (tmp_path / "file").touch()
     return tmp_path
 
@@ -65,6 +68,9 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--ckpt_path={files}/nowhere.ckpt": "nowhere.ckpt",
     "--config={files}/nowhere.yaml": "nowhere.yaml",
     "--config={files}/broken.yaml": "while parsing",
+    "--config={files}/twice.yaml": "twice.yaml is no YAML: data is there twice",  # YAML takes the last without a word
+    "--config={files}/comments.yaml": "comments.yaml is empty; it must map names to values",
+    "--config={files}/list.yaml": "list.yaml is no mapping; it must map names to values",
     # keys and classes
     "--model.nonsense=1": "nonsense",
     "--nonsense=1": "nonsense",
