@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlft.errors import UserError, did_you_mean
+from rlft.files.folders import typed_path
 from rlft.system import CONFIGS
 
 STUDIES = "studies"
@@ -23,7 +24,7 @@ def config_path(name: str, folder: str = "") -> Path:
     Returns:
         The path as given if there is neither.
     """
-    given = Path(name)
+    given = typed_path(name)
     own = CONFIGS / (given.relative_to("configs") if given.is_relative_to("configs") else folder / given)
     for path in (given, own, own.with_name(f"{own.name}.yaml")):
         if is_file(path):

@@ -36,6 +36,7 @@ from rlft.callbacks import (
     TensorBoardOverview,
 )
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.learners import place
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import Mismatch, check_made_for
@@ -151,6 +152,7 @@ class RLFTCli(LightningCLI):
         if self.subcommand == "fit":
             self._tell_of_others()
         config = self.config[self.subcommand]
+        config.log_dir = str(typed_path(config.log_dir))
         for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
                 raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
@@ -277,7 +279,7 @@ class RLFTCli(LightningCLI):
         """Notes what differs from the run of the checkpoint, if it can go on; `last` may be that of a named folder."""
         log_dir = Path(config.log_dir)
         if config.ckpt_path != "last":
-            path = Path(config.ckpt_path)
+            path = typed_path(config.ckpt_path)
         elif folder is not None:
             path = last_of_name(folder)
         else:

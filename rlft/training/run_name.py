@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from rlft.files.folders import typed_path
 from rlft.runs.identity import SHORT, Identity
 from rlft.training.config_tree import Setting
 from rlft.training.run_identity import content, relevant
@@ -69,7 +70,7 @@ def _word(setting: Setting, ends: Sequence[str]) -> str:
         return _safe(f"no_{name}")
     if setting.value is True:
         return _safe(name)
-    is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and Path(str(setting.value)).is_file()
+    is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and typed_path(str(setting.value)).is_file()
     value = Path(setting.value).stem if is_file else setting.value
     return _safe(name + _joined(value))
 
