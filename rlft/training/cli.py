@@ -163,6 +163,11 @@ class RLFTCli(LightningCLI):
         check_can_share(config, str(self.subcommand), self.learners)
         epochs = config.trainer.max_epochs
         _set_iterations(config)
+        if config.trainer.max_epochs != epochs and any(a.startswith("--trainer.max_epochs") for a in self.arguments):
+            raise UserError(
+                f"--trainer.max_epochs is {epochs}, but data.total_timesteps, {config.data.init_args.total_timesteps}, "
+                f"makes it {config.trainer.max_epochs}; give another --data.total_timesteps, or null for it."
+            )
         self._take_from_zoo(self.config, given)
         changed = config.zoo is not None or config.trainer.max_epochs != epochs
         self.settings = self._settings(self.config) if changed else given
