@@ -210,10 +210,19 @@ def test_data_modules_of_others(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [([], "no data and model"), (["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"], "no data")],
+    [
+        ([], "There is no data and model; name a config that says what to use, such as"),
+        (
+            ["smoke", "gae_ppo"],
+            "model has options before anything says what it is; begin with a config, such as gae_ppo",
+        ),
+        (["--model.advantage.gamma=1", "--config=gae_ppo"], "model has options before anything says what it is;"),
+        (["--data.num_envs", "4"], "data has options before anything says what it is;"),
+        (["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"], "There is no data; name a config"),
+    ],
 )
 def test_what_is_missing_is_said(options, said, capsys):
     assert main(["fit", *options]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"rlft: There is {said}; name a config that says what to use, such as")
+    assert error.startswith(f"rlft: {said}")
     assert is_sentence(error)

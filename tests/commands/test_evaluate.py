@@ -136,6 +136,12 @@ def test_a_policy_that_is_not_there(name, meant, tmp_path, capsys):
     assert "racing" not in error
 
 
+def test_a_folder_without_a_policy_is_not_what_was_meant(tmp_path, capsys):
+    (tmp_path / "policies").mkdir()
+    assert main(["evaluate", f"{tmp_path}/policies"]) == 1
+    assert "did you mean" not in capsys.readouterr().err
+
+
 def test_who_acts_without_noise_is_played_once(capsys):
     settings = EnvSettings(task_options={"max_frames": 100})
     results = evaluate(
