@@ -212,7 +212,7 @@ class RLFTCli(LightningCLI):
             config.run_name = self._run_name()
         if self.subcommand != "fit":
             self.save_config_callback = None
-        if config.trainer.logger is None:
+        if config.trainer.logger in (None, True):  # Lightning's own would not know of log_dir and run_name
             writes = self.subcommand == "fit" and not config.trainer.fast_dev_run and place().rank == 0
             self.trainer_defaults["logger"] = run_logger(config.log_dir, config.run_name) if writes else False
 
