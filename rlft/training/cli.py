@@ -48,7 +48,7 @@ from rlft.training import several_learners
 from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
 from rlft.training.checks import check, check_can_share, check_trainer, count_learners, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
-from rlft.training.error_sentences import lost_log, missing_package, one_sentence, user_error_behind
+from rlft.training.error_sentences import lost_log, missing_metric, missing_package, one_sentence, user_error_behind
 from rlft.training.resuming import (
     check_continues,
     iterations_done,
@@ -356,7 +356,8 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
     except Exception as error:
         if sentence := user_error_behind(error):
             raise sentence from error
-        if told := several_learners.lost(several_learners.GRACE) or missing_package(error) or lost_log(error):
+        told = several_learners.lost(several_learners.GRACE)
+        if told := told or missing_package(error) or missing_metric(error) or lost_log(error):
             raise UserError(told) from error
         raise
     finally:

@@ -84,6 +84,12 @@ def lost_log(error: Exception) -> str:
     return f"The log of the run cannot be written: {one_line(behind)}; --ckpt_path last goes on if its folder is there."
 
 
+def missing_metric(error: Exception) -> str:
+    """A sentence about a metric that EarlyStopping watches and no iteration has, if that is it; else nothing."""
+    found = re.match(r"Early stopping conditioned on metric `(.+)` which.*following: (.*)", str(error), re.DOTALL)
+    return f"EarlyStopping.monitor is {found[1]}; it must be one of {found[2].replace('`', '')}." if found else ""
+
+
 def missing_package(error: BaseException | None) -> str:
     """A sentence about a package that somebody else's class needs, if that is what an error is about; else nothing."""
     while error is not None and not isinstance(error, ModuleNotFoundError):
