@@ -59,7 +59,7 @@ from rlft.training.resuming import (
 )
 from rlft.training.run_files import SaveConfig, run_logger
 from rlft.training.run_identity import content, going_on, identity_of_checkpoint
-from rlft.training.run_name import beginning, is_of, run_name
+from rlft.training.run_name import beginning, check_name, is_of, run_name
 from rlft.training.slurm import warnings_of_slurm
 from rlft.training.trainer import trainer
 from rlft.types import EnvSource, Mark, OnRewardChange, ReplaySource
@@ -153,6 +153,7 @@ class RLFTCli(LightningCLI):
             self._tell_of_others()
         config = self.config[self.subcommand]
         config.log_dir = str(typed_path(config.log_dir))
+        check_name(config.run_name)
         for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
                 raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
