@@ -25,7 +25,7 @@ def did_you_mean(given: str, names: Iterable[str], most: int = 2, before: str = 
         most: how many of them to name.
         before: what is to stand before each.
     """
-    known = list(names)
+    known = [name for name in names if name != given]  # a folder may be there and be something else
     begun = [name for name in known if given and name.startswith(given)]
     near = list(dict.fromkeys([*begun, *get_close_matches(given, known, n=most)]))[:most]
     return f"; did you mean {' or '.join(before + name for name in near)}?" if near else ""

@@ -215,7 +215,7 @@ def plan(episodes: int, log_dir: str) -> dict[str, list[list[str]]]:
         ],
         "fit": [
             ["fit", log_dir, "gae_ppo", cuda, "--trainer.max_epochs=3"],
-            ["fit", log_dir, "gae_ppo_512", cuda, "--data.num_envs=2048", "--trainer.max_epochs=2"],
+            ["fit", log_dir, "gae_ppo_512", cuda, "--data.num_envs=2048", "--data.total_timesteps=204800"],
         ],
         "rerollouts": [["fit", log_dir, "mc_rerollout_ppo", cuda, "--trainer.max_epochs=1"]],
         "off_policy": [["fit", log_dir, "off_policy", cuda, "--trainer.max_epochs=3"]],

@@ -29,6 +29,9 @@ def files(tmp_path):
     save_policy(tmp_path / "fits.safetensors", GaussianActor(6, 2, 8, 1), None, {})
     (tmp_path / "corrupt.safetensors").write_bytes(b"nonsense")
     (tmp_path / "broken.yaml").write_text("model: [1, 2\ndata: {")
+    (tmp_path / "twice.yaml").write_text("data:\n  num_envs: 8\neval:\n  num_episodes: 4\ndata:\n  num_steps: 10\n")
+    (tmp_path / "comments.yaml").write_text("# seed_everything: 2\n")
+    (tmp_path / "list.yaml").write_text("- smoke\n")
     (tmp_path / "file").touch()
     return tmp_path
 
@@ -65,6 +68,9 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--ckpt_path={files}/nowhere.ckpt": "nowhere.ckpt",
     "--config={files}/nowhere.yaml": "nowhere.yaml",
     "--config={files}/broken.yaml": "while parsing",
+    "--config={files}/twice.yaml": "twice.yaml is no YAML: data is there twice",  # YAML takes the last without a word
+    "--config={files}/comments.yaml": "comments.yaml is empty; it must map names to values",
+    "--config={files}/list.yaml": "list.yaml is no mapping; it must map names to values",
     # keys and classes
     "--model.nonsense=1": "nonsense",
     "--nonsense=1": "nonsense",
@@ -73,6 +79,9 @@ MISTAKES = {  # options that are wrong, and what the answer must mention
     "--model.advantage=PPO": "PPO",
     "--data.env=GaussianActor": "GaussianActor",
     "--trainer.logger=wandb": "use here; choose one of CSVLogger, ",
+    "--run_name=a/b": "run_name is a/b; it must be the name of one folder, such as my_run; --log_dir says where",
+    "--run_name=..": "run_name is ..; it must be the name of one folder",
+    "--run_name=version_3": "run_name is version_3; it must be",  # the log directory would pass for a run
     "--trainer.devices=0": "trainer.devices is 0; it must be how many learners",
     "--data.num_envs=many": "many",
     "--model.advantage.init_args.bootstrap_at_done=sometimes": "sometimes",
@@ -204,10 +213,19 @@ def test_data_modules_of_others(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [([], "no data and model"), (["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"], "no data")],
+    [
+        ([], "There is no data and model; name a config that says what to use, such as"),
+        (
+            ["smoke", "gae_ppo"],
+            "model has options before anything says what it is; begin with a config, such as gae_ppo",
+        ),
+        (["--model.advantage.gamma=1", "--config=gae_ppo"], "model has options before anything says what it is;"),
+        (["--data.num_envs", "4"], "data has options before anything says what it is;"),
+        (["--config", str(REPO / "configs/gae_ppo.yaml"), "--data", "null"], "There is no data; name a config"),
+    ],
 )
 def test_what_is_missing_is_said(options, said, capsys):
     assert main(["fit", *options]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"rlft: There is {said}; name a config that says what to use, such as")
+    assert error.startswith(f"rlft: {said}")
     assert is_sentence(error)

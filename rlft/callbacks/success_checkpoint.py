@@ -53,7 +53,11 @@ class SuccessCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Saves the best checkpoint, then policies, then the last checkpoint."""
         module = learner(self, pl_module)
-        evaluated = self.monitor in module.finish_iteration().metrics
+        metrics = module.finish_iteration().metrics
+        evaluated = self.monitor in metrics
+        if not evaluated and str(self.monitor).startswith("eval") and "eval/success_rate" in metrics:
+            known = ", ".join(name for name in metrics if name.startswith("eval"))
+            raise UserError(f"checkpoint.monitor is {self.monitor}; it must be something measured, such as {known}.")
         if evaluated:  # else the monitored value is of an earlier policy
             super().on_train_epoch_end(trainer, pl_module)
         if folder := folder_of(trainer):

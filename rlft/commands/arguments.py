@@ -37,13 +37,16 @@ def parse(
     if several:
         parser.add_argument(several[0], nargs="+", type=str, help=several[1])
     parser.add_function_arguments(function, as_positional=True, skip={several[0]} if several else None)
-    flags = {f"--{name}" for name, one in signature(function).parameters.items() if isinstance(one.default, bool)}
+    parameters = signature(function).parameters
+    flags = {f"--{name}" for name, one in parameters.items() if isinstance(one.default, bool)}
     try:
         options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(list(_with_values(args, flags)))))
     except jsonargparse.ArgumentError as error:
         from rlft.training.error_sentences import one_sentence
 
-        sentence = one_sentence(str(error), parser.get_defaults().keys())
+        positional = [name for name, one in parameters.items() if one.default is one.empty]
+        names = [name for name in parser.get_defaults().keys() if name not in positional]  # noqa: SIM118  no dict
+        sentence = one_sentence(str(error), names)
         raise UserError(f"{prog}: {sentence.rstrip('.')}.") from error
     return options
 

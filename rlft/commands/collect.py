@@ -19,6 +19,7 @@ from rlft.commands.environments import environment_of
 from rlft.envs.initial_states import TRAINING, InitialStates
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.networks import DeterministicActor
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
@@ -101,7 +102,7 @@ def collect(
         if value < least:
             raise UserError(f"{name} is {value}; it must be at least {least}.")
     policies = (policies,) if isinstance(policies, str) else policies
-    path, counts = Path(output), split(episodes, policies, shares)
+    path, counts = typed_path(output), split(episodes, policies, shares)
     check_output(path, overwrite=overwrite)
     loaded = [load_policy(name) for name in policies]
     if env is not None and env_settings != AS_RECORDED:

@@ -21,7 +21,7 @@ from rlft.comparison.run_groups import select, select_by_task
 from rlft.comparison.runs import canonical
 from rlft.errors import UserError
 from rlft.files.atomic import replacing
-from rlft.files.folders import output_folder
+from rlft.files.folders import output_folder, typed_path
 from rlft.runs.prose import is_rate
 from rlft.runs.study_manifest import is_study
 
@@ -68,12 +68,10 @@ def compare(
     for name, limit in (("threshold", threshold), ("collapse", collapse)):
         if limit is not None and limit > 1 and is_rate(metric):
             raise UserError(f"--{name} is {limit:g}; success is a share, so it must be at most 1.")
-    if out is not None and not out:
-        raise UserError("--out is empty; name a folder for the files.")
     limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
     question = Question(metric, x, *limits, episodes=episodes or 0)
-    alone = len(runs) == 1 and is_study(Path(runs[0]))
-    by_task, experts = select_by_task(Path(runs[0]), metric) if alone else ({}, {})
+    alone = len(runs) == 1 and is_study(typed_path(runs[0]))
+    by_task, experts = select_by_task(typed_path(runs[0]), metric) if alone else ({}, {})
     if not by_task:
         comparison = compare_groups(select(runs, metric), question)
         _tell(Report(markdown, as_csv, page, "draw"), comparison, out)

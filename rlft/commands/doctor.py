@@ -22,6 +22,7 @@ from rlft.envs import ManiSkill
 from rlft.envs.drawing import drawing_device
 from rlft.envs.maniskill.building import gpu_library
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.system import available_cores
 from rlft.types import BatchEnv
 from rlft.videos.files import check_encoder
@@ -55,7 +56,7 @@ def doctor(log_dir: str = "lightning_logs") -> list[Finding]:
             _package("ray", "--data.workers Ray and rlft study --executor ray"),
             _package("submitit", "rlft study --executor slurm"),
         ]
-        findings.append(_folder(Path(log_dir)))
+        findings.append(_folder(typed_path(log_dir)))
     for finding in findings:
         table.add_row("ok" if finding.works else "--", finding.piece, Text(finding.told, overflow="fold"))
     Console().print(table)

@@ -59,7 +59,7 @@ def evaluate(
         num_workers: processes to simulate in; 0 simulates in this process, `null` uses one per processor core.
         seed: which bank of initial states.
         against: another policy to play from the same initial states; the difference is tested in pairs, which tells
-            apart what the two intervals may not. Both have the reward mode of the first one.
+            apart what the two intervals may not. Both have the reward mode and the time limit of the first one.
         actions: which to play: the policy's mean or most likely ones, which are `deterministic`, sampled ones, which
             are `stochastic`, or `both`.
         legacy: also print the biased rate of the founding documents (128 environments that reset themselves, 50 steps,
@@ -95,7 +95,9 @@ def evaluate(
 
 
 def _comparable(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[EnvFactory]:
-    """The environments of two policies, with the reward of the first: returns of two rewards say nothing together.
+    """The environments of two policies, with the reward and the time limit of the first one.
+
+    Returns of two rewards say nothing together, nor do successes within two times.
 
     Raises:
         UserError: if they are of two tasks.
@@ -107,12 +109,16 @@ def _comparable(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[
         if sizes[0] == sizes[1]:
             raise UserError(f"{tasks}; --task {task_of(first)} --accept_mismatch '[task]' plays both in one.")
         raise UserError(f"{tasks}: one maps {sizes[0]}, the other {sizes[1]}, so no task could compare them.")
-    if isinstance(first, ManiSkill) and isinstance(last, ManiSkill) and first.reward_mode != last.reward_mode:
+    if not (isinstance(first, ManiSkill) and isinstance(last, ManiSkill)):
+        return [first, last]
+    if first.reward_mode != last.reward_mode:
         print(
             f"Returns are of reward mode {first.reward_mode} for both; {other.name} was made with {last.reward_mode}."
         )
-        last = replace(last, reward_mode=first.reward_mode)
-    return [first, last]
+    if first.max_episode_steps != last.max_episode_steps:
+        limits = [str(env.max_episode_steps or "that of the task") for env in (first, last)]
+        print(f"The time limit, in env steps, is {limits[0]} for both; {other.name} was made with {limits[1]}.")
+    return [first, replace(last, reward_mode=first.reward_mode, max_episode_steps=first.max_episode_steps)]
 
 
 def _play(

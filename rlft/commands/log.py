@@ -1,9 +1,9 @@
 """`rlft log`: makes the page of all runs anew."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rlft.commands.arguments import parse
+from rlft.files.folders import typed_path
 from rlft.runs.log import write_page
 
 
@@ -13,7 +13,7 @@ def log(log_dir: str) -> None:
     Args:
         log_dir: such as `lightning_logs`, or `lightning_logs/<study>` for the runs of a study.
     """
-    print(write_page(Path(log_dir)))
+    print(write_page(typed_path(log_dir)))
 
 
 def run(args: Sequence[str]) -> None:

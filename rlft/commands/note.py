@@ -1,9 +1,9 @@
 """`rlft note`: a remark on a run, for the log of all runs."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rlft.commands.arguments import parse
+from rlft.files.folders import typed_path
 from rlft.runs.log import add_note
 
 
@@ -14,7 +14,7 @@ def note(run: str, text: str) -> None:
         run: directory of the run, e.g. `lightning_logs/<run>`; the newest version is meant, or give `version_<k>`.
         text: what there is to say of it.
     """
-    print(add_note(Path(run), text))
+    print(add_note(typed_path(run), text))
 
 
 def run(args: Sequence[str]) -> None:

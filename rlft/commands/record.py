@@ -33,7 +33,7 @@ def record(
     policy: str,
     episodes: int | None = None,
     which: Which = "first",
-    among: int = 128,
+    among: int | None = None,
     beside: str | None = None,
     out: str = "videos",
     size: int = 256,
@@ -56,7 +56,7 @@ def record(
         policy: a zoo name such as `pickcube/weak`, a policy or checkpoint file, or the folder of a run.
         episodes: how many to record; by default 4.
         which: the `first` ones, the first that `failed`, or numbers, as `[3, 17]`.
-        among: how many evaluation episodes are played to find those that failed.
+        among: how many evaluation episodes are played to find those that failed; by default 128.
         beside: another policy to show from the same initial states, on the right.
         out: folder for the files, `<policy>.mp4` and `<policy>.png`; earlier ones of these names are replaced.
         size: of a picture, in pixels.

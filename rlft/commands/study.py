@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rlft.commands.arguments import parse
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.files.own_configs import STUDIES, config_path
 from rlft.studies.folder import Outcome, StudyFolder, locked
 from rlft.studies.local_jobs import Executor, local_executor, threads_of_each
@@ -60,7 +61,7 @@ def study(
     runs = plan(read)
     for message in repeats(runs):
         print(f"# {message}")
-    path = Path(log_dir) / read.name
+    path = typed_path(log_dir) / read.name
     folder = StudyFolder(path, read.name, runs)
     _refuse_wrong_configurations(folder, file, quiet=dry_run)
     if dry_run:

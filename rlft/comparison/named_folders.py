@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlft.comparison.run_names import named
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.runs.study_manifest import is_study
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "eval", "evaluation"}  # folders of one run's logs
@@ -54,12 +56,13 @@ def _matches(argument: str) -> list[Named]:
         raise UserError(_ambiguous(argument, list(found)))
     for (label, pattern), folders in found.items():
         runs = [run for folder in folders for run in _runs_in(folder) or [folder]]
-        return [Named(run, label, runs == [Path(pattern)]) for run in runs]
+        return [Named(run, label, runs == [typed_path(pattern)]) for run in runs]
     _, pattern = readings[0] if readings else ("", argument)
     raise UserError(f"There is no run {pattern!r}: it has to be a run folder, a study folder or a pattern of them.")
 
 
 def _folders(pattern: str) -> list[Path]:
+    pattern = os.path.expanduser(pattern)
     found = [pattern] if pattern and Path(pattern).exists() else sorted(glob.glob(pattern))
     return [path for path in map(Path, found) if path.is_dir()]
 

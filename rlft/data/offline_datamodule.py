@@ -14,6 +14,7 @@ from rlft.data.dataset_file import Dataset, read_dataset, write_dataset
 from rlft.data.held_out import held_out_steps
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.errors import UserError, require
+from rlft.files.folders import typed_path
 from rlft.rollout import Workers
 from rlft.runs import directory
 from rlft.trajectories import read_header
@@ -98,7 +99,7 @@ class OfflineDataModule(RolloutDataModule):
         seed: int | None = None,
         workers: Irrelevant[Workers | None] = None,
     ) -> None:
-        self.dataset = None if dataset is None else Path(dataset)
+        self.dataset = None if dataset is None else typed_path(dataset)
         self.reads_trajectories = self.dataset is not None and self.dataset.suffix in TRAJECTORIES
         super().__init__(env, num_envs, num_steps, num_minibatches, update_epochs, num_workers, None, seed, workers)
         if total_timesteps is not None:

@@ -17,6 +17,7 @@ from rlft.data.reward_normalization import RewardNormalization
 from rlft.data.rollout_datamodule import RolloutDataModule, episode_metrics, learner_of
 from rlft.data.stored_rewards import StoredRewards, inputs_of
 from rlft.errors import UserError, require
+from rlft.files.folders import typed_path
 from rlft.rollout import Workers
 from rlft.runs import directory
 from rlft.types import (
@@ -132,7 +133,7 @@ class ReplayDataModule(RolloutDataModule, ReplaySource):
             self.reward_normalization.begin(replay_learner_of(self).gamma)
         if stage != "fit" or self.prior is None:
             return
-        rollout = self.trajectories(Path(self.prior))
+        rollout = self.trajectories(typed_path(self.prior))
         self._prior = ReplayBuffer(len(rollout), self.rewards.counted)
         self._prior.add(self._experience(replay_learner_of(self), rollout))
         self.rewards.add_apart(self._prior.whole)

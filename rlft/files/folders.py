@@ -1,10 +1,16 @@
-"""The folder that a command writes its files into."""
+"""Paths as they are typed, and the folder that a command writes its files into."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rlft.errors import UserError
+
+
+def typed_path(name: str) -> Path:
+    """What is meant by a path, `~` being the home folder: no shell reads configs, and bash leaves `--out=~/films`."""
+    return Path(os.path.expanduser(name))
 
 
 def check_folder(out: str, *written: str) -> Path:
@@ -15,9 +21,11 @@ def check_folder(out: str, *written: str) -> Path:
         written: endings of the files that go into it, such as `.png`; a name with one of them is meant for a file.
 
     Raises:
-        UserError: if it is the name of a file.
+        UserError: if it is the name of a file, or none.
     """
-    path = Path(out)
+    if not out:
+        raise UserError("--out is empty; name a folder for the files.")
+    path = typed_path(out)
     if path.suffix.lower() in written and not path.is_dir():
         raise UserError(f"--out {out} is the folder that files go into; name one such as {path.with_suffix('')}.")
     taken = next(place for place in (path, *path.absolute().parents) if place.exists())

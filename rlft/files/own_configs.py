@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlft.errors import UserError, did_you_mean
+from rlft.files.folders import typed_path
 from rlft.system import CONFIGS
 
 STUDIES = "studies"
@@ -17,14 +18,18 @@ def config_path(name: str, folder: str = "") -> Path:
     """The file that is meant: one of that path, or else one of rlft's own.
 
     Args:
-        name: a path, or the name of an own one: `gae_ppo`, or `configs/gae_ppo.yaml` as in a checkout.
+        name: a path, or the name of an own one: `gae_ppo`, `studies/ladder` as in the list of all, or
+            `configs/gae_ppo.yaml` as in a checkout.
         folder: of rlft's own configs, where names are looked for: `studies`.
 
     Returns:
         The path as given if there is neither.
     """
-    given = Path(name)
-    own = CONFIGS / (given.relative_to("configs") if given.is_relative_to("configs") else folder / given)
+    given = typed_path(name)
+    if given.is_relative_to("configs"):
+        own = CONFIGS / given.relative_to("configs")
+    else:
+        own = CONFIGS / (given if given.is_relative_to(folder) else folder / given)
     for path in (given, own, own.with_name(f"{own.name}.yaml")):
         if is_file(path):
             return path

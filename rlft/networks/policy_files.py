@@ -23,6 +23,7 @@ from torch import Tensor
 
 from rlft.errors import UserError, did_you_mean
 from rlft.files.atomic import replacing
+from rlft.files.folders import typed_path
 from rlft.files.tensors import read_tensors, read_torch, write_tensors
 from rlft.networks import NoCritic, old_policy_files
 from rlft.networks.descriptions import build, describe, shapes
@@ -97,7 +98,7 @@ def load_policy(name: str) -> Policy:
     networks = (actor,) if critic is None else (actor, critic)
     if not all(bool(tensor.isfinite().all()) for network in networks for tensor in network.state_dict().values()):
         raise UserError(f"{path} holds weights that are not finite numbers; the policy is unusable.")
-    folder = Path(name).expanduser()
+    folder = typed_path(name)
     if path.is_relative_to(folder) and path != folder:
         return Policy(str(path), actor, critic, file.info, (*notes, _why_this_one(path, file.info)))
     return Policy(name, actor, critic, file.info, notes)
@@ -129,7 +130,7 @@ def policy_path(name: str) -> Path:
     in_zoo = ZOO / f"{name}.safetensors"
     if in_zoo.is_file() and in_zoo.resolve().is_relative_to(ZOO.resolve()):
         return in_zoo
-    path = Path(name).expanduser()
+    path = typed_path(name)
     if path.is_file():
         return path
     if name and (best := _best_of_run(path)):

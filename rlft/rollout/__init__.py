@@ -33,6 +33,7 @@ def make_rollouts(
     if here.count > 1:
         _check_shared(factory, num_envs, here.count)
     refuse_idle(num_workers, workers)
+    require(num_workers is None or num_workers >= 0, "num_workers", num_workers, "at least 0")
     if num_workers is None:
         places = (workers or Processes()).count(factory)
         num_workers = min(places, max(1, places // here.count))

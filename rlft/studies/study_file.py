@@ -13,6 +13,7 @@ import yaml
 
 from rlft.errors import UserError, one_line
 from rlft.files.own_configs import config_path, is_file, no_config
+from rlft.files.unique_keys import UniqueKeys
 from rlft.studies.values import twice
 
 STUDY_KEYS = ("name", "config", "options", "grid", "seeds", "tasks", "expert", "prepare", "arms")
@@ -64,7 +65,7 @@ def read_study(path: Path) -> StudyFile:
         UserError: if it cannot be read, or something in it is unknown, missing, empty or there twice.
     """
     try:
-        content = yaml.load(path.read_text(), _UniqueKeys)
+        content = yaml.load(path.read_text(), UniqueKeys)
     except FileNotFoundError as error:
         raise no_config(str(path), "study") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -223,16 +224,3 @@ def _mapping(value: Any, where: str, keys: tuple[str, ...] | None = None) -> Map
         if keys is not None and key not in keys:
             raise UserError(f"{where}: there is no key {key}; the keys are {', '.join(keys)}.")
     return value
-
-
-class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """Refuses a key that is there twice, of which YAML's own loader silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is there twice", node.start_mark)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping

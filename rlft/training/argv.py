@@ -10,10 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 import rlft.data
 import rlft.modules
-from rlft.errors import UserError
+from rlft.errors import UserError, one_line
 from rlft.files.own_configs import LISTED, config_path, is_file, no_config
+from rlft.files.unique_keys import UniqueKeys
 
 USUAL = ("FinetuneModule", "RolloutDataModule")
 
@@ -64,16 +67,21 @@ def config_files(args: Sequence[str]) -> list[Path]:
 
 
 def refuse_unreadable(files: Iterable[Path]) -> None:
-    """Looks whether config files are text.
+    """Looks whether config files are text, and say everything once.
 
     Raises:
-        UserError: if one is not.
+        UserError: if one is not, or says nothing.
     """
     for file in files:
         try:
-            file.read_text(encoding="utf-8")
+            content = yaml.load(file.read_text(encoding="utf-8"), UniqueKeys)
         except UnicodeDecodeError as error:
             raise UserError(f"The config {file} is not UTF-8 from byte {error.start} on; save it as UTF-8.") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"The config {file} is no YAML: {one_line(error)}.") from error
+        if not isinstance(content, dict):
+            kind = "empty" if content is None else "no mapping"
+            raise UserError(f"The config {file} is {kind}; it must map names to values, as `rlft configs smoke` does.")
 
 
 def nulls_as_config(args: Sequence[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import torch
@@ -13,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace, dict_to_namespace
 from lightning import LightningDataModule
 
 from rlft.errors import UserError, require
+from rlft.files.folders import typed_path
 from rlft.modules.iteration import IterationModule
 from rlft.networks import GaussianActor
 from rlft.networks.policy_files import load_policy
@@ -93,7 +93,7 @@ def look_for_files(settings: Sequence[Setting]) -> None:
     for _, name in named(settings, Mark.POLICY):
         load_policy(name)
     for key, name in named(settings, Mark.DATA_FILE):
-        if not Path(name).expanduser().is_file():
+        if not typed_path(name).is_file():
             raise UserError(f"{key} {name} is no file.")
 
 

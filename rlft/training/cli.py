@@ -36,6 +36,7 @@ from rlft.callbacks import (
     TensorBoardOverview,
 )
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.learners import place
 from rlft.modules.iteration import IterationModule
 from rlft.networks.policy_checks import Mismatch, check_made_for
@@ -47,7 +48,7 @@ from rlft.training import several_learners
 from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
 from rlft.training.checks import check, check_can_share, check_trainer, count_learners, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
-from rlft.training.error_sentences import lost_log, missing_package, one_sentence, user_error_behind
+from rlft.training.error_sentences import lost_log, missing_metric, missing_package, one_sentence, user_error_behind
 from rlft.training.resuming import (
     check_continues,
     iterations_done,
@@ -58,7 +59,7 @@ from rlft.training.resuming import (
 )
 from rlft.training.run_files import SaveConfig, run_logger
 from rlft.training.run_identity import content, going_on, identity_of_checkpoint
-from rlft.training.run_name import beginning, is_of, run_name
+from rlft.training.run_name import beginning, check_name, is_of, run_name
 from rlft.training.slurm import warnings_of_slurm
 from rlft.training.trainer import trainer
 from rlft.types import EnvSource, Mark, OnRewardChange, ReplaySource
@@ -151,6 +152,8 @@ class RLFTCli(LightningCLI):
         if self.subcommand == "fit":
             self._tell_of_others()
         config = self.config[self.subcommand]
+        config.log_dir = str(typed_path(config.log_dir))
+        check_name(config.run_name)
         for name in LINKED["model"]:
             if config.model.init_args.get(name) is not None:  # the link would replace it without a word
                 raise UserError(f"model.{name} follows the data and their environment; it cannot be set.")
@@ -161,6 +164,11 @@ class RLFTCli(LightningCLI):
         check_can_share(config, str(self.subcommand), self.learners)
         epochs = config.trainer.max_epochs
         _set_iterations(config)
+        if config.trainer.max_epochs != epochs and any(a.startswith("--trainer.max_epochs") for a in self.arguments):
+            raise UserError(
+                f"--trainer.max_epochs is {epochs}, but data.total_timesteps, {config.data.init_args.total_timesteps}, "
+                f"makes it {config.trainer.max_epochs}; give another --data.total_timesteps, or null for it."
+            )
         self._take_from_zoo(self.config, given)
         changed = config.zoo is not None or config.trainer.max_epochs != epochs
         self.settings = self._settings(self.config) if changed else given
@@ -205,7 +213,7 @@ class RLFTCli(LightningCLI):
             config.run_name = self._run_name()
         if self.subcommand != "fit":
             self.save_config_callback = None
-        if config.trainer.logger is None:
+        if config.trainer.logger in (None, True):  # Lightning's own would not know of log_dir and run_name
             writes = self.subcommand == "fit" and not config.trainer.fast_dev_run and place().rank == 0
             self.trainer_defaults["logger"] = run_logger(config.log_dir, config.run_name) if writes else False
 
@@ -277,7 +285,7 @@ class RLFTCli(LightningCLI):
         """Notes what differs from the run of the checkpoint, if it can go on; `last` may be that of a named folder."""
         log_dir = Path(config.log_dir)
         if config.ckpt_path != "last":
-            path = Path(config.ckpt_path)
+            path = typed_path(config.ckpt_path)
         elif folder is not None:
             path = last_of_name(folder)
         else:
@@ -349,7 +357,8 @@ def run(args: Sequence[str], cli: type[RLFTCli] = RLFTCli) -> None:
     except Exception as error:
         if sentence := user_error_behind(error):
             raise sentence from error
-        if told := several_learners.lost(several_learners.GRACE) or missing_package(error) or lost_log(error):
+        told = several_learners.lost(several_learners.GRACE)
+        if told := told or missing_package(error) or missing_metric(error) or lost_log(error):
             raise UserError(told) from error
         raise
     finally:

@@ -21,6 +21,7 @@ TYPES = {
     "tuple": "a list, as in [a, b]",
     "dict": "names with values",
 }
+UNNAMED = ("lightning.LightningModule", "lightning.LightningDataModule")  # where nothing has named a class yet
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value", "Problem with")
 
 
@@ -39,6 +40,8 @@ def one_sentence(message: str, options: Iterable[str] = ()) -> str:
         return (
             f"{place or 'The command line'}: there is no {unknown[1]!r} to use here{_choices(message, keys, classes)}."
         )
+    if classes and classes[-1] in UNNAMED:
+        return f"{keys[0]} has options before anything says what it is; begin with a config, such as gae_ppo; {LISTED}."
     if "Expected an instantiatable class" in message:
         return f"{place}: this names no class{_choices(message, keys, classes)}."
     if unknown := re.search(r"Option '([^']+)' is not accepted", message):
@@ -79,6 +82,12 @@ def lost_log(error: Exception) -> str:
     if "you tried to log" not in str(error) or not isinstance(behind, OSError):
         return ""
     return f"The log of the run cannot be written: {one_line(behind)}; --ckpt_path last goes on if its folder is there."
+
+
+def missing_metric(error: Exception) -> str:
+    """A sentence about a metric that EarlyStopping watches and no iteration has, if that is it; else nothing."""
+    found = re.match(r"Early stopping conditioned on metric `(.+)` which.*following: (.*)", str(error), re.DOTALL)
+    return f"EarlyStopping.monitor is {found[1]}; it must be one of {found[2].replace('`', '')}." if found else ""
 
 
 def missing_package(error: BaseException | None) -> str:

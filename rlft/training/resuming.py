@@ -81,13 +81,20 @@ def _nearest(
 def _way_on(version: Path, settings: Sequence[Setting], keys: Sequence[str], there: Mapping[str, Any]) -> str:
     """How to go on from a run with other settings, if its networks and data allow it, or else with its own ones."""
     checkpoint = version / LAST_CHECKPOINT
-    done, asked = iterations_done(read_checkpoint(checkpoint)), flattened(settings)["trainer.max_epochs"]
+    saved = read_checkpoint(checkpoint)
+    done, own = iterations_done(saved), flattened(settings)
     may_change = {setting.key for setting in settings if _may_change(setting)} & there.keys()
     if {*keys} <= may_change:
-        longer = f" and --trainer.max_epochs above {done}" if done >= asked else ""
+        longer = f" and {_longer(own, done)}" if done >= own["trainer.max_epochs"] else ""
         return f"To go on from it with the settings of this one give --ckpt_path {checkpoint}{longer}."
     given = f"--config {version / 'config.yaml'} --ckpt_path {checkpoint}"
-    return f"To go on with it as it was give {given} and --trainer.max_epochs above {done}."
+    return f"To go on with it as it was give {given} and {_longer(saved.get('configuration', {}), done)}."
+
+
+def _longer(configuration: Mapping[str, Any], done: int) -> str:
+    """What lets a run of this configuration have more iterations than are done."""
+    in_steps = configuration.get("data.total_timesteps") is not None
+    return "a larger --data.total_timesteps" if in_steps else f"--trainer.max_epochs above {done}"
 
 
 def _may_change(setting: Setting) -> bool:
@@ -118,8 +125,9 @@ def check_continues(path: Path, saved: Mapping[str, Any], settings: Sequence[Set
         UserError: if nothing is left to do, if the checkpoint has no optimiser, or if a setting of what a run starts
             with is not that of the checkpoint, whose weights would silently replace it.
     """
-    if (done := iterations_done(saved)) >= flattened(settings)["trainer.max_epochs"]:
-        raise UserError(f"{path} has done its {done} iterations; give a larger --trainer.max_epochs to go on.")
+    own, done = flattened(settings), iterations_done(saved)
+    if done >= own["trainer.max_epochs"]:
+        raise UserError(f"{path} has done its {done} iterations; give {_longer(own, done)} to go on.")
     if not saved.get("optimizer_states"):
         raise UserError(f"{path} holds weights without an optimiser; start a new run with --model.policy {path}.")
     before = _before(saved, settings)

@@ -14,6 +14,7 @@ import yaml
 
 from rlft.envs.maniskill.imports import source_digest
 from rlft.errors import UserError
+from rlft.files.folders import typed_path
 from rlft.networks.policy_files import decided_beside, policy_path
 from rlft.runs.identity import Identity
 from rlft.runs.old_settings import LOADER
@@ -139,7 +140,7 @@ def _of_names(names: Any, *, is_policy: bool) -> Any:
     if names is None:
         return None
     try:
-        path = policy_path(names) if is_policy else Path(names).expanduser()
+        path = policy_path(names) if is_policy else typed_path(names)
     except UserError:  # it is missed where policies are looked up
         return names
     if not path.is_file():

@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from rlft.errors import UserError
+from rlft.files.folders import typed_path
+from rlft.runs.directory import is_version
 from rlft.runs.identity import SHORT, Identity
 from rlft.training.config_tree import Setting
 from rlft.training.run_identity import content, relevant
@@ -32,6 +35,18 @@ def run_name(identity: Identity, settings: Sequence[Setting], base: Sequence[Set
     """
     parts = [_safe("+".join(begins)), *words(settings, base), *(["continued"] if identity.continues else [])]
     return "-".join([*_shortened([word for word in parts if word]), identity.short, f"seed{identity.seed}"])
+
+
+def check_name(name: str | None) -> None:
+    """Refuses a name that is none of a folder in the log directory, whose log would lack the run.
+
+    Raises:
+        UserError: if it is one of several folders, of one elsewhere, or of a version.
+    """
+    if name and (name in (".", "..") or Path(name).name != name or is_version(Path(name))):
+        raise UserError(
+            f"run_name is {name}; it must be the name of one folder, such as my_run; --log_dir says where that is."
+        )
 
 
 def is_of(name: str, identity: Identity) -> bool:
@@ -69,7 +84,7 @@ def _word(setting: Setting, ends: Sequence[str]) -> str:
         return _safe(f"no_{name}")
     if setting.value is True:
         return _safe(name)
-    is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and Path(str(setting.value)).is_file()
+    is_file = bool({Mark.POLICY, Mark.DATA_FILE} & setting.marks) and typed_path(str(setting.value)).is_file()
     value = Path(setting.value).stem if is_file else setting.value
     return _safe(name + _joined(value))
 

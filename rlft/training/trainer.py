@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
 from rlft.learners import place
+from rlft.modules.iteration import IterationModule
 from rlft.training.run_files import WholeCheckpoints
 from rlft.training.slurm import slurm_plugins
 from rlft.training.strategy import Learners, Signals, Together
@@ -42,8 +43,8 @@ def trainer(
         fast_dev_run: one minibatch, no files.
     """
     for callback in callbacks or []:
-        if isinstance(callback, EarlyStopping) and callback._check_on_train_epoch_end is None:
-            callback._check_on_train_epoch_end = True  # else it waits for validation, which `fit` never runs
+        if isinstance(callback, EarlyStopping):
+            _judge_what_is_new(callback)
     several = place().count > 1
     made = lightning.Trainer(
         max_epochs=max_epochs,
@@ -68,3 +69,19 @@ def trainer(
     if several:
         made._signal_connector = Signals(made)
     return made
+
+
+def _judge_what_is_new(stop: EarlyStopping) -> None:
+    """Has it look after iterations, and only those that have its metric: it takes an old value for no improvement."""
+    if stop._check_on_train_epoch_end is None:
+        stop._check_on_train_epoch_end = True  # else it waits for validation, which `fit` never runs
+    check = stop._run_early_stopping_check
+
+    def judge(trainer: lightning.Trainer) -> None:
+        module = trainer.lightning_module
+        new = module.finish_iteration().metrics if isinstance(module, IterationModule) else trainer.callback_metrics
+        awaits_evaluation = stop.monitor.startswith("eval") and "eval/success_rate" not in new
+        if stop.monitor in new or not (awaits_evaluation or stop.monitor in trainer.callback_metrics):
+            check(trainer)  # which refuses a metric that there is not
+
+    stop._run_early_stopping_check = judge  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from rlft.errors import UserError, require
 from rlft.types import RecordedEpisodes
 
 Which = Literal["first", "failed"] | tuple[int, ...]
-EPISODES = 4  # unless told otherwise
+EPISODES, AMONG = 4, 128  # unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,13 @@ class Choice:
 
     which: Which = "first"
     episodes: int | None = None
-    among: int = 128
+    among: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("episodes", self.count), ("among", self.among)):
+        for name, value in (("episodes", self.count), ("among", self.searched)):
             require(value >= 1, f"--{name}", value, "at least 1")
+        if self.among is not None and self.which != "failed":
+            raise UserError("--among is how many are searched for failures; it is of use only with --which failed.")
         if isinstance(self.which, str):
             return
         if not self.which or min(self.which) < 0 or len(set(self.which)) < len(self.which):
@@ -43,10 +45,15 @@ class Choice:
         return EPISODES if self.episodes is None else self.episodes
 
     @property
+    def searched(self) -> int:
+        """Among how many those that failed are looked for."""
+        return AMONG if self.among is None else self.among
+
+    @property
     def to_play(self) -> Sequence[int]:
         """The evaluation episodes that have to be played."""
         if self.which == "failed":
-            return range(self.among)
+            return range(self.searched)
         return range(self.count) if isinstance(self.which, str) else self.which
 
     def of(self, played: RecordedEpisodes, policy: str) -> RecordedEpisodes:

@@ -38,3 +38,10 @@ def test_flags_of_all_commands():
 def test_other_options_still_need_their_values(typed):
     with pytest.raises(UserError):
         parse(study, "rlft study", "", typed.split())
+
+
+@pytest.mark.parametrize("typed", ["--file name", "--fil=name"])
+def test_what_has_no_name_is_not_suggested_as_an_option(typed):
+    """`--file` was answered with `did you mean --file?`."""
+    with pytest.raises(UserError, match=r"rlft study: There is no option --file?; `--help` lists what there is"):
+        parse(study, "rlft study", "", typed.split())

@@ -144,6 +144,7 @@ def test_from_the_command_line(tmp_path, policies, capsys):
 MISTAKES = {
     "--episodes=0": "episodes is 0",
     "--num_envs=0": "num_envs is 0",
+    "--num_workers=-1": "num_workers is -1; it must be at least 0",
     "--seed=-1": "seed is -1",
     "--shares=[1]": "one positive number for each",
     '--policies=["nowhere"]': "No policy 'nowhere'",

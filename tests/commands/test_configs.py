@@ -71,6 +71,9 @@ def test_a_line_is_the_first_sentence_of_the_comment():
         ("configs/gae_ppo.yaml", "", CONFIGS / "gae_ppo.yaml"),
         ("studies/ladder", "", CONFIGS / "studies/ladder.yaml"),
         ("ladder", "studies", CONFIGS / "studies/ladder.yaml"),
+        ("studies/ladder", "studies", CONFIGS / "studies/ladder.yaml"),  # what `rlft configs` lists
+        ("gae_ppo", "studies", CONFIGS / "studies/gae_ppo.yaml"),
+        ("configs/studies/ladder.yaml", "studies", CONFIGS / "studies/ladder.yaml"),
     ],
 )
 def test_names_and_the_files_they_stand_for(name, folder, path, tmp_path, monkeypatch):

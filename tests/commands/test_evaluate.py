@@ -82,6 +82,18 @@ def test_returns_of_two_policies_are_of_one_reward(tmp_path, capsys):
     assert float(returns[0]) > 1  # not the share of successes
 
 
+@pytest.mark.maniskill
+def test_two_policies_have_the_same_time(tmp_path, capsys):
+    """A policy that was made with more time than another had more time than that one here, too."""
+    weak, other = load_policy("pickcube/weak"), tmp_path / "other.safetensors"
+    save_policy(other, weak.actor, None, {**weak.info, "max_episode_steps": 3})
+    assert main(["evaluate", str(other), "--against=pickcube/weak", "--actions=deterministic", *FEW]) == 0
+    shown = capsys.readouterr().out
+    assert "is 3 for both; pickcube/weak was made with that of the task." in shown
+    first, second, _ = re.findall(r"deterministic │([^\n]*)│\n", shown)
+    assert first == second
+
+
 @pytest.fixture
 def reacher(tmp_path):
     """A policy of an environment that its file names."""
@@ -134,6 +146,12 @@ def test_a_policy_that_is_not_there(name, meant, tmp_path, capsys):
     assert is_sentence(error)
     assert f"; did you mean {meant.format(tmp_path)}" in error
     assert "racing" not in error
+
+
+def test_a_folder_without_a_policy_is_not_what_was_meant(tmp_path, capsys):
+    (tmp_path / "policies").mkdir()
+    assert main(["evaluate", f"{tmp_path}/policies"]) == 1
+    assert "did you mean" not in capsys.readouterr().err
 
 
 def test_who_acts_without_noise_is_played_once(capsys):

@@ -59,8 +59,26 @@ def test_a_checkpoint_that_has_done_all_its_iterations(tmp_path, capsys):
     run(tmp_path, "--trainer.max_epochs=1")
     arguments = smoke(tmp_path, "--trainer.max_epochs=1", "--ckpt_path=last")
     said, _ = refused(capsys, arguments)
-    assert "give a larger --trainer.max_epochs to go on" in said
+    assert "give --trainer.max_epochs above 1 to go on" in said
     assert main([*arguments, "--trainer.max_epochs=2"]) == 0
+
+
+def test_a_run_that_counts_env_steps_and_has_done_them(tmp_path, capsys):
+    """`--trainer.max_epochs`, which `data.total_timesteps` replaces, was the remedy that all these sentences named."""
+    arguments = smoke(tmp_path, "--data.total_timesteps=320")
+    assert main(arguments) == 0
+    capsys.readouterr()
+    goes_on = [*arguments, "--ckpt_path=last"]
+    said, _ = refused(capsys, goes_on)
+    assert "has done its 1 iterations; give a larger --data.total_timesteps to go on" in said
+    said, _ = refused(capsys, [*goes_on, "--model.learning_rate=0.01"])
+    assert "last.ckpt and a larger --data.total_timesteps" in said
+    said, _ = refused(capsys, [*goes_on, "--data.num_steps=40", "--data.total_timesteps=640"])
+    assert "last.ckpt and a larger --data.total_timesteps" in said
+    said, _ = refused(capsys, [*goes_on, "--trainer.max_epochs=5"])
+    assert "--trainer.max_epochs is 5, but data.total_timesteps, 320, makes it 1; give another --data.total" in said
+    assert main([*goes_on, "--data.total_timesteps=640"]) == 0
+    assert main([*goes_on, "--data.total_timesteps=null", "--trainer.max_epochs=3"]) == 0
 
 
 def test_a_policy_file_that_is_no_checkpoint(tmp_path, capsys):

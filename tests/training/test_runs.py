@@ -93,6 +93,14 @@ def test_a_saved_config_with_other_options_is_not_called_what_it_was_saved_for(t
     assert parsed(saved, "--seed_everything=2", "--run_name=mine").config.fit.run_name == "mine"
 
 
+def test_the_logger_that_lightning_has_by_default_is_that_of_the_run(tmp_path, monkeypatch):
+    """`logger: true` put the run into `lightning_logs/version_0`, whatever its log directory and its name."""
+    monkeypatch.chdir(tmp_path)
+    options = ("--trainer.logger=true", "--run_name=run", "--trainer.max_epochs=1", "--eval.num_episodes=4")
+    assert run(tmp_path / "logs", *options) == tmp_path / "logs/run/version_0"
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
 @pytest.mark.parametrize("monitor", ["eval/success_rate", "eval/return"])
 def test_progress_is_printed_per_iteration(monitor, log_dir, capsys):
     run_dir = run(log_dir, "--trainer.max_epochs=1", f"--checkpoint.monitor={monitor}")

@@ -47,6 +47,8 @@ def test_a_policy_that_never_fails_has_no_failures():
     [
         ({"episodes": 0}, "--episodes is 0"),
         ({"among": 0}, "--among is 0"),
+        ({"among": 500}, "it is of use only with --which failed"),
+        ({"which": (3, 4), "among": 500}, "it is of use only with --which failed"),
         ({"which": ()}, "--which"),
         ({"which": (3, -1)}, "--which"),
         ({"which": (3, 3)}, "different"),
