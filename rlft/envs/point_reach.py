@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,11 @@ class PointReach(EnvFactory):
     def make(self, num_envs: int) -> BatchEnv:
         """Builds `num_envs` points."""
         return PointReachBatch(self, num_envs)
+
+    def describe(self, spec: EnvSpec) -> dict[str, Any]:
+        """See `EnvFactory.describe`; with the arguments that build it again."""
+        again = {"class_path": "rlft.envs.PointReach", "init_args": asdict(self)}
+        return {**super().describe(spec), "environment": again}
 
 
 class PointReachBatch:

@@ -3,9 +3,9 @@ import re
 import pytest
 
 from rlft.cli import main
-from rlft.commands.environments import EnvSettings
+from rlft.commands.environments import EnvSettings, environment_of
 from rlft.commands.evaluate import evaluate
-from rlft.envs import ManiSkill
+from rlft.envs import ManiSkill, PointReach
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.networks.policy_checks import check_made_for
 from rlft.networks.policy_files import load_policy, save_policy
@@ -146,6 +146,16 @@ def test_a_policy_that_is_not_there(name, meant, tmp_path, capsys):
     assert is_sentence(error)
     assert f"; did you mean {meant.format(tmp_path)}" in error
     assert "racing" not in error
+
+
+def test_what_smoke_made_is_evaluated(tmp_path, capsys):
+    """`Task 'PointReach' is not registered with ManiSkill` was the answer."""
+    version = run(tmp_path, "--data.env.horizon=5", "--trainer.max_epochs=1", "--eval.num_episodes=8")
+    capsys.readouterr()
+    options = ["--episodes=8", "--num_workers=0", "--actions=deterministic"]
+    assert main(["evaluate", str(version.parent), *options]) == 0
+    assert "best.safetensors on PointReach, 8 episodes" in capsys.readouterr().out
+    assert environment_of(load_policy(str(version))) == PointReach(horizon=5)
 
 
 def test_a_folder_without_a_policy_is_not_what_was_meant(tmp_path, capsys):
