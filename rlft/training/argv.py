@@ -60,6 +60,21 @@ def configs_by_name(args: Sequence[str]) -> list[str]:
     return [command, *given]
 
 
+def refuse_options_before_configs(args: Sequence[str]) -> None:
+    """Of `configs_by_name`: what a config says lies over the options before it, which nobody expects.
+
+    Raises:
+        UserError: if a config file comes after another option.
+    """
+    before = ""
+    for arg in args[1:]:
+        option = arg.partition("=")[0]
+        if before and arg.startswith("--config=") and is_file(Path(arg.removeprefix("--config="))):
+            raise UserError(f"{before} stands before {arg}, which would lie over it; put options after configs.")
+        if option.startswith("--") and option not in ("--config", "--print_config") and not option.endswith("help"):
+            before = before or option
+
+
 def config_files(args: Sequence[str]) -> list[Path]:
     """Of `configs_by_name`, the config files in their order; what is given as text is none."""
     named = (arg.removeprefix("--config=") for arg in args if arg.startswith("--config="))

@@ -45,7 +45,14 @@ from rlft.rollout import WorkerDied, close_all
 from rlft.runs.identity import Identity
 from rlft.system import taken_by_others
 from rlft.training import several_learners
-from rlft.training.argv import config_files, configs_by_name, help_of_plugins, nulls_as_config, refuse_unreadable
+from rlft.training.argv import (
+    config_files,
+    configs_by_name,
+    help_of_plugins,
+    nulls_as_config,
+    refuse_options_before_configs,
+    refuse_unreadable,
+)
 from rlft.training.checks import check, check_can_share, check_trainer, count_learners, named, refuse_nulls
 from rlft.training.config_tree import LINKED, Setting, differences, flattened, imported, put, walk
 from rlft.training.error_sentences import lost_log, missing_metric, missing_package, one_sentence, user_error_behind
@@ -105,6 +112,7 @@ class RLFTCli(LightningCLI):
         """Parses, and refuses a seed that no generator takes."""
         self.arguments = args
         given = configs_by_name(args)
+        refuse_options_before_configs(given)
         refuse_unreadable(config_files(given))
         super().parse_arguments(parser, nulls_as_config(help_of_plugins(given)))
         seed = self.config[self.config.subcommand].seed_everything

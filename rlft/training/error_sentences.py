@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_origin
 
 from rlft.errors import UserError, did_you_mean, one_line
-from rlft.files.own_configs import LISTED, no_config
+from rlft.files.own_configs import LISTED, config_path, is_file, no_config
 
 TYPES = {
     "int": "a whole number",
@@ -53,6 +53,10 @@ def one_sentence(message: str, options: Iterable[str] = ()) -> str:
     if unknown := re.fullmatch(r"[Uu]nrecognized arguments: (--[^\s=]+).*", message.strip(), re.S):
         meant = _near_option(unknown[1].removeprefix("--"), options, "--")
         return f"There is no option {unknown[1]}{meant or ';'} `--help` lists what there is."
+    if (late := re.fullmatch(r"[Uu]nrecognized arguments: (\w\S*).*", message.strip(), re.S)) and is_file(
+        config_path(late[1])
+    ):
+        return f"The config {late[1]} stands after options; names of configs come first."
     if shadowed := re.search(r"\bcallbacks\.(\w+) either not accessible", message):
         name = shadowed[1]
         return f"{place}: the package callbacks found here is not rlft's; write {name} or rlft.callbacks.{name}."
