@@ -8,6 +8,7 @@ import lightning
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
+from rlft.errors import UserError
 from rlft.learners import place
 from rlft.modules.iteration import IterationModule
 from rlft.training.run_files import WholeCheckpoints
@@ -44,6 +45,8 @@ def trainer(
     """
     for callback in callbacks or []:
         if isinstance(callback, EarlyStopping):
+            if "success" in callback.monitor and callback.mode == "min":  # Lightning's default
+                raise UserError(f"EarlyStopping.mode is min, by which {callback.monitor} is to fall; set it to max.")
             _judge_what_is_new(callback)
     several = place().count > 1
     made = lightning.Trainer(

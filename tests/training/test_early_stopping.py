@@ -42,3 +42,11 @@ def test_a_metric_that_there_is_not(options, said, tmp_path, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert is_sentence(error)
+
+
+def test_success_that_is_to_fall_is_refused(tmp_path, capsys):
+    """Lightning's mode is min unless one says otherwise: the run would end because it gets better."""
+    options = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=eval/success_rate")
+    assert main(smoke(tmp_path, *options)) == 1
+    assert "EarlyStopping.mode is min, by which eval/success_rate is to fall; set it to max." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
