@@ -74,7 +74,7 @@ def smoke(log_dir, *options, config="gae_ppo"):
     """The arguments of `rlft fit` with the smoke overlay, and small networks unless a cloner is trained."""
     files = [REPO / f"configs/{config}.yaml", REPO / "configs/smoke.yaml", REPO / "tests/support/small_networks.yaml"]
     configs = [f"--config={file}" for file in (files[:2] if config == "bc" else files)]
-    return ["fit", *configs, f"--log_dir={log_dir}", *map(str, options)]
+    return _in_order(configs, log_dir, options)
 
 
 def with_overlay(log_dir, *options, config):
@@ -83,8 +83,14 @@ def with_overlay(log_dir, *options, config):
     text = path.read_text()
     marks = {"Racing": "smoke_racing", "ReplayDataModule": "smoke_replay", "obs: rgb": "smoke_pixels"}
     overlay = next((name for mark, name in marks.items() if mark in text), "smoke")
-    files = (f"--config={path}", f"--config={REPO / 'configs' / overlay}.yaml")
-    return ["fit", *files, f"--log_dir={log_dir}", *map(str, options)]
+    return _in_order([f"--config={path}", f"--config={REPO / 'configs' / overlay}.yaml"], log_dir, options)
+
+
+def _in_order(configs, log_dir, options):
+    """The arguments with all configs before all options, as `rlft fit` wants them."""
+    given = [*map(str, options)]
+    more = [option for option in given if option.startswith("--config=")]
+    return ["fit", *configs, *more, f"--log_dir={log_dir}", *(option for option in given if option not in more)]
 
 
 def run(log_dir, *options, config="gae_ppo"):
