@@ -57,7 +57,7 @@ def summary(ranking: Ranking) -> list[str]:
         f"reliability {truth.reliability:.2f}. Except by chance no estimator's r exceeds {truth.ceiling:.2f}, nor its "
         f"rho about {truth.rho_ceiling:.2f}.",
         f"It is reliable in {ranking.reliable_states} states, where more of its variance among actions is signal than "
-        f"noise: halves agree with rho {_number(ranking.reliable_halves)} there.",
+        f"noise: halves agree with rho {_number(ranking.reliable_halves)} there, too high as these samples chose them.",
         f"Variance of Q between states {raw.between:.5f}, within {raw.within:.5f}, ratio {_number(raw.ratio)}; without "
         f"sampling noise {corrected.between:.5f}, {corrected.within:.5f}, {_number(corrected.ratio)}.",
     ]
