@@ -124,7 +124,8 @@ def test_refused_before_anything_is_simulated(tmp_path, capsys):
 
 
 def test_a_stop_on_sampled_success(tmp_path, capsys):
-    run(tmp_path, "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=train/success_rate")
+    stop = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.mode=max")
+    run(tmp_path, *stop, "--trainer.callbacks.monitor=train/success_rate")
     assert "Pitfall sampled-evaluation" in capsys.readouterr().out
 
 
