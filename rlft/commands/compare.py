@@ -70,8 +70,8 @@ def compare(
             raise UserError(f"--{name} is {limit:g}; success is a share, so it must be at most 1.")
     limits = _limit(threshold, 0.5, metric), _limit(collapse, 0.2, metric)
     question = Question(metric, x, *limits, episodes=episodes or 0)
-    alone = len(runs) == 1 and is_study(typed_path(runs[0]))
-    by_task, experts = select_by_task(typed_path(runs[0]), metric) if alone else ({}, {})
+    study = typed_path(runs[0]) if len(runs) == 1 else None
+    by_task, experts = select_by_task(study, metric) if study and is_study(study) else ({}, {})
     if not by_task:
         comparison = compare_groups(select(runs, metric), question)
         _tell(Report(markdown, as_csv, page, "draw"), comparison, out)

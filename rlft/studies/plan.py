@@ -105,13 +105,14 @@ class _Planner:
         seeding = [] if seed is None else [("seed_everything" if part.command[0] == "fit" else "seed", seed)]
         options = [*seeding, *part.options, *on_grid]
         texts = [*part.command, *(f"--config={config}" for config in part.configs)]
-        texts = [_text(_in_task(text, self.study, task)) for text in texts]
-        texts += [f"--{option}={_text(_in_task(value, self.study, task))}" for option, value in options]
+        values = {TASK: task, **self.study.tasks[task]} if task else {}
+        texts = [_text(_filled(text, values)) for text in texts]
+        texts += [f"--{option}={_text(_filled(value, values))}" for option, value in options]
         args = tuple(self._resolve(text, part, point, needs) for text in texts)
         run = PlannedRun(
             *(name, arm, seed, part.preparation, args, part.configs, tuple(dict.fromkeys(needs))),
             task=task,
-            expert=_text(_in_task(self.study.expert, self.study, task)),
+            expert=_text(_filled(self.study.expert, values)),
         )
         if self.runs.setdefault(name, run) != run:
             raise UserError(f"{self.study.path}: two different runs would be called {name}; rename one of their parts.")
@@ -150,17 +151,14 @@ class _Planner:
         return self.run(other, {axis: _as_in(other, axis, point[axis]) for axis in other.axes}).name
 
 
-def _in_task(value: Any, study: StudyFile, task: str) -> Any:
-    """With the name of the task and its values for their placeholders, of any type where one stands alone."""
-    if not task:
-        return value
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """With values for their placeholders, of any type where one stands alone."""
     if isinstance(value, Mapping):
-        return {key: _in_task(item, study, task) for key, item in value.items()}
+        return {key: _filled(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [_in_task(item, study, task) for item in value]
+        return [_filled(item, values) for item in value]
     if not isinstance(value, str):
         return value
-    values = {TASK: task, **study.tasks[task]}
     alone = PLACEHOLDER.fullmatch(value)
     if alone and alone[1] in values:
         return values[alone[1]]

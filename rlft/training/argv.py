@@ -69,7 +69,7 @@ def refuse_options_before_configs(args: Sequence[str]) -> None:
     before = ""
     for arg in args[1:]:
         option = arg.partition("=")[0]
-        if before and arg.startswith("--config=") and is_file(Path(arg.removeprefix("--config="))):
+        if before and config_files([arg]):
             raise UserError(f"{before} stands before {arg}, which would lie over it; put options after configs.")
         if option.startswith("--") and option not in ("--config", "--print_config") and not option.endswith("help"):
             before = before or option

@@ -13,7 +13,6 @@ the ratios of the turns. The first iteration of every turn is left out.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from statistics import median
 from typing import Any
 
 from rlft.envs import ManiSkill
+from rlft.runs.iterations import read_iterations
 from tests.benchmarks.bench_simulator import make_stock
 
 ENV_STEPS, MINIBATCH = 5000, 1000  # as in gae_ppo.yaml
@@ -73,8 +73,7 @@ def ours(iterations: int, epochs: int) -> Turn:
             f"--log_dir={folder}",
         ]
         subprocess.run([sys.executable, "-m", "rlft", "fit", "gae_ppo", *options], check=True, capture_output=True)
-        (file,) = Path(folder).rglob("iterations.jsonl")
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = read_iterations(next(Path(folder).glob("*/version_0")))
     return [(row["time/rollout"], row["time/update"]) for row in rows if row["iteration"] > 1]
 
 

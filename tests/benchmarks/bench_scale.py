@@ -12,13 +12,14 @@ took besides its iterations.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from rlft.runs.iterations import read_iterations
 
 SCENES, STEPS, MINIBATCH = 100, 20, 1000
 TITLES = ("scenes", "env steps", "start s", "collecting s", "steps/s", "learning s", "main MiB", "worker MiB")
@@ -59,8 +60,7 @@ def show(scenes: int, steps: int) -> None:
         started = time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         total = time.perf_counter() - started
-        (file,) = Path(folder).rglob("iterations.jsonl")
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = read_iterations(next(Path(folder).glob("*/version_0")))
     last = rows[-1]
     start = total - sum(row.get("time/iteration", 0.0) for row in rows)
     memory = [int(number) / 1024 for number in done.stdout.split()[-2:]]
