@@ -122,6 +122,9 @@ class _Planner:
         """Replaces placeholders of parts by those of runs."""
         for name, file in INTO_A_RUN.findall(text):
             if name not in (SEED, HERE):
+                if name not in self.study.parts:  # of options `_references` has refused it
+                    where = f"{self.study.path}: {part.where()}"
+                    raise UserError(f"{where}: a value of its task refers to {{{name}}}, which is no part.")
                 needed = self._needed(part, self.study.parts[name], point)
                 needs.append(needed)
                 if Path(file).stem != "last":

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rlft.errors import UserError
 from rlft.studies.plan import plan
 from rlft.studies.study_file import read_study
 from tests.support.hand_made import REPO
@@ -79,6 +80,12 @@ arms: {x: {options: {c: [{s: "{stages}", p: "{share}", n: "{none}", i: "{code}",
         '--c=[{"s": ["a", "b"], "p": 0.5, "n": null, "i": "05", "t": "at 0.5"}]',
         '--d=["a", "b"]',
     ]
+
+
+def test_a_value_of_a_task_with_a_placeholder_that_leads_nowhere(tmp_path):
+    text = "config: BASE\nseeds: [1]\ntasks: {push: {id: '{task}'}}\narms: {x: {options: {env: '{id}'}}}"
+    with pytest.raises(UserError, match=r"a value of its task refers to \{task\}, which is no part"):
+        planned(tmp_path, text)
 
 
 PREPARED = """
