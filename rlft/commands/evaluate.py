@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -13,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rlft.commands.arguments import parse
-from rlft.commands.environments import environment_of, task_of
+from rlft.commands.environments import environment_of, side_by_side, task_of
 from rlft.envs.initial_states import EVALUATION_SEED
-from rlft.envs.maniskill import AS_RECORDED, EnvSettings, ManiSkill
+from rlft.envs.maniskill import AS_RECORDED, EnvSettings
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
@@ -80,7 +79,7 @@ def evaluate(
     policies = [load_policy(name) for name in (policy, against) if name is not None]
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
     if against is not None:
-        envs = _comparable(policies, envs)
+        envs = side_by_side(policies, envs)
     results = []
     for one, env in zip(policies, envs, strict=True):
         played, behaviour = _play(one, env, episodes, num_envs, (num_workers, workers), seed, accept_mismatch, actions)
@@ -92,33 +91,6 @@ def evaluate(
     if against is not None:
         _print_difference(f"{policy} less {against}", actions, *results)
     return results[0]
-
-
-def _comparable(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[EnvFactory]:
-    """The environments of two policies, with the reward and the time limit of the first one.
-
-    Returns of two rewards say nothing together, nor do successes within two times.
-
-    Raises:
-        UserError: if they are of two tasks.
-    """
-    (one, other), (first, last) = policies, envs
-    if task_of(first) != task_of(last):
-        tasks = f"{one.name} is for {task_of(first)}, {other.name} for {task_of(last)}"
-        sizes = [f"{policy.actor.obs_dim} observations to {policy.actor.action_dim} actions" for policy in policies]
-        if sizes[0] == sizes[1]:
-            raise UserError(f"{tasks}; --task {task_of(first)} --accept_mismatch '[task]' plays both in one.")
-        raise UserError(f"{tasks}: one maps {sizes[0]}, the other {sizes[1]}, so no task could compare them.")
-    if not (isinstance(first, ManiSkill) and isinstance(last, ManiSkill)):
-        return [first, last]
-    if first.reward_mode != last.reward_mode:
-        print(
-            f"Returns are of reward mode {first.reward_mode} for both; {other.name} was made with {last.reward_mode}."
-        )
-    if first.max_episode_steps != last.max_episode_steps:
-        limits = [str(env.max_episode_steps or "that of the task") for env in (first, last)]
-        print(f"The time limit, in env steps, is {limits[0]} for both; {other.name} was made with {limits[1]}.")
-    return [first, replace(last, reward_mode=first.reward_mode, max_episode_steps=first.max_episode_steps)]
 
 
 def _play(

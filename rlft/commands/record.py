@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console
 
 from rlft.commands.arguments import parse
-from rlft.commands.environments import environment_of
-from rlft.envs import ManiSkill
+from rlft.commands.environments import environment_of, side_by_side
 from rlft.envs.drawing import DrawingProcess, check_size
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
@@ -81,9 +80,8 @@ def record(
         raise UserError(f"--seed is {seed}; it must be at least 0.")
     policies = [load_policy(name) for name in (policy, beside) if name is not None]
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
-    if envs[0].starts() != envs[-1].starts():
-        raise UserError(f"{policy} is for {envs[0].starts()}, {beside} for {envs[-1].starts()}; they share no states.")
-    envs = _as_long(envs)
+    if beside is not None:
+        envs = side_by_side(policies, envs)
     check_encoder()
     folder = check_folder(out, ".mp4", ".png", ".gif")
     stages = _Stages()
@@ -95,14 +93,6 @@ def record(
         film = make_film(renderer, takes, folder / name, stages.drawn)
     print(f"{film.video}  {film.video.stat().st_size / 1e6:.2f} MB\n{film.sheet}\n{stages.summary()}")
     return film
-
-
-def _as_long(envs: Sequence[EnvFactory]) -> list[EnvFactory]:
-    """With the first one's time limit, for they run side by side."""
-    first = envs[0]
-    if not isinstance(first, ManiSkill):
-        return list(envs)
-    return [replace(env, max_episode_steps=first.max_episode_steps) for env in envs if isinstance(env, ManiSkill)]
 
 
 @dataclass(frozen=True)

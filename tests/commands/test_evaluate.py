@@ -68,6 +68,34 @@ def test_policies_of_other_sizes_cannot_be_compared(capsys):
     assert "--task" not in error
 
 
+@pytest.fixture
+def of_two_spawn_areas(tmp_path):
+    """Files of one policy, made for cubes that lie in different squares."""
+    weak, files = load_policy("pickcube/weak"), [tmp_path / "one.safetensors", tmp_path / "other.safetensors"]
+    for file, side in zip(files, (0.1, 0.05), strict=True):
+        made_for = {"task": "PickCube-v2", "task_options": {"cube_spawn_half_size": side}}
+        save_policy(file, weak.actor, None, {**weak.info, **made_for})
+    return list(map(str, files))
+
+
+@pytest.mark.parametrize(("command", "option"), [("evaluate", "--against"), ("record", "--beside")])
+def test_policies_that_begin_in_other_states_are_refused(command, option, of_two_spawn_areas, capsys):
+    one, other = of_two_spawn_areas
+    assert main([command, one, option, other]) == 1
+    error = capsys.readouterr().err
+    assert is_sentence(error)
+    assert 'options {"cube_spawn_half_size": 0.05}; what is given by --env_settings holds for both' in error
+
+
+@pytest.mark.maniskill
+def test_what_the_refusal_of_other_states_says_is_right(of_two_spawn_areas, capsys):
+    one, other = of_two_spawn_areas
+    options = ["--env_settings.task_options={cube_spawn_half_size: 0.05}", "--accept_mismatch=[task_options]"]
+    assert main(["evaluate", one, "--against", other, *options, "--actions=deterministic", *FEW]) == 0
+    first, second, _ = re.findall(r"deterministic │([^\n]*)│\n", capsys.readouterr().out)
+    assert first == second
+
+
 @pytest.mark.maniskill
 def test_returns_of_two_policies_are_of_one_reward(tmp_path, capsys):
     """The same weights, made with another reward, have the same returns."""

@@ -17,7 +17,7 @@ from tests.support.hand_made import is_sentence
         (["pickcube/weak", "--which=[3, 3]"], "different numbers"),
         (["pickcube/weak", "--which=best"], "which"),
         (["pickcube/weak", "--episodes=0"], "--episodes is 0"),
-        (["pickcube/weak", "--beside=pointreach/weak"], "no states"),
+        (["pickcube/weak", "--beside=pointreach/weak"], "no task could compare them"),
         (["pickcube/weak", "--seed=-1"], "--seed is -1"),
         (
             ["pickcube/weak", "--out=film.mp4"],

@@ -2,7 +2,8 @@
 
 python -m tests.robustness.killed_fit <what> <arguments of rlft>, where <what> is `record:FILE`, which writes how often
 each phase was entered and how long it took, or `PHASE:NUMBER:DELAY:SCOPE`, which kills the process (`main`) or its
-whole process group (`all`) DELAY seconds after PHASE has begun for the NUMBERth time.
+whole process group (`all`), or one `worker` or `machine` of the Ray cluster, DELAY seconds after PHASE has begun for
+the NUMBERth time.
 """
 
 import functools
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import rlft.callbacks.run_report
@@ -35,11 +37,39 @@ PHASES = {
 }
 
 
+KILLED = "killed on the Ray cluster"  # is printed
+
+
 def kill(delay, scope):
     time.sleep(delay)
+    if scope in ON_RAY:
+        for pid in ON_RAY[scope]()[:1]:
+            os.kill(pid, signal.SIGKILL)
+            print(f"A {scope} was {KILLED}.", flush=True)
+        return
     if scope == "all":
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def workers():
+    """Processes of workers."""
+    return [pid for pid, command in processes() if command[0].startswith("ray::_Actor")]
+
+
+def machines():
+    """The process of each machine without which Ray takes it for lost, but for that of the head."""
+    return [pid for pid, command in processes() if command[0].endswith("/raylet") and "--head" not in command]
+
+
+ON_RAY = {"worker": workers, "machine": machines}
+
+
+def processes():
+    """Number and command of each that runs, the longest running last."""
+    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: -int(path.name)):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield int(path.name), (path / "cmdline").read_text().split("\0")
 
 
 def watch(entered, left):

@@ -1,6 +1,9 @@
 """Runs that are killed again and again end as if nothing had happened.
 
 python -m tests.robustness.kills --kills 30
+
+On a Ray cluster, which RAY_ADDRESS names, `--workers Ray` kills workers and machines as well, all but the one with the
+head; the outcome has to be that of local workers.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import re
 import signal
 import tempfile
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -20,10 +24,12 @@ from rlft.networks.policy_files import load_policy
 from rlft.runs.directory import LAST_CHECKPOINT, versions
 from rlft.runs.iterations import read_iterations
 from rlft.runs.status import read_status
+from tests.robustness.killed_fit import KILLED, PHASES
 from tests.support.hand_made import REPO
 from tests.support.warm import rlft
 
 ITERATIONS = 6
+SCOPES = ["main", "all"]
 TIMED = re.compile("^time/|SPS|per_second|useful")  # metrics of the machine, not of learning
 RUNS = {  # what is killed: every part of rlft that a run can be in
     "re-rollouts": [
@@ -64,7 +70,7 @@ def left_alone(kind, folder):
     return json.loads(phases.read_text()), outcome(folder / "run")
 
 
-def kill_until_complete(kind, log_dir, phases, moments):
+def kill_until_complete(kind, log_dir, phases, moments, *options):
     """Starts a run and goes on with it until it is complete, killing it at each of the moments that come; their phases.
 
     Args:
@@ -72,6 +78,7 @@ def kill_until_complete(kind, log_dir, phases, moments):
         log_dir: of the run, which is new.
         phases: as `killed_fit` has recorded them.
         moments: iterator of `(phase, share of its times, share of its duration, scope)`; none when there are no more.
+        options: of `rlft fit`, besides those of the kind.
     """
     hits = []
     while True:
@@ -79,16 +86,18 @@ def kill_until_complete(kind, log_dir, phases, moments):
         last = ["--ckpt_path=last"] if any((path / LAST_CHECKPOINT).exists() for path in versions(folder)) else []
         phase, when, how_far, scope = next(moments, ("none", 0, 0, "main"))
         times, seconds = phases.get(phase, (0, 0))
-        status, printed = start(f"{phase}:{1 + int(when * times)}:{how_far * seconds}:{scope}", kind, log_dir, *last)
+        moment = f"{phase}:{1 + int(when * times)}:{how_far * seconds}:{scope}"
+        status, printed = start(moment, kind, log_dir, *last, *options)
         check_files(folder)
+        if status == -signal.SIGKILL or KILLED in printed:
+            hits.append(phase if scope in SCOPES else f"{phase} ({scope})")
         if status == -signal.SIGKILL:
-            hits.append(phase)
-        elif f"has done its {ITERATIONS} iterations" in printed:  # killed between the last checkpoint and the report
+            continue
+        if f"has done its {ITERATIONS} iterations" in printed:  # killed between the last checkpoint and the report
             return hits
-        else:
-            assert status == 0, printed
-            assert read_status(versions(folder)[-1]).is_complete
-            return hits
+        assert status == 0, printed
+        assert read_status(versions(folder)[-1]).is_complete
+        return hits
 
 
 def check_files(folder):
@@ -135,13 +144,11 @@ def difference(one, other, where=""):
     return "" if one == other or (one != one and other != other) else f"{where}: {one}, {other}"
 
 
-def random_moments(generator, count):
+def random_moments(generator, how_many, scopes=SCOPES):
     """Moments for `kill_until_complete`: phases in turn, everything else by chance."""
-    from tests.robustness.killed_fit import PHASES
-
     names = [name for name in PHASES if name != "re-rollout"] + ["re-rollout"]
-    for number in range(count):
-        scope = generator.choice(["main", "all"])
+    for number in range(how_many):
+        scope = generator.choice(scopes)
         yield names[number % len(names)], 0.6 * generator.random(), generator.random(), scope
 
 
@@ -150,23 +157,28 @@ def main():
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--workers", choices=["Processes", "Ray"], default="Processes")
     options = parser.parse_args()
-    generator, hits = random.Random(options.seed), Counter()
+    where, scopes = [], SCOPES
+    if options.workers == "Ray":
+        where, scopes = ["--data.workers=Ray"], [*SCOPES, "worker", "machine"]
+        options.kinds = [kind for kind in options.kinds if "--data.num_workers=2" in RUNS[kind]]
+    generator, hits, numbers = random.Random(options.seed), Counter(), count()
     with tempfile.TemporaryDirectory() as place:
         alone = {}
         while hits.total() < options.kills:
             for kind in options.kinds:
-                log_dir = Path(place) / f"{kind}-{hits.total()}"
+                log_dir = Path(place) / f"{kind}-{next(numbers)}"
                 if kind not in alone:
                     alone[kind] = left_alone(kind, Path(place) / kind)
                 phases, expected = alone[kind]
-                moments = random_moments(generator, generator.randint(2, 5))
-                hit = kill_until_complete(kind, log_dir, phases, moments)
+                moments = random_moments(generator, generator.randint(2, 5), scopes)
+                hit = kill_until_complete(kind, log_dir, phases, moments, *where)
                 where = difference(outcome(log_dir / "run"), expected)
                 assert not where, f"{kind} differs in {where} after kills in {hit}"
                 hits.update(hit)
                 print(f"{kind}: bit-identical after kills in {', '.join(hit) or 'nothing'}", flush=True)
-    print(f"{hits.total()} kills: " + ", ".join(f"{count} in {phase}" for phase, count in hits.most_common()))
+    print(f"{hits.total()} kills: " + ", ".join(f"{times} in {phase}" for phase, times in hits.most_common()))
 
 
 if __name__ == "__main__":
