@@ -30,7 +30,7 @@ from tests.support.warm import rlft
 
 ITERATIONS = 6
 SCOPES = ["main", "all"]
-TIMED = re.compile("^time/|SPS|per_second|useful")  # metrics of the machine, not of learning
+TIMED = re.compile("^time/|SPS|per_second|useful|workers_replaced")  # metrics of the machine, not of learning
 RUNS = {  # what is killed: every part of rlft that a run can be in
     "re-rollouts": [
         "mc_awr_onpolicy",
