@@ -16,6 +16,7 @@ import numpy as np
 from rlft.comparison.aggregate import improvement_over_tasks, iqm, mean, over_tasks
 from rlft.comparison.axes import COSTS
 from rlft.comparison.comparison import Comparison, Question, compare_groups
+from rlft.comparison.notes import FEW_SEEDS
 from rlft.comparison.run_groups import Selection
 from rlft.comparison.runs import Array
 from rlft.errors import UserError
@@ -133,7 +134,7 @@ def compare_over_tasks(
         (one.label, other.label): improvement_over_tasks(one.scores, other.scores)
         for one, other in itertools.permutations(methods, 2)
     }
-    return OverTasks(question, tasks, tuple(methods), better, tuple(notes))
+    return OverTasks(question, tasks, tuple(methods), better, (*notes, *_seeds(methods)))
 
 
 def _task(name: str, selection: Selection, expert: float, question: Question) -> Task:
@@ -168,6 +169,19 @@ def _methods(labels: Sequence[str], tasks: Sequence[Task]) -> list[Method]:
         )
         for label, rank in zip(labels, ranks.tolist(), strict=True)
     ]
+
+
+def _seeds(methods: Sequence[Method]) -> list[str]:
+    """What their number does to scores and intervals."""
+    runs = {method.label: [len(own) for own in method.scores] for method in methods}
+    notes = [
+        f"{label} has {', '.join(map(str, own))} runs in the tasks; those with more count more in its IQM and mean."
+        for label, own in runs.items()
+        if len(set(own)) > 1
+    ]
+    if few := [label for label, own in runs.items() if any(1 < number < FEW_SEEDS for number in own)]:
+        notes.append(f"Fewer than {FEW_SEEDS} seeds in a task, so the intervals are too narrow: {', '.join(few)}.")
+    return notes
 
 
 def _ranks(means: Array) -> Array:

@@ -108,6 +108,14 @@ def test_a_method_without_a_run_in_some_task_has_no_score_and_is_named(tmp_path,
     assert "Where a method has one seed in a task, the interval of its evaluation there is Wilson's" in text
 
 
+def test_what_the_numbers_of_seeds_do_to_scores_is_said(tmp_path, capsys):
+    compare([study(tmp_path, {**RATES, ("push", "awr"): [64, 96, 80, 90, 70], ("pull", "awr"): [80]})])
+    text = capsys.readouterr().out
+    assert "awr has 5, 1 runs in the tasks; those with more count more in its IQM and mean." in text
+    assert "Fewer than 5 seeds in a task, so the intervals are too narrow: ppo." in text
+    assert "ppo has" not in text
+
+
 def test_files(tmp_path, capsys):
     folder, out = study(tmp_path / "study"), tmp_path / "out"
     compare([folder], out=str(out))
