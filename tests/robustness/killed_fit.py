@@ -24,6 +24,7 @@ from rlft.modules.iteration import IterationModule
 from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
 from rlft.training.run_files import WholeCheckpoints
+from tests.robustness.kills import KILLED
 
 PHASES = {
     "rollout": [(LocalRollouts, "collect"), (ProcessRollouts, "collect")],
@@ -35,9 +36,6 @@ PHASES = {
     "policy": [(rlft.callbacks.success_checkpoint, "save_policy")],
     "report": [(rlft.callbacks.run_report.RunReport, "_write"), (rlft.callbacks.run_report.RunReport, "_log")],
 }
-
-
-KILLED = "killed on the Ray cluster"  # is printed
 
 
 def kill(delay, scope):

@@ -24,12 +24,12 @@ from rlft.networks.policy_files import load_policy
 from rlft.runs.directory import LAST_CHECKPOINT, versions
 from rlft.runs.iterations import read_iterations
 from rlft.runs.status import read_status
-from tests.robustness.killed_fit import KILLED, PHASES
 from tests.support.hand_made import REPO
 from tests.support.warm import rlft
 
 ITERATIONS = 6
 SCOPES = ["main", "all"]
+KILLED = "killed on the Ray cluster"  # is printed when a worker or a machine is
 TIMED = re.compile("^time/|SPS|per_second|useful|workers_replaced")  # metrics of the machine, not of learning
 RUNS = {  # what is killed: every part of rlft that a run can be in
     "re-rollouts": [
@@ -146,6 +146,8 @@ def difference(one, other, where=""):
 
 def random_moments(generator, how_many, scopes=SCOPES):
     """Moments for `kill_until_complete`: phases in turn, everything else by chance."""
+    from tests.robustness.killed_fit import PHASES
+
     names = [name for name in PHASES if name != "re-rollout"] + ["re-rollout"]
     for number in range(how_many):
         scope = generator.choice(scopes)
@@ -159,9 +161,9 @@ def main():
     parser.add_argument("--kinds", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--workers", choices=["Processes", "Ray"], default="Processes")
     options = parser.parse_args()
-    where, scopes = [], SCOPES
+    extra, scopes = [], SCOPES
     if options.workers == "Ray":
-        where, scopes = ["--data.workers=Ray"], [*SCOPES, "worker", "machine"]
+        extra, scopes = ["--data.workers=Ray"], [*SCOPES, "worker", "machine"]
         options.kinds = [kind for kind in options.kinds if "--data.num_workers=2" in RUNS[kind]]
     generator, hits, numbers = random.Random(options.seed), Counter(), count()
     with tempfile.TemporaryDirectory() as place:
@@ -173,7 +175,7 @@ def main():
                     alone[kind] = left_alone(kind, Path(place) / kind)
                 phases, expected = alone[kind]
                 moments = random_moments(generator, generator.randint(2, 5), scopes)
-                hit = kill_until_complete(kind, log_dir, phases, moments, *where)
+                hit = kill_until_complete(kind, log_dir, phases, moments, *extra)
                 where = difference(outcome(log_dir / "run"), expected)
                 assert not where, f"{kind} differs in {where} after kills in {hit}"
                 hits.update(hit)
