@@ -184,8 +184,8 @@ def changes(before: Mapping[str, Any], settings: Iterable[Setting]) -> list[str]
 
 def _before(saved: Mapping[str, Any], settings: Iterable[Setting]) -> dict[str, Any] | None:
     """The configuration of a checkpoint, if it says; settings that its code did not have were as by default."""
-    unsaid = {setting.key: setting.value for setting in settings if setting.is_default and not setting.class_path}
-    return None if (before := saved.get("configuration")) is None else {**unsaid, **before}
+    defaults = [setting for setting in settings if setting.is_default and not setting.class_path]
+    return None if (before := saved.get("configuration")) is None else {**flattened(defaults), **before}
 
 
 def iterations_done(saved: Mapping[str, Any]) -> int:

@@ -97,6 +97,7 @@ def test_three_and_three_iterations_equal_six(options, tmp_path):
     rest = resume(half, tmp_path / "parts", WATCH, *options, until=6)
     assert same(last_weights(whole), last_weights(rest))
     assert same(expected, Watch.seen["end"])
+    assert note_of(rest).endswith("Nothing else changed.")
 
 
 @pytest.mark.parametrize("options", [[], [FACTORS]], ids=["same groups", "other groups"])
