@@ -32,10 +32,10 @@ def environment_of(
 
 
 def side_by_side(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[EnvFactory]:
-    """The environments of two policies, with the reward and the time limit of the first one.
+    """The environments of two policies, with the time limit of the first one.
 
-    Returns of two rewards say nothing together, nor do successes within two times, nor episodes from other states. A
-    policy whose file names no robot has that of the other.
+    Successes within two times say nothing together, nor do episodes from other states. A policy whose file names no
+    robot has that of the other.
 
     Raises:
         UserError: if their episodes do not begin in the same states.
@@ -48,22 +48,19 @@ def side_by_side(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list
             raise UserError(f"{tasks}; --task {task_of(first)} --accept_mismatch '[task]' plays both in one.")
         raise UserError(f"{tasks}: one maps {sizes[0]}, the other {sizes[1]}, so no task could compare them.")
     if isinstance(first, ManiSkill) and isinstance(last, ManiSkill):
-        first, last = replace(first, robot=first.robot or last.robot), replace(last, robot=last.robot or first.robot)
+        if first.max_episode_steps != last.max_episode_steps:
+            limits = [str(env.max_episode_steps or "that of the task") for env in (first, last)]
+            print(f"The time limit, in env steps, is {limits[0]} for both; {other.name} was made with {limits[1]}.")
+        first = replace(first, robot=first.robot or last.robot)
+        last = replace(last, robot=last.robot or first.robot, max_episode_steps=first.max_episode_steps)
+    elif first != last:
+        print(f"{one.name} plays in {first}, {other.name} in {last}.")
     if first.starts() != last.starts():
         raise UserError(
             f"{one.name} begins in states of {first.starts()}; {other.name} in those of {last.starts()}; what is given "
             "by --env_settings holds for both, and --accept_mismatch lets a policy play in what it was not made for."
         )
-    if not (isinstance(first, ManiSkill) and isinstance(last, ManiSkill)):
-        return [first, last]
-    if first.reward_mode != last.reward_mode:
-        print(
-            f"Returns are of reward mode {first.reward_mode} for both; {other.name} was made with {last.reward_mode}."
-        )
-    if first.max_episode_steps != last.max_episode_steps:
-        limits = [str(env.max_episode_steps or "that of the task") for env in (first, last)]
-        print(f"The time limit, in env steps, is {limits[0]} for both; {other.name} was made with {limits[1]}.")
-    return [first, replace(last, reward_mode=first.reward_mode, max_episode_steps=first.max_episode_steps)]
+    return [first, last]
 
 
 def task_of(env: EnvFactory) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from rich.table import Table
 from rlft.commands.arguments import parse
 from rlft.commands.environments import environment_of, side_by_side, task_of
 from rlft.envs.initial_states import EVALUATION_SEED
-from rlft.envs.maniskill import AS_RECORDED, EnvSettings
+from rlft.envs.maniskill import AS_RECORDED, EnvSettings, ManiSkill
 from rlft.errors import UserError
 from rlft.networks.policy_checks import Mismatch, check_fits
 from rlft.networks.policy_files import Policy, load_policy
@@ -79,7 +80,7 @@ def evaluate(
     policies = [load_policy(name) for name in (policy, against) if name is not None]
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
     if against is not None:
-        envs = side_by_side(policies, envs)
+        envs = _of_one_reward(policies, side_by_side(policies, envs))
     results = []
     for one, env in zip(policies, envs, strict=True):
         played, behaviour = _play(one, env, episodes, num_envs, (num_workers, workers), seed, accept_mismatch, actions)
@@ -91,6 +92,16 @@ def evaluate(
     if against is not None:
         _print_difference(f"{policy} less {against}", actions, *results)
     return results[0]
+
+
+def _of_one_reward(policies: Sequence[Policy], envs: Sequence[EnvFactory]) -> list[EnvFactory]:
+    """With that of the first one: returns of two rewards say nothing together."""
+    first, last = envs
+    if not (isinstance(first, ManiSkill) and isinstance(last, ManiSkill)) or first.reward_mode == last.reward_mode:
+        return [first, last]
+    made_with = f"{policies[1].name} was made with {last.reward_mode}"
+    print(f"Returns are of reward mode {first.reward_mode} for both; {made_with}.")
+    return [first, replace(last, reward_mode=first.reward_mode)]
 
 
 def _play(

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rlft.commands.arguments import parse
 from rlft.commands.environments import environment_of, side_by_side
+from rlft.envs import ManiSkill
 from rlft.envs.drawing import DrawingProcess, check_size
 from rlft.envs.initial_states import EVALUATION_SEED
 from rlft.envs.maniskill import AS_RECORDED, EnvSettings
@@ -82,6 +83,8 @@ def record(
     envs = [environment_of(one, task, control_mode, env_settings) for one in policies]
     if beside is not None:
         envs = side_by_side(policies, envs)
+        if not isinstance(envs[0], ManiSkill) and envs[0] != envs[1]:
+            raise UserError(f"{policy} plays in {envs[0]}, {beside} in {envs[1]}; a film shows both in the same.")
     check_encoder()
     folder = check_folder(out, ".mp4", ".png", ".gif")
     stages = _Stages()

@@ -205,3 +205,14 @@ def test_who_acts_without_noise_is_played_once(capsys):
     shown = capsys.readouterr().out
     assert "racing/driver5 acts without noise, so stochastic actions are the same." in shown
     assert "stochastic │" not in shown
+
+
+def test_cars_of_other_settings_drive_on_the_same_tracks(capsys):
+    settings = ["--env_settings.task_options={max_frames: 100}", "--accept_mismatch=[task_options]"]
+    assert (
+        main(["evaluate", "racing/driver", "--against=racing/driver5", *settings, "--episodes=2", "--num_workers=0"])
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert "racing/driver plays in Racing(" in shown
+    assert "racing/driver less racing/driver5" in shown

@@ -18,6 +18,7 @@ from tests.support.hand_made import is_sentence
         (["pickcube/weak", "--which=best"], "which"),
         (["pickcube/weak", "--episodes=0"], "--episodes is 0"),
         (["pickcube/weak", "--beside=pointreach/weak"], "no task could compare them"),
+        (["racing/driver", "--beside=racing/driver5"], "a film shows both in the same"),
         (["pickcube/weak", "--seed=-1"], "--seed is -1"),
         (
             ["pickcube/weak", "--out=film.mp4"],

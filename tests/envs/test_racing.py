@@ -90,6 +90,15 @@ def test_twelve_choices_are_three_of_steering_by_four_of_pedals():
     assert len(set(TABLES["discrete12"])) == 12
 
 
+def test_tracks_depend_on_their_seeds_alone():
+    other = Racing(image=False, waypoints=3, actions="continuous", frame_skip=2, max_frames=80)
+    assert other.starts() == Racing().starts()
+    ours, theirs = Drive(Racing()), Drive(other)
+    for drive in (ours, theirs):
+        drive.reset(3)
+    assert ours.car.track == theirs.car.track
+
+
 def test_a_state_is_driven_to_again_bit_for_bit_in_any_row():
     batch, other = SHORT.make(3), SHORT.make(3)
     starts = batch.initial_states(5)

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import rlft.callbacks.run_report
@@ -25,6 +24,7 @@ from rlft.rollout.local import LocalRollouts
 from rlft.rollout.processes import ProcessRollouts
 from rlft.training.run_files import WholeCheckpoints
 from tests.robustness.kills import KILLED
+from tests.support.descendants import command
 
 PHASES = {
     "rollout": [(LocalRollouts, "collect"), (ProcessRollouts, "collect")],
@@ -41,7 +41,8 @@ PHASES = {
 def kill(delay, scope):
     time.sleep(delay)
     if scope in ON_RAY:
-        for pid in ON_RAY[scope]()[:1]:
+        processes = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        if (pid := next(filter(ON_RAY[scope], processes), None)) is not None:
             os.kill(pid, signal.SIGKILL)
             print(f"A {scope} was {KILLED}.", flush=True)
         return
@@ -50,24 +51,17 @@ def kill(delay, scope):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def workers():
-    """Processes of workers."""
-    return [pid for pid, command in processes() if command[0].startswith("ray::_Actor")]
+def is_worker(pid):
+    """Whether it is the process of a worker."""
+    return command(pid)[0].startswith("ray::_Actor")
 
 
-def machines():
-    """The process of each machine without which Ray takes it for lost, but for that of the head."""
-    return [pid for pid, command in processes() if command[0].endswith("/raylet") and "--head" not in command]
+def is_machine(pid):
+    """Whether it is a process without which Ray takes its machine for lost, but for that of the head."""
+    return command(pid)[0].endswith("/raylet") and "--head" not in command(pid)
 
 
-ON_RAY = {"worker": workers, "machine": machines}
-
-
-def processes():
-    """Number and command of each that runs, the longest running last."""
-    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: -int(path.name)):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            yield int(path.name), (path / "cmdline").read_text().split("\0")
+ON_RAY = {"worker": is_worker, "machine": is_machine}
 
 
 def watch(entered, left):

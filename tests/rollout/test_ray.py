@@ -5,8 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from rlft.rollout import LocalRollouts, ProcessRollouts, Ray, heartbeat, make_ro
 from tests.rollout.test_failures import requests
 from tests.rollout.test_places import assert_same
 from tests.rollout.test_play import NAN, jobs_at, random_jobs
-from tests.support.descendants import descendants, runs, wait_until
+from tests.support.descendants import command, descendants, runs, wait_until
 from tests.support.faulty import FaultyActor, SlowActor, Unbuildable
 from tests.support.rollouts import assert_equal, policy
 from tests.support.training import run, same_policies, smoke
@@ -237,12 +236,7 @@ def test_a_run_is_the_one_with_local_workers_also_one_that_goes_on(tmp_path, met
 
 def actors(pid):
     """Workers and queues among the descendants of a process, but for those that Ray keeps in reserve."""
-    found = []
-    for other in descendants(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if Path(f"/proc/{other}/cmdline").read_text().startswith(("ray::_Actor", "ray::_Jobs")):
-                found.append(other)
-    return found
+    return [other for other in descendants(pid) if command(other)[0].startswith(("ray::_Actor", "ray::_Jobs"))]
 
 
 @contextmanager

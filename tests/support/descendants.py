@@ -31,6 +31,13 @@ def runs(pid):
         return False
 
 
+def command(pid):
+    """What a process is called by, and its arguments; an empty name if there is no such process."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return [""]
+
+
 def shared_memory(pid):
     """Files in /dev/shm that a process has mapped or open; "(deleted)" if they have no name that could stay behind."""
     mapped = [line.split(maxsplit=5)[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]

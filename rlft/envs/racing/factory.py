@@ -80,6 +80,10 @@ class Racing(EnvFactory):
         _require_packages()
         return ReplayedBatch(self.spec(), lambda: Drive(self), num_envs)
 
+    def starts(self) -> str:
+        """See `EnvFactory.starts`: tracks depend on their seeds alone."""
+        return "Racing"
+
     def drawing_device(self) -> str:
         """See `EnvFactory.drawing_device`."""
         _require_packages()
